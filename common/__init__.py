@@ -1,0 +1,1 @@
+"""What the agents share: one subject a file."""

@@ -1,0 +1,197 @@
+"""The protocol that all agents follow, and what they share in acting and training.
+
+An agent owns a world model and behaviours. The training loop knows it only as
+
+    action, state = agent.policy(obs, state, mode)
+    metrics = agent.train(data, count)
+
+M environments, B batch, T time, A action. A new agent defines `build`,
+`gradients`, `apply` and `act`.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from common import devices
+from common import dists
+from common import exploration
+from common.world_model import WorldModel
+
+
+class Agent(tf.Module):
+  """Base of Dreamer, PlaNet and Plan2Explore."""
+
+  def __init__(self, config, obs_space, act_space):
+    """config as settled by devices.setup; spaces as of the environment."""
+    super().__init__()
+    self.config = config
+    self.obs_space, self.act_space = obs_space, act_space
+    self.action_size = act_space.shape[0]
+    self.strategy = devices.strategy(config)
+    with self.strategy.scope():
+      self.world_model = WorldModel(obs_space, self.action_size, config)
+      self.build()
+      # Counters that the random numbers hang on. They are saved with the
+      # weights, so that a resumed run draws what it would have drawn.
+      self.updates = tf.Variable(0, trainable=False, dtype=tf.int32, name='updates')
+      self.calls = tf.Variable(0, trainable=False, dtype=tf.int32, name='calls')
+    # XLA compiles the gradients and the update in one piece.
+    self._train = tf.function(
+        self._train_step, autograph=False, jit_compile=config.jit or None)
+    self._act = tf.function(self._policy_step, autograph=False)
+
+  def build(self):
+    """Make behaviours as attributes; the world model is there already."""
+    raise NotImplementedError
+
+  def gradients(self, data, seed):
+    """Gradients of every loss, all at the weights before the update.
+
+    Args:
+      data: preprocessed rows [B, T, ...] of one device.
+      seed: int32 [2], or None for zero noise.
+    Returns:
+      (grads, metrics): nested tensors for `apply`, and float32 scalars.
+    """
+    raise NotImplementedError
+
+  def apply(self, grads):
+    """Update all weights; returns a dict of scalars such as gradient norms."""
+    raise NotImplementedError
+
+  def act(self, latent, mode, seed):
+    """Actions float32 [M, A] in latent states of M environments."""
+    raise NotImplementedError
+
+  def optimizers(self):
+    """Dict of name to optimizer.Optimizer."""
+    raise NotImplementedError
+
+  def policy(self, obs, state=None, mode='train', frames=0):
+    """Filter observations and choose actions (spec section 8).
+
+    Args:
+      obs: dict of arrays [M, ...] as environments give them; `is_first` bool
+        [M] marks environments that were reset, whose part of `state` is then
+        zeroed. Observations of one environment without the leading axis are
+        understood, too.
+      state: what the previous call returned; None at the start.
+      mode: train, with exploration noise, or eval, with eval_noise.
+      frames: frames of training so far, for the schedule of the noise.
+    Returns:
+      (action, state): float32 numpy [M, A] or [A], and the state to pass on.
+    """
+    assert mode in ('train', 'eval'), mode
+    key = self.world_model.obs_keys[0]
+    single = np.ndim(obs[key]) == len(self.obs_space[key].shape)
+    batch = lambda x: np.asarray(x)[None] if single else np.asarray(x)
+    inputs = {k: tf.convert_to_tensor(batch(obs[k])) for k in self.world_model.obs_keys}
+    count = inputs[key].shape[0]
+    is_first = batch(obs.get('is_first', np.zeros(() if single else count, bool)))
+    if state is None:
+      state = self.initial(count)
+    noise = exploration.amount(self.config, frames)
+    noise = noise if mode == 'train' else self.config.eval_noise
+    action, state = self._act(
+        inputs, state, tf.constant(is_first), tf.constant(noise, tf.float32), mode)
+    action = action.numpy()
+    return (action[0] if single else action), state
+
+  def initial(self, count):
+    """Policy state of `count` environments before their first observation."""
+    return {
+        'latent': self.world_model.rssm.initial(count),
+        'action': tf.zeros([count, self.action_size])}
+
+  def train(self, data):
+    """Make one update on a batch.
+
+    Args:
+      data: dict of rows [B, T, ...] as stored, from `distribute`.
+    Returns:
+      Dict of float32 scalar tensors.
+    """
+    return self._train(data)
+
+  def distribute(self, batch):
+    """Put a dict of numpy arrays [B, T, ...] on the devices, each its share."""
+    if self.strategy.num_replicas_in_sync == 1:
+      return {k: tf.convert_to_tensor(v) for k, v in batch.items()}
+    count = self.strategy.num_replicas_in_sync
+    def share(context):
+      i = context.replica_id_in_sync_group
+      return {
+          k: tf.convert_to_tensor(v.reshape((count, -1) + v.shape[1:])[i])
+          for k, v in batch.items()}
+    return self.strategy.experimental_distribute_values_from_function(share)
+
+  @property
+  def skipped(self):
+    """Most updates that an optimiser has skipped in a row, for non-finite gradients."""
+    return max(int(opt.skipped) for opt in self.optimizers().values())
+
+  def _train_step(self, data):
+    seed = tf.stack([self.config.seed, self.updates])
+    metrics = self.update(data, seed)
+    self.updates.assign_add(1)
+    return metrics
+
+  def update(self, data, seed):
+    """The graph of one update: gradients on each device, then their mean applied.
+
+    Args:
+      data: rows [B, T, ...] as stored, or their per-device shares.
+      seed: int32 [2], or None for zero noise.
+    Returns:
+      Dict of float32 scalar tensors.
+    """
+    if self.strategy.num_replicas_in_sync == 1:
+      grads, metrics = self.gradients(self.world_model.preprocess(data), seed)
+    else:
+      grads, metrics = self.strategy.run(
+          functools.partial(self._replica_gradients, seed=seed), (data,))
+      mean = functools.partial(
+          self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
+      grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
+    return {**metrics, **self.apply(grads)}
+
+  def _replica_gradients(self, data, seed):
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    if seed is not None:
+      seed = tf.random.experimental.stateless_fold_in(seed, replica)
+    return self.gradients(self.world_model.preprocess(data), seed)
+
+  def _policy_step(self, obs, state, is_first, noise, mode):
+    seed = tf.stack([self.config.seed + 1, self.calls])
+    self.calls.assign_add(1)
+    action, latent = self.filter_and_act(obs, state, is_first, mode, seed)
+    action = exploration.add_noise(
+        self.config.expl, action, noise, dists.split_seed(seed, 3)[2])
+    # The model is told the action that was carried out.
+    return action, {'latent': latent, 'action': action}
+
+  def filter_and_act(self, obs, state, is_first, mode, seed):
+    """Posterior states and actions before exploration noise.
+
+    Args:
+      obs: dict of tensors [M, ...] as environments give them.
+      state: dict of `latent` and `action` [M, A] of the previous call.
+      is_first: bool [M]; what it marks starts from zeros.
+      mode: train or eval.
+      seed: int32 [2], or None for zero noise.
+    Returns:
+      (action float32 [M, A], latent).
+    """
+    keep = lambda x: tf.where(
+        tf.reshape(is_first, [-1] + [1] * (x.shape.rank - 1)), tf.zeros_like(x), x)
+    state = tf.nest.map_structure(keep, state)
+    embed = self.world_model.encoder(self.world_model.preprocess(obs))
+    seeds = dists.split_seed(seed, 3)
+    filter_seed = seeds[0]
+    if mode == 'eval' and self.config.eval_state_mean:
+      filter_seed = None
+    latent, _ = self.world_model.rssm.obs_step(
+        state['latent'], state['action'], embed, filter_seed)
+    return self.act(latent, mode, seeds[1]), latent

@@ -1,0 +1,439 @@
+"""Configuration: configs.yaml and the command line become one frozen, checked mapping.
+
+Nothing here imports TensorFlow, so that a mistake is refused within a second or two and before
+anything is created. The meaning and unit of every key stand in configs.yaml.
+"""
+import collections.abc
+import difflib
+import functools
+import math
+import os
+import pathlib
+import re
+import sys
+
+from ruamel import yaml
+
+AGENTS = ('dreamer', 'planet', 'plan2explore')
+SUITES = ('dmc', 'gym', 'py', 'dummy')
+
+# Allowed words of the keys that name one thing of a few.
+CHOICES = {
+    'precision': ('auto', 'float32', 'mixed_float16'),
+    'jit': ('auto', True, False),
+    'parallel': ('none', 'thread', 'process'),
+    'clip_rewards': ('none', 'tanh'),
+    'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
+    'expl_schedule': ('exponential', 'linear'),
+    'rssm_act': ('elu', 'relu', 'tanh', 'swish'),
+    'dense_act': ('elu', 'relu', 'tanh', 'swish'),
+    'cnn_act': ('elu', 'relu', 'tanh', 'swish'),
+    'free_nats_mode': ('mean', 'element'),
+    'action_dist': ('auto', 'tanh_normal', 'onehot'),
+}
+
+# Lowest and highest value, None where there is no bound. Whole bounds make a whole-number key,
+# so that `steps: 5.0e6` is one although YAML reads a float.
+RANGES = {
+    'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
+    'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
+    'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
+    'time_limit': (1, None), 'camera': (0, None), 'image_size': (64, 64), 'prefill': (0, None),
+    'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
+    'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
+    'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
+    'rssm_hidden': (1, None), 'rssm_min_std': (1e-8, None), 'num_units': (1, None),
+    'cnn_depth': (1, None), 'mlp_layers': (1, None), 'mlp_units': (1, None),
+    'reward_layers': (0, None), 'pcont_layers': (0, None), 'pcont_scale': (0.0, None),
+    'kl_scale': (0.0, None), 'free_nats': (0.0, None), 'discount': (0.0, 1.0),
+    'disclam': (0.0, 1.0), 'horizon': (2, None), 'value_layers': (0, None),
+    'actor_layers': (0, None), 'action_init_std': (1e-8, None), 'actor_min_std': (0.0, None),
+    'actor_mean_scale': (1e-8, None), 'pretrain': (0, None), 'train_every': (1, None),
+    'train_steps': (1, None), 'model_lr': (0.0, None), 'value_lr': (0.0, None),
+    'actor_lr': (0.0, None), 'adam_eps': (1e-12, None), 'grad_clip': (1e-8, None),
+    'weight_decay': (0.0, 1.0),
+}
+
+# Keys that hold a regular expression, and words that are free here (the task is checked by
+# the environments).
+PATTERNS = ('cnn_keys', 'mlp_keys', 'weight_decay_pattern')
+FREE = ('task', 'logdir')
+
+
+class UserError(Exception):
+  """A mistake of the user, in one sentence: what happened, what was expected, what to type."""
+
+
+class Config(collections.abc.Mapping):
+  """Frozen mapping whose keys are attributes, too.
+
+  Raises:
+    AttributeError, KeyError: for an unknown name. Assignment raises AttributeError.
+  """
+
+  def __init__(self, values):
+    object.__setattr__(self, '_values', dict(values))
+
+  def __getitem__(self, key):
+    return self._values[key]
+
+  def __iter__(self):
+    return iter(self._values)
+
+  def __len__(self):
+    return len(self._values)
+
+  def __getattr__(self, name):
+    if name.startswith('_'):  # also keeps copy and pickle from asking in circles
+      raise AttributeError(name)
+    try:
+      return self._values[name]
+    except KeyError:
+      raise AttributeError(f'config has no key {name!r}. {nearest(name, self)}') from None
+
+  def __setattr__(self, name, value):
+    raise AttributeError(f'config is frozen: use config.replace({name}=...)')
+
+  def __reduce__(self):
+    return Config, (self._values,)
+
+  def __repr__(self):
+    return f'Config({self._values})'
+
+  def replace(self, **values):
+    """Return a copy with other values. The keys must exist already, or KeyError is raised."""
+    unknown = sorted(set(values) - set(self._values))
+    if unknown:
+      raise KeyError(f'config has no key {unknown[0]!r}. {nearest(unknown[0], self)}')
+    return Config({**self._values, **values})
+
+
+def load(agent, argv=None):
+  """Merge configs.yaml and the command line into the configuration of one agent.
+
+  For each block (`defaults` first, then the names after --configs in order): its plain keys,
+  its sub-block of the agent, its sub-block of the suite of the task. Flags come last. A key with
+  characters of a regular expression stands for all keys that it matches.
+
+  Args:
+    agent: name of the agent, of AGENTS.
+    argv: list of arguments without the program's name; None is sys.argv[1:].
+  Returns:
+    Config with every key of configs.yaml that the agent knows, and `agent`, `configs` (list).
+  Raises:
+    UserError: unknown block, key, suite or task; value of a wrong type or range; values that
+      cannot work together.
+    SystemExit: after --help.
+  """
+  assert agent in AGENTS, agent
+  argv = sys.argv[1:] if argv is None else [str(arg) for arg in argv]
+  blocks = _read_yaml(_configs_path())
+  if '--help' in argv or '-h' in argv:
+    print(usage(agent))
+    sys.exit(0)
+  flags = _parse_flags(argv)
+  names = flags.pop('configs', [])
+  for name in names:
+    if name not in blocks or name == 'defaults':
+      others = [block for block in blocks if block != 'defaults']
+      raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
+  values = _merge(agent, blocks, names, flags)
+  values = {**values, 'agent': agent, 'configs': names}
+  if values['logdir'] == 'auto':
+    values['logdir'] = _default_logdir(values)
+  values['logdir'] = os.path.expanduser(values['logdir'])
+  config = Config(values)
+  # Delayed because the environments import this file.
+  from common import envs
+  envs.check_task(config.task, config)
+  _check_together(config)
+  return config
+
+
+def suite(task):
+  """Return the suite of a task: the part before the first underscore."""
+  return task.partition('_')[0]
+
+
+def nearest(name, options):
+  """Return the sentence that names the options closest to a mistyped name."""
+  options = [str(option) for option in options]
+  found = difflib.get_close_matches(str(name), options, 3, 0.5)
+  if found:
+    return f'Nearest: {", ".join(found)}.'
+  more = ', ...' if len(options) > 12 else ''
+  return f'Known: {", ".join(options[:12])}{more}.'
+
+
+def entry(main):
+  """Decorate the main function of a command: a UserError becomes one line and exit code 2.
+
+  Ctrl-C becomes exit code 130. Other exceptions are our mistakes and keep their traceback.
+  """
+  @functools.wraps(main)
+  def wrapper(argv=None):
+    try:
+      return main(argv)
+    except UserError as error:
+      print(error, file=sys.stderr)
+      sys.exit(2)
+    except KeyboardInterrupt:
+      print('Interrupted.', file=sys.stderr)
+      sys.exit(130)
+  return wrapper
+
+
+def save(config, path, extra=None):
+  """Write the configuration as YAML, through a temporary name, so that no half file is left.
+
+  Args:
+    config: Config or mapping of plain values.
+    path: file to write; its directory must exist.
+    extra: further entries, such as the observation and action spaces in plain values.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  with temporary.open('w') as file:
+    writer = _yaml()
+    writer.default_flow_style = False
+    writer.dump({**config, **(extra or {})}, file)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)
+
+
+def read(path):
+  """Read what `save` wrote, the extra entries included. Raises UserError if that fails."""
+  return Config(_read_yaml(path))
+
+
+def difference(old, new, keys):
+  """Return the lines 'KEY: OLD there, NEW here' for those of the keys that differ."""
+  return [
+      f'{key}: {old.get(key)!r} there, {new.get(key)!r} here'
+      for key in keys if old.get(key) != new.get(key)]
+
+
+def usage(agent):
+  """Return the help text: usage, blocks and all keys with their comments from configs.yaml."""
+  lines = _configs_path().read_text().splitlines()
+  starts = [i for i, line in enumerate(lines) if re.match(r'\w+:', line)]
+  blocks, keys = [], []
+  for start, end in zip(starts, starts[1:] + [len(lines)]):
+    name = lines[start].partition(':')[0]
+    if name == 'defaults':
+      keys = _lines_for(agent, lines[start + 1:end])
+    else:
+      comments = []
+      while lines[start - 1].startswith('#'):
+        start -= 1
+        comments.insert(0, lines[start].strip('# '))
+      blocks.append(f'  {name:<20}{" ".join(comments)}')
+  while keys and (not keys[-1] or keys[-1].startswith('#')):
+    keys.pop()  # the comment of the next block
+  return '\n'.join([
+      f'Usage: python -m {agent}.train --configs NAME [NAME ...] --task SUITE_TASK '
+      '--logdir DIR --seed N --KEY VALUE ...', '',
+      'Blocks for --configs, merged in order (debug and cpu last):', *blocks, '',
+      'Keys with their defaults:', *keys])
+
+
+def _merge(agent, blocks, names, flags):
+  """Merge the blocks and flags in the order that `load` states."""
+  chain = [(name, dict(blocks[name] or {})) for name in ['defaults'] + names]
+  for name, block in chain:
+    for key, value in block.items():
+      if isinstance(value, dict) and key not in AGENTS + SUITES:
+        raise UserError(
+            f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, AGENTS + SUITES)}')
+  defaults = {**_plain(chain[0][1]), **(chain[0][1].get(agent) or {})}
+  own = [block.get('task') for _, block in chain]
+  subs = [(block.get(agent) or {}).get('task') for _, block in chain]
+  task = [x for pair in zip(own, subs) for x in pair if x][-1]
+  part = suite(flags.get('task', task))
+  types = {**defaults, **(chain[0][1].get(part) or {})}
+  values = {}
+  for name, block in chain:
+    layers = [(name, _plain(block)), (f'{name}.{agent}', block.get(agent) or {}),
+              (f'{name}.{part}', block.get(part) or {})]
+    for origin, layer in layers:
+      for key, value in layer.items():
+        for match in _matches(key, defaults, f'in block {origin!r}'):
+          values[match] = _convert(match, value, types[match], f'in block {origin!r}')
+  for key, value in flags.items():
+    for match in _matches(key, defaults, 'on the command line'):
+      values[match] = _convert(match, value, types[match], 'on the command line')
+  return values
+
+
+def _plain(block):
+  return {key: value for key, value in block.items() if not isinstance(value, dict)}
+
+
+def _matches(key, known, where):
+  """Return the known keys that a key means: itself, or all that its regular expression fits."""
+  if key in known:
+    return [key]
+  if not re.fullmatch(r'[\w-]+', key):
+    try:
+      found = [name for name in known if re.fullmatch(key, name)]
+    except re.error as error:
+      raise UserError(f'config: key {key!r} {where} is no regular expression: {error}.') from None
+    if found:
+      return found
+  raise UserError(
+      f'config: unknown key {key!r} {where}. {nearest(key, known)} '
+      'All keys with their meaning: configs.yaml or --help.')
+
+
+def _convert(key, value, default, where):
+  """Return the value in the type of its key, or raise UserError."""
+  if isinstance(default, str) and value == default == 'auto':
+    return value
+  if key in CHOICES:
+    for choice in CHOICES[key]:
+      if str(value).lower() == str(choice).lower():
+        return choice
+    words = ', '.join(str(choice) for choice in CHOICES[key])
+    raise _wrong(key, value, where, f'one of {words}', nearest(value, CHOICES[key]))
+  if key in RANGES:
+    return _number(key, value, default, where)
+  if isinstance(default, bool):
+    if str(value).lower() in ('true', 'false'):
+      return str(value).lower() == 'true'
+    raise _wrong(key, value, where, 'True or False', f'Default: {default}.')
+  if not isinstance(value, str) or (key in FREE and not value):
+    raise _wrong(key, value, where, 'a word', f'Default: {default}.')
+  if key in PATTERNS:
+    try:
+      re.compile(value)
+    except re.error as error:
+      raise _wrong(key, value, where, f'a regular expression ({error})',
+                   f'Default: {default!r}.') from None
+  return value
+
+
+def _number(key, value, default, where):
+  low, high = RANGES[key]
+  whole = isinstance(low, int)
+  expected = 'a whole number' if whole else 'a number'
+  expected += f' of at least {low:g}' if high is None else f' from {low:g} to {high:g}'
+  if default == 'auto':
+    expected = f'auto or {expected}'
+  default = int(default) if whole and default != 'auto' else default
+  wrong = _wrong(key, value, where, expected, f'Default: {default}.')
+  if isinstance(value, bool):
+    raise wrong
+  try:
+    number = float(value)
+  except (TypeError, ValueError):
+    raise wrong from None
+  if not math.isfinite(number) or (whole and number != int(number)):
+    raise wrong
+  if number < low or (high is not None and number > high):
+    raise wrong
+  return int(number) if whole else number
+
+
+def _wrong(key, value, where, expected, hint):
+  return UserError(f'config: {key} is {value!r} {where} but must be {expected}. {hint}')
+
+
+def _check_together(config):
+  """Refuse values that are fine one by one but cannot work together."""
+  c = config
+  # PlaNet's repeat may be left to the task; the longest episode is then that of no repeat.
+  repeat = 1 if c.action_repeat == 'auto' else c.action_repeat
+  rows = math.ceil(c.time_limit / repeat) + 1
+  needed = c.batch_length + (not c.dataset_last_row)
+  if needed > rows:
+    raise UserError(
+        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but time_limit '
+        f'{c.time_limit} at action_repeat {repeat} gives at most {rows}. '
+        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
+        'or a longer --time_limit.')
+  if c.prefill < (needed - 1) * repeat:
+    raise UserError(
+        f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
+        f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
+  if not c.cnn_keys and not c.mlp_keys:
+    raise UserError(
+        'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '
+        'Pass --cnn_keys image or --mlp_keys ".*".')
+  if c.expl == 'epsilon_greedy' and c.expl_amount > 1:
+    raise UserError(
+        f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
+        'epsilon_greedy. Pass --expl_amount 1 or less.')
+  if suite(c.task) == 'dmc' and c.action_dist == 'onehot':
+    raise UserError(
+        f'{c.task}: actions are continuous but action_dist is onehot. '
+        'Pass --action_dist tanh_normal.')
+
+
+def _default_logdir(values):
+  task = values['task'].replace('/', '-')
+  name = '-'.join([values['agent'], *values['configs']])
+  return f'~/logs/{task}/{name}/{values["seed"]}'
+
+
+def _parse_flags(argv):
+  """Return {key: text}, `configs` as a list of names. The last of equal flags wins."""
+  flags, args = {}, list(argv)
+  while args:
+    arg = args.pop(0)
+    if not arg.startswith('--') or len(arg) < 3:
+      raise UserError(f'config: unexpected argument {arg!r}. Options read --KEY VALUE; see --help.')
+    key, equals, value = arg[2:].partition('=')
+    if key == 'configs':
+      names = [value] if equals else []
+      while args and not args[0].startswith('--'):
+        names.append(args.pop(0))
+      if not names:
+        raise UserError('config: --configs needs the name of a block, such as --configs dmc.')
+      flags['configs'] = names
+    elif equals:
+      flags[key] = value
+    elif args and not args[0].startswith('--'):
+      flags[key] = args.pop(0)
+    else:
+      raise UserError(f'config: --{key} needs a value: --{key} VALUE. See --help.')
+  return flags
+
+
+def _lines_for(agent, lines):
+  """Return the lines of `defaults` without the sub-blocks of other agents."""
+  result, keep = [], True
+  for line in lines:
+    match = re.match(r'  (\w+):(\s*#.*)?$', line)
+    if match:
+      keep = match.group(1) not in AGENTS or match.group(1) == agent
+    elif re.match(r'  \S', line):
+      keep = True
+    if keep:
+      result.append(line)
+  return result
+
+
+def _configs_path():
+  """Return configs.yaml: inside the package when installed, else at the top of the checkout."""
+  here = pathlib.Path(__file__).resolve().parent
+  for path in (here / 'configs.yaml', here.parent / 'configs.yaml'):
+    if path.exists():
+      return path
+  raise UserError(f'config: {here.parent / "configs.yaml"} is missing. Install the package again.')
+
+
+def _yaml():
+  # The pure parser reads YAML 1.2 (1e-4 is a number) with or without the compiled extension.
+  return yaml.YAML(typ='safe', pure=True)
+
+
+def _read_yaml(path):
+  try:
+    values = _yaml().load(pathlib.Path(path))
+  except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    reason = ' '.join(str(error).split())
+    raise UserError(f'{path}: cannot be read as YAML: {reason}') from None
+  if not isinstance(values, dict):
+    raise UserError(f'{path}: expected a YAML mapping of keys to values.')
+  return values

@@ -1,0 +1,76 @@
+"""What the machine decides: precision, XLA, memory growth, several devices."""
+
+import tensorflow as tf
+import tf_keras
+
+from common.config import UserError
+
+
+def setup(config):
+  """Prepare TensorFlow for a run and settle what the config leaves open.
+
+  Seeds the initial weights, lets GPUs allocate as they need, and sets the
+  layers' precision.
+
+  Returns:
+    The config with `precision` and `jit` settled: float32 and no XLA on a CPU,
+    mixed float16 and XLA on a GPU (`python -m common.benchmark train_step`).
+  Raises:
+    UserError: the options cannot work together.
+  """
+  gpus = tf.config.list_physical_devices('GPU')
+  for gpu in gpus:
+    try:
+      tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+      pass  # the devices are in use already, with the growth they have
+  precision, jit = config.precision, config.jit
+  if precision == 'auto':
+    precision = 'mixed_float16' if gpus else 'float32'
+  if jit == 'auto':
+    jit = bool(gpus) and config.devices == 1
+  if jit and config.devices != 1:
+    raise UserError(
+        f'config: jit compiles the step of one device, but devices is '
+        f'{config.devices}. Pass --jit False, or --devices 1.')
+  tf_keras.mixed_precision.set_global_policy(precision)
+  tf_keras.utils.set_random_seed(config.seed)
+  if config.deterministic:
+    tf.config.experimental.enable_op_determinism()
+  return config.replace(precision=precision, jit=jit)
+
+
+def strategy(config):
+  """The tf.distribute strategy over config.devices devices; 0 is all of them.
+
+  One device is TensorFlow's default strategy. Without GPUs the logical CPU
+  devices count.
+
+  Raises:
+    UserError: fewer devices than asked for, or batch_size cannot be shared.
+  """
+  if config.devices == 1:
+    return tf.distribute.get_strategy()
+  kind = 'GPU' if tf.config.list_logical_devices('GPU') else 'CPU'
+  found = [device.name for device in tf.config.list_logical_devices(kind)]
+  wanted = config.devices or len(found)
+  if wanted > len(found):
+    raise UserError(
+        f'config: devices is {wanted} but TensorFlow sees {len(found)} {kind}s. '
+        f'Pass --devices {len(found)} or less.')
+  if config.batch_size % wanted:
+    raise UserError(
+        f'config: batch_size {config.batch_size} cannot be shared by {wanted} '
+        f'devices. Pass a multiple of {wanted}.')
+  return tf.distribute.MirroredStrategy(found[:wanted])
+
+
+def describe():
+  """One line for people: the devices that TensorFlow computes on."""
+  gpus = tf.config.list_physical_devices('GPU')
+  if not gpus:
+    return 'CPU (no GPU is visible to TensorFlow)'
+  names = [
+      tf.config.experimental.get_device_details(gpu).get('device_name', 'GPU')
+      for gpu in gpus]
+  return ', '.join(names)

@@ -1,0 +1,182 @@
+"""Distributions of the world model and the actor, built from TFP's.
+
+Sampling everywhere takes `seed`, an int32 [2] stateless seed, or None for the
+zero-noise centre of the distribution: the mean of a Gaussian, tanh of the mean
+of a tanh-normal, the largest logit of a categorical. Seeds make compiled steps
+repeatable; the centre makes them comparable with recorded numbers.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+tfb = tfp.bijectors
+
+
+def split_seed(seed, n):
+  """Split int32 [2] `seed` into int32 [n, 2]; None into a list of n Nones."""
+  if seed is None:
+    return [None] * n
+  return tf.random.split(seed, n)
+
+
+def normal(mean, event_ndims=0):
+  """Unit-variance Normal around float [..., *event] `mean` (spec section 4)."""
+  return tfd.Independent(tfd.Normal(mean, tf.ones((), mean.dtype)), event_ndims)
+
+
+def binary(logits):
+  """Bernoulli over float [...] `logits`; its log_prob accepts soft labels."""
+  return tfd.Bernoulli(logits=logits, dtype=tf.int32)
+
+
+def gaussian(mean, std):
+  """Diagonal Gaussian of mean and std [..., S], event rank 1."""
+  return tfd.MultivariateNormalDiag(mean, std)
+
+
+def sample_gaussian(mean, std, seed, shared=False):
+  """Reparameterised sample [..., S] of Normal(mean, std).
+
+  With `shared` one noise vector [S] serves the whole batch, as in the published
+  code (spec quirk Q1). seed None returns the mean.
+  """
+  if seed is None:
+    return mean
+  shape = tf.shape(mean)[-1:] if shared else tf.shape(mean)
+  noise = tf.random.stateless_normal(shape, seed, dtype=mean.dtype)
+  return mean + std * noise
+
+
+class TanhBijector(tfb.Bijector):
+  """y = tanh(x), with an inverse that is finite at the bounds (spec section 4)."""
+
+  def __init__(self):
+    parameters = dict(locals())
+    super().__init__(
+        forward_min_event_ndims=0, name='tanh_clipped', parameters=parameters)
+
+  def _forward(self, x):
+    return tf.tanh(x)
+
+  def _inverse(self, y):
+    dtype = y.dtype
+    y = tf.cast(y, tf.float32)
+    y = tf.where(
+        tf.abs(y) <= 1., tf.clip_by_value(y, -0.99999997, 0.99999997), y)
+    return tf.cast(tf.atanh(y), dtype)
+
+  def _forward_log_det_jacobian(self, x):
+    log2 = tf.math.log(tf.constant(2., x.dtype))
+    return 2. * (log2 - x - tf.nn.softplus(-2. * x))
+
+
+class TanhNormal:
+  """Continuous actor: tanh of a Normal, event rank 1 (spec section 4).
+
+    mean = mean_scale tanh(m / mean_scale)
+    std  = softplus(s + log(exp(init_std) - 1)) + min_std
+
+  The mean, mode and entropy have no closed form and are estimated from samples.
+  """
+
+  SAMPLES = 100
+
+  def __init__(self, mean, std):
+    """`mean` and `std` float [..., A] are those of the Normal under the tanh."""
+    self.normal_mean = mean
+    self.normal_std = std
+    self._dist = tfd.Independent(tfd.TransformedDistribution(
+        tfd.Normal(mean, std), TanhBijector()), 1)
+
+  @classmethod
+  def from_params(cls, params, init_std, min_std, mean_scale):
+    """Build from the network's output float [..., 2A]: raw mean, raw std."""
+    mean, std = tf.split(params, 2, -1)
+    raw_init_std = tf.math.log(tf.math.exp(init_std) - 1.)
+    mean = mean_scale * tf.tanh(mean / mean_scale)
+    std = tf.nn.softplus(std + raw_init_std) + min_std
+    return cls(mean, std)
+
+  def sample(self, seed):
+    """One reparameterised action [..., A] in [-1, 1]."""
+    return tf.tanh(sample_gaussian(self.normal_mean, self.normal_std, seed))
+
+  def log_prob(self, action):
+    """Log-density [...] of float [..., A] actions."""
+    return self._dist.log_prob(action)
+
+  def mode(self, seed):
+    """The most likely of SAMPLES samples, for each batch element [..., A]."""
+    if seed is None:
+      return self.sample(None)
+    actions, log_probs = self._sample_many(seed)
+    best = tf.one_hot(
+        tf.argmax(log_probs, 0), self.SAMPLES, axis=0, dtype=actions.dtype)
+    return tf.reduce_sum(actions * best[..., None], 0)
+
+  def mean(self, seed):
+    """Average of SAMPLES samples [..., A]."""
+    return tf.reduce_mean(self._sample_many(seed)[0], 0)
+
+  def entropy(self, seed):
+    """Minus the average log-density of SAMPLES samples [...]."""
+    return -tf.reduce_mean(self._sample_many(seed)[1], 0)
+
+  def _sample_many(self, seed):
+    # The density of a sample follows from the noise that made it, without the
+    # inverse, which would lose precision where the tanh saturates.
+    shape = tf.concat([[self.SAMPLES], tf.shape(self.normal_mean)], 0)
+    noise = tf.random.stateless_normal(shape, seed, dtype=self.normal_mean.dtype)
+    normal = tfd.Normal(self.normal_mean, self.normal_std)
+    raw = self.normal_mean + self.normal_std * noise
+    log_probs = normal.log_prob(raw) - TanhBijector().forward_log_det_jacobian(
+        raw, event_ndims=0)
+    return tf.tanh(raw), tf.reduce_sum(log_probs, -1)
+
+
+class OneHot:
+  """Categorical over one-hot vectors with straight-through gradients.
+
+  The value of a sample is exactly one-hot, its gradient that of the
+  probabilities (spec section 4). Composed rather than subclassed because
+  subclassing TFP's class floods the terminal with warnings.
+  """
+
+  def __init__(self, logits):
+    """`logits` float [..., A]."""
+    self._dist = tfd.OneHotCategorical(logits=logits, dtype=logits.dtype)
+
+  @property
+  def logits(self):
+    """Unnormalised log-probabilities [..., A]."""
+    return self._dist.logits
+
+  @property
+  def probs(self):
+    """Probabilities [..., A]."""
+    return self._dist.probs_parameter()
+
+  def sample(self, seed):
+    """One straight-through sample [..., A]."""
+    if seed is None:
+      onehot = self._dist.mode()
+    else:
+      onehot = self._dist.sample(seed=seed)
+    onehot = tf.stop_gradient(tf.cast(onehot, self.probs.dtype))
+    return onehot + (self.probs - tf.stop_gradient(self.probs))
+
+  def mode(self, seed=None):
+    """One-hot of the largest logit [..., A]."""
+    del seed
+    return tf.cast(self._dist.mode(), self.probs.dtype)
+
+  def log_prob(self, action):
+    """Log-probability [...] of one-hot [..., A] actions."""
+    index = tf.argmax(action, -1)
+    return tfd.Categorical(logits=self.logits).log_prob(index)
+
+  def entropy(self, seed=None):
+    """Entropy [...], exact."""
+    del seed
+    return self._dist.entropy()

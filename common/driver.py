@@ -1,0 +1,186 @@
+"""Collection: steps environments with a policy, and forms episodes.
+
+  row       0         1         2
+  obs       reset     o1        o2
+  action    zeros     a1        a2       a1 was chosen at the reset and led to o1
+  reward    0         r1        r2       r1 arrived with o1
+  discount  1         d1        d2       0 after a real end, 1 after a time limit
+
+An episode of n decisions has n + 1 rows; the action that would be chosen at the last does not
+exist. One decision is `action_repeat` frames.
+"""
+import time
+
+import numpy as np
+
+from common.envs.wrappers import OneHot
+
+
+class Driver:
+  """Steps environments together, across calls, and hands over each episode that ends.
+
+  Attributes:
+    frames: of the episodes that ended so far.
+    surplus: decisions credited beyond what was asked for; the next call begins with them.
+    next_episode: list, the number of each environment's next or running episode.
+    time_env, time_policy: seconds spent so far in environments and in policies.
+  """
+
+  def __init__(self, envs, action_repeat, seed, on_episode=None, first_episode=0):
+    """Take over environments; nothing is reset yet.
+
+    Args:
+      envs: list of M environments in the protocol of `envs.wrappers`, or of `Parallel` ones,
+        which then work at the same time.
+      action_repeat: frames in a decision.
+      seed: non-negative int. Episode k of environment e resets with a seed made of (seed, e, k).
+      on_episode: function of (episode, k, e), called at each end, in the order of environments.
+        The episode is a dict of arrays [rows, ...]: the observation keys as uint8 or float32,
+        `action` float32 [rows, A], `reward` and `discount` float32 [rows].
+      first_episode: number of the first episode, or a list with one of each environment.
+    """
+    self._envs = list(envs)
+    self._action_repeat = action_repeat
+    self._seed = seed
+    self._on_episode = on_episode
+    self.next_episode = _per_env(first_episode, len(self._envs))
+    self._obs = [None] * len(self._envs)
+    self._rows = [[] for _ in self._envs]
+    self._done = np.ones(len(self._envs), bool)
+    self.frames = 0
+    self.surplus = 0
+    self.time_env = 0.0
+    self.time_policy = 0.0
+
+  def __call__(self, policy, state=None, decisions=0, episodes=0):
+    """Collect until so many decisions are credited and so many episodes have ended.
+
+    Decisions are credited only when their episode ends, so collection stops at the end of an
+    episode. Other environments may then be in the middle of theirs, and go on in the next call.
+
+    Args:
+      policy: function of (obs, state, is_first) that returns (action [M, A], state). `obs` is a
+        dict of stacked arrays [M, ...] with `reward` float32 [M], 0 at a reset; `is_first` is
+        bool [M].
+      state: what the policy gets at first; None at the beginning.
+      decisions: amount to be credited, the surplus of the last call included.
+      episodes: amount to be ended, counted anew in each call.
+    Returns:
+      The last state of the policy, to be passed to the next call.
+    """
+    credited, ended = (self.surplus if decisions else 0), 0
+    while credited < decisions or ended < episodes:
+      is_first = self._done.copy()
+      self._reset()
+      started = time.perf_counter()
+      action, state = policy(_stack(self._obs), state, is_first)
+      action = np.asarray(action, np.float32)
+      self.time_policy += time.perf_counter() - started
+      assert action.shape[:1] == (len(self._envs),), action.shape
+      self._step(action)
+      for index in np.flatnonzero(self._done):
+        credited += self._finish(index)
+        ended += 1
+    if decisions:
+      self.surplus = credited - decisions
+    return state
+
+  def close(self):
+    """Close all environments."""
+    for env in self._envs:
+      env.close()
+
+  def _reset(self):
+    """Begin new episodes where the last one is over."""
+    started = time.perf_counter()
+    over = np.flatnonzero(self._done)
+    results = [self._envs[e].reset(self._reset_seed(e)) for e in over]
+    for e, result in zip(over, results):
+      obs = {**_result(result), 'reward': 0.0}
+      self._obs[e] = {key: _array(value) for key, value in obs.items()}
+      # The zero action takes its size from the first row that has one, see `_finish`.
+      self._rows[e] = [{**self._obs[e], 'discount': np.float32(1)}]
+    self._done[:] = False
+    self.time_env += time.perf_counter() - started
+
+  def _step(self, actions):
+    """Take one action in every environment: all are started, then all collected."""
+    started = time.perf_counter()
+    results = [env.step(action) for env, action in zip(self._envs, actions)]
+    for e, result in enumerate(results):
+      obs, reward, done, info = _result(result)
+      obs = {**obs, 'reward': reward}
+      self._obs[e] = {key: _array(value) for key, value in obs.items()}
+      discount = np.float32(info.get('discount', 1.0 - done))
+      self._rows[e].append({**self._obs[e], 'action': actions[e].copy(), 'discount': discount})
+      self._done[e] = done
+    self.time_env += time.perf_counter() - started
+
+  def _finish(self, e):
+    """Hand over the episode that ended and return its decisions."""
+    rows, self._rows[e] = self._rows[e], []
+    rows[0]['action'] = np.zeros_like(rows[1]['action'])
+    episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    number = self.next_episode[e]
+    self.next_episode[e] += 1
+    self.frames += (len(rows) - 1) * self._action_repeat
+    if self._on_episode:
+      self._on_episode(episode, number, int(e))
+    return len(rows) - 1
+
+  def _reset_seed(self, e):
+    sequence = np.random.SeedSequence((self._seed, int(e), self.next_episode[e]))
+    return int(sequence.generate_state(1)[0])
+
+
+def random_policy(act_space, seed, first_episode=0):
+  """Return a policy of uniformly random actions, one-hot or in the bounds.
+
+  The action at decision t of episode k in environment e is a function of (seed, e, k, t).
+
+  Args:
+    act_space: Box with finite bounds, or OneHot.
+    seed: non-negative int.
+    first_episode: as for the Driver that will use the policy.
+  Returns:
+    Policy in the form that Driver takes; its state counts episodes and decisions.
+  """
+  def policy(obs, state, is_first):
+    del obs
+    amount = len(is_first)
+    if state is None:
+      episode, decision = np.array(_per_env(first_episode, amount)), np.zeros(amount, int)
+    else:
+      episode, decision = state[0] + is_first, np.where(is_first, 0, state[1] + 1)
+    keys = zip(range(amount), episode.tolist(), decision.tolist())
+    return np.stack([_uniform(act_space, (seed, *key)) for key in keys]), (episode, decision)
+  return policy
+
+
+def _uniform(space, key):
+  generator = np.random.default_rng(key)
+  if isinstance(space, OneHot):
+    return np.eye(space.n, dtype=np.float32)[generator.integers(space.n)]
+  return generator.uniform(space.low, space.high).astype(np.float32)
+
+
+def _result(value):
+  """Return a value or what it promises."""
+  return value() if callable(value) else value
+
+
+def _array(value):
+  """Return a copy in one of the two stored dtypes: uint8 stays, all else is float32."""
+  value = np.asarray(value)
+  return np.array(value, np.uint8 if value.dtype == np.uint8 else np.float32)
+
+
+def _stack(observations):
+  return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
+
+
+def _per_env(numbers, amount):
+  """Return a list with a number for each environment."""
+  numbers = [numbers] * amount if np.ndim(numbers) == 0 else list(numbers)
+  assert len(numbers) == amount, (numbers, amount)
+  return [int(number) for number in numbers]

@@ -1,0 +1,160 @@
+"""Environments by name, SUITE_NAME, split at the first underscore.
+
+  dmc_DOMAIN_TASK: DeepMind Control suite.
+  gym_ID: Gymnasium or Gym.
+  py_PACKAGE.MODULE:FUNCTION: a function of the user's, called without arguments, that returns an
+    environment of Gymnasium, of Gym, or in the protocol of `wrappers`.
+  dummy_NAME: tiny ones for tests.
+
+`wrappers` states the protocol. A new suite is a module here, a line in `check_task` and in
+`_make_env`, and its name in `config.SUITES`.
+"""
+import importlib
+
+import gymnasium
+import numpy as np
+
+from common import config as config_lib
+from common.config import SUITES, UserError
+from common.envs import dmc, dummy, gym, wrappers
+
+
+def make(config, index=0, mode='train'):
+  """Build the environment of config.task with all its wrappers.
+
+  Args:
+    config: its keys task, seed, action_repeat, time_limit, camera, image_size, cnn_keys, mlp_keys
+      and, if the agent knows it, action_dist are used.
+    index: number of the environment among those that run at the same time; resets that are given
+      no seed depend on it.
+    mode: 'train' or 'eval'; no suite so far makes a difference.
+  Returns:
+    Environment in the protocol of `wrappers`, actions Box [A] in [-1, 1] or OneHot [n], which
+    takes decisions of config.action_repeat frames.
+  Raises:
+    UserError: unknown task; no observation fits the keys; space not supported; no OpenGL.
+  """
+  assert mode in ('train', 'eval'), mode
+  suite, name = _split(config.task)
+  env = _make_env(suite, name, config, _seed(config.seed, index))
+  try:
+    env = wrappers.ActionRepeat(env, config.action_repeat)
+    if suite != 'dmc':  # whose keys decide about rendering, so that it selects them itself
+      env = wrappers.SelectKeys(
+          env, config.cnn_keys, config.mlp_keys, config.image_size, config.task)
+    env = _wrap_actions(env, config)
+    return wrappers.TimeLimit(env, config.time_limit / config.action_repeat)
+  except Exception:
+    env.close()
+    raise
+
+
+def check_task(task, config=None):
+  """Refuse a task that does not exist, without building it and without TensorFlow.
+
+  Args:
+    task: SUITE_NAME.
+    config: if given, its other keys are checked as far as they need no environment.
+  Raises:
+    UserError: with the nearest names.
+  """
+  suite, name = _split(task)
+  check = {'dmc': dmc.find, 'gym': gym.find, 'py': find_function, 'dummy': dummy.find}
+  check[suite](name)
+  if config is not None and suite == 'dmc':
+    _check_actions(task, 'continuous', config)
+
+
+def find_function(name):
+  """Return the function of the user's for PACKAGE.MODULE:FUNCTION.
+
+  Raises:
+    UserError: there is no such module or function. Failures inside the module are not caught.
+  """
+  path, colon, attribute = name.partition(':')
+  if not (path and colon and attribute):
+    raise UserError(
+        f'task: py_{name} does not name a function. Expected --task py_PACKAGE.MODULE:FUNCTION.')
+  try:
+    module = importlib.import_module(path)
+  except ModuleNotFoundError as error:
+    if error.name and (path + '.').startswith(error.name + '.'):
+      raise UserError(
+          f'task: there is no module {error.name!r}, named by py_{name}. Start the command where '
+          'it can be imported, or add its folder to PYTHONPATH.') from None
+    raise
+  function = getattr(module, attribute, None)
+  if not callable(function):
+    names = [key for key, value in vars(module).items() if callable(value) and key[0] != '_']
+    raise UserError(
+        f'task: the module {path!r} has no function {attribute!r}. '
+        f'{config_lib.nearest(attribute, names)}')
+  return function
+
+
+def _split(task):
+  suite, _, name = task.partition('_')
+  if suite in SUITES and not name:
+    raise UserError(f'task: {task!r} names a suite only. Example: --task dmc_walker_walk.')
+  if suite not in SUITES:
+    if task in dmc.tasks():
+      hint = f'Did you mean dmc_{task}?'
+    else:
+      hint = f'{config_lib.nearest(suite, SUITES)} Example: --task dmc_walker_walk.'
+    raise UserError(f'task: {task!r} has no known suite before its first underscore. {hint}')
+  return suite, name
+
+
+def _make_env(suite, name, config, seed):
+  if suite == 'dmc':
+    return dmc.DeepMindControl(
+        name, config.image_size, config.camera, config.cnn_keys, config.mlp_keys, seed)
+  if suite == 'gym':
+    return gym.make(name)
+  if suite == 'dummy':
+    return dummy.Dummy(name, config.image_size, seed)
+  return _adapt(find_function(name)(), config.task)
+
+
+def _adapt(env, task):
+  """Bring what a function of the user's returned into the protocol."""
+  if hasattr(env, 'obs_space') and hasattr(env, 'act_space'):
+    return env
+  if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
+    return gym.GymEnv(env, task)
+  raise UserError(
+      f'{task}: the function returned {type(env).__name__}, which is no environment. Expected one '
+      'of Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
+
+
+def _wrap_actions(env, config):
+  space = env.act_space
+  if isinstance(space, gymnasium.spaces.Discrete):
+    env = wrappers.OneHotAction(env)
+  elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+    if not isinstance(space, wrappers.OneHot):
+      env = wrappers.NormalizeActions(env)
+  else:
+    raise UserError(
+        f'{config.task}: the action space {space} is not supported. '
+        'Expected Discrete, or Box with one dimension.')
+  discrete = isinstance(env.act_space, wrappers.OneHot)
+  kind = 'discrete' if discrete else 'continuous'
+  _check_actions(f'{config.task}', kind, config, env.act_space.shape[0])
+  return env
+
+
+def _check_actions(task, kind, config, size=None):
+  """Refuse a distribution of actions that cannot produce those of the environment."""
+  # Agents that plan have no such distribution.
+  chosen = getattr(config, 'action_dist', 'auto')
+  fitting = {'discrete': 'onehot', 'continuous': 'tanh_normal'}[kind]
+  if chosen not in ('auto', fitting):
+    amount = '' if size is None else f' [{size}]'
+    raise UserError(
+        f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
+        f'Pass --action_dist {fitting}.')
+
+
+def _seed(seed, index):
+  return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])

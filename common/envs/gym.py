@@ -1,0 +1,162 @@
+"""Gymnasium and Gym environments: gym_ID, or those that a function of the user's returns.
+
+Observations: a plain space gets the name `image` (uint8 of rank 3) or `vector` (all else); the
+entries of a Dict keep theirs, joined by '/' if nested. Discrete observations become one-hot.
+Actions: Discrete, or Box with finite bounds, flattened.
+"""
+import contextlib
+import importlib
+import io
+
+import gymnasium
+import numpy as np
+
+from common.config import UserError, nearest
+from common.envs.wrappers import is_image
+
+
+class GymEnv:
+  """Adapter to the protocol of `wrappers`, in whatever shapes and dtypes the environment has.
+
+  The discount is 0 when the episode terminated and 1 when it was only truncated.
+  """
+
+  def __init__(self, env, task):
+    """Take over an environment of Gymnasium or Gym 0.26.
+
+    Args:
+      env: environment with the five values of `step`.
+      task: name for messages.
+    Raises:
+      UserError: its observation or action space is not supported.
+    """
+    self._env = env
+    spaces = _convert(env.observation_space, task)
+    self._plain = ''
+    if not isinstance(spaces, dict):
+      self._plain = 'image' if is_image(spaces) else 'vector'
+      spaces = {self._plain: spaces}
+    self._spaces = _flatten(spaces)
+    self.obs_space = {key: _vector_space(space) for key, space in self._spaces.items()}
+    self._action = _convert(env.action_space, task)
+    self.act_space = _action_space(self._action, task)
+
+  def reset(self, seed=None):
+    """Begin an episode, which is a function of the seed if one is given."""
+    obs, _ = self._env.reset(seed=seed)
+    return self._observe(obs)
+
+  def step(self, action):
+    """Take action float [A] or an int and return (obs, reward, done, info)."""
+    obs, reward, terminated, truncated, _ = self._env.step(self._native(action))
+    done = bool(terminated or truncated)
+    return self._observe(obs), float(reward), done, {'discount': np.float32(not terminated)}
+
+  def close(self):
+    """Close the environment."""
+    self._env.close()
+
+  def _native(self, action):
+    space = self._action
+    if isinstance(space, gymnasium.spaces.Discrete):
+      return int(action) + int(space.start)
+    # Rounding while normalising may leave the bounds by a hair, which some environments refuse.
+    action = np.reshape(action, space.shape).astype(space.dtype)
+    return np.clip(action, space.low, space.high)
+
+  def _observe(self, obs):
+    flat = _flatten({self._plain: obs} if self._plain else obs)
+    return {key: _one_hot(flat[key], space) for key, space in self._spaces.items()}
+
+
+def make(identifier):
+  """Build an environment by its id, from Gymnasium if it has it, else from Gym.
+
+  Raises:
+    UserError: unknown id, missing dependency or unsupported space.
+  """
+  library = find(identifier)
+  try:
+    # Gym's checker fails on NumPy 2, and Gymnasium's only warns.
+    env = library.make(identifier, disable_env_checker=True)
+  except (library.error.Error, ImportError) as error:
+    raise UserError(f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}') from error
+  return GymEnv(env, f'gym_{identifier}')
+
+
+def find(identifier):
+  """Return the library, gymnasium or gym, that has the id.
+
+  Raises:
+    UserError: neither has it.
+  """
+  known = list(gymnasium.registry)
+  for name in ('gymnasium', 'gym'):
+    library = _import_library(name)
+    try:
+      library.spec(identifier)
+      return library
+    except (library.error.Error, ImportError):
+      known = list(dict.fromkeys([*known, *library.envs.registry]))
+  raise UserError(
+      f'task: neither Gymnasium nor Gym has an environment {identifier!r}. '
+      f'{nearest(f"gym_{identifier}", [f"gym_{known}" for known in known])} '
+      'One that a package registers is named with it: gym_PACKAGE:ID.')
+
+
+def _import_library(name):
+  """Import a library; Gym prints a notice about NumPy 2 that helps nobody here."""
+  with contextlib.redirect_stderr(io.StringIO()):
+    return importlib.import_module(name)
+
+
+def _convert(space, task):
+  """Return a space of either library as one of Gymnasium."""
+  spaces = gymnasium.spaces
+  kinds = {cls.__name__ for cls in type(space).__mro__}
+  if 'Box' in kinds:
+    return spaces.Box(space.low, space.high, space.shape, space.dtype)
+  if 'Discrete' in kinds:
+    return spaces.Discrete(int(space.n), start=int(space.start))
+  if 'Dict' in kinds:
+    return {str(key): _convert(part, task) for key, part in space.spaces.items()}
+  raise UserError(
+      f'{task}: the space {space} is not supported. Wrap the environment so that it has '
+      'Box, Discrete or Dict observations and Box or Discrete actions.')
+
+
+def _flatten(tree, prefix=''):
+  """Return a nested dict as a flat one, names joined by '/'."""
+  flat = {}
+  for name, part in tree.items():
+    if isinstance(part, dict):
+      flat.update(_flatten(part, f'{prefix}{name}/'))
+    else:
+      flat[f'{prefix}{name}'] = part
+  return flat
+
+
+def _vector_space(space):
+  """Return a Box as it is and Discrete as the Box of its one-hot vectors."""
+  if isinstance(space, gymnasium.spaces.Discrete):
+    return gymnasium.spaces.Box(0.0, 1.0, (int(space.n),), np.float32)
+  return space
+
+
+def _one_hot(value, space):
+  """Return the value of a Discrete space as a one-hot vector, of a Box as it is."""
+  if isinstance(space, gymnasium.spaces.Discrete):
+    return np.eye(int(space.n), dtype=np.float32)[int(value) - int(space.start)]
+  return np.asarray(value)
+
+
+def _action_space(space, task):
+  """Return the space of the adapter's actions: Discrete from 0, or a flat Box float32 [A]."""
+  if isinstance(space, gymnasium.spaces.Discrete):
+    return gymnasium.spaces.Discrete(int(space.n))
+  if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+    low, high = (np.asarray(x, np.float32).reshape(-1) for x in (space.low, space.high))
+    return gymnasium.spaces.Box(low, high, dtype=np.float32)
+  raise UserError(
+      f'{task}: the action space {space} is not supported. Wrap the environment so that it is '
+      'Discrete, or Box with finite bounds.')

@@ -1,0 +1,284 @@
+"""Wrappers that bring every environment into the one form that the agents see.
+
+The protocol of an environment, before and after wrapping:
+
+  obs_space: dict of name -> gymnasium Box. Images are uint8 [H, W, C], vectors float32 [n].
+  act_space: gymnasium Box, float32 [A]; Discrete is allowed below `OneHotAction` only.
+  reset(seed=None) -> obs: dict of arrays as in obs_space.
+  step(action) -> (obs, reward, done, info): `info` may hold `discount`, 0 after a real end.
+  close()
+
+An environment whose observation is costly also has the two halves of `step`:
+
+  advance(action) -> (reward, done, info)
+  observe() -> obs: of the present state.
+"""
+import re
+
+import gymnasium
+import numpy as np
+
+from common.config import UserError
+
+# Names of an episode's other arrays.
+RESERVED = ('action', 'reward', 'discount')
+
+
+class OneHot(gymnasium.spaces.Box):
+  """Space of one-hot vectors, float32 [n]. Samples come from its own random generator."""
+
+  def __init__(self, n, seed=None):
+    super().__init__(0.0, 1.0, (int(n),), np.float32, seed)
+    self.n = int(n)
+
+  def sample(self, mask=None, probability=None):
+    """Return a random one-hot vector, float32 [n], all classes equally likely."""
+    assert mask is None and probability is None, 'not supported'
+    return np.eye(self.n, dtype=np.float32)[self.np_random.integers(self.n)]
+
+  def contains(self, x):
+    """Return whether x is a one-hot vector of the right length."""
+    x = np.asarray(x)
+    return x.shape == self.shape and np.allclose(x, np.eye(self.n)[x.argmax()])
+
+  def __repr__(self):
+    return f'OneHot({self.n})'
+
+  def __eq__(self, other):
+    return isinstance(other, OneHot) and other.n == self.n
+
+
+class Wrapper:
+  """Passes everything on; the base of all wrappers."""
+
+  def __init__(self, env):
+    self.env = env
+
+  @property
+  def obs_space(self):
+    """Dict of name -> Box."""
+    return self.env.obs_space
+
+  @property
+  def act_space(self):
+    """Space of the actions that `step` takes."""
+    return self.env.act_space
+
+  def reset(self, seed=None):
+    """Begin an episode and return its first observation."""
+    return self.env.reset(seed)
+
+  def step(self, action):
+    """Take one action and return (obs, reward, done, info)."""
+    return self.env.step(action)
+
+  def close(self):
+    """Free what the environment holds."""
+    self.env.close()
+
+
+class ActionRepeat(Wrapper):
+  """Repeats each action until the end of the episode or `amount` times; sums the rewards.
+
+  The observation and info are those of the last frame. Only that frame is observed if the
+  environment has `advance` and `observe`.
+  """
+
+  def __init__(self, env, amount):
+    super().__init__(env)
+    assert amount >= 1, amount
+    self._amount = int(amount)
+
+  def step(self, action):
+    """Take one action for up to `amount` frames and return (obs, reward, done, info)."""
+    total, done, obs, info = 0.0, False, None, {}
+    split = hasattr(self.env, 'advance')
+    for _ in range(self._amount):
+      if split:
+        reward, done, info = self.env.advance(action)
+      else:
+        obs, reward, done, info = self.env.step(action)
+      total += reward
+      if done:
+        break
+    if split:
+      obs = self.env.observe()
+    return obs, total, done, info
+
+
+class NormalizeActions(Wrapper):
+  """Maps actions from [-1, 1] to the bounds: low + (action + 1) / 2 * (high - low).
+
+  Entries without two finite bounds pass through unscaled.
+  """
+
+  def __init__(self, env):
+    super().__init__(env)
+    low = np.asarray(env.act_space.low, np.float32)
+    high = np.asarray(env.act_space.high, np.float32)
+    finite = np.isfinite(low) & np.isfinite(high)
+    self._low = np.where(finite, low, -1.0).astype(np.float32)
+    self._high = np.where(finite, high, 1.0).astype(np.float32)
+    self._space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
+
+  @property
+  def act_space(self):
+    """Box float32 [A] from -1 to 1."""
+    return self._space
+
+  def step(self, action):
+    """Take one action, float32 [A] in [-1, 1], and return (obs, reward, done, info)."""
+    action = np.asarray(action, np.float32)
+    return self.env.step((action + 1) / 2 * (self._high - self._low) + self._low)
+
+
+class OneHotAction(Wrapper):
+  """Turns one-hot vectors into the numbers of a discrete action space."""
+
+  def __init__(self, env):
+    super().__init__(env)
+    assert isinstance(env.act_space, gymnasium.spaces.Discrete), env.act_space
+    self._space = OneHot(env.act_space.n)
+
+  @property
+  def act_space(self):
+    """OneHot space."""
+    return self._space
+
+  def step(self, action):
+    """Take one action, one-hot [n], and return (obs, reward, done, info).
+
+    Raises:
+      ValueError: the vector is not one-hot.
+    """
+    if not self._space.contains(action):
+      raise ValueError(f'not a one-hot vector of length {self._space.n}: {action}')
+    return self.env.step(int(np.argmax(action)))
+
+
+class TimeLimit(Wrapper):
+  """Ends an episode after `duration` decisions, which may be a fraction (count >= duration).
+
+  A time limit is no real end: the discount is then 1, unless the environment gave one or ended
+  by itself on the very same step (specification, quirk Q28), which keeps 0.
+  """
+
+  def __init__(self, env, duration):
+    super().__init__(env)
+    assert duration > 0, duration
+    self._duration = duration
+    self._count = None
+
+  def reset(self, seed=None):
+    """Begin an episode and the count of its decisions."""
+    self._count = 0
+    return self.env.reset(seed)
+
+  def step(self, action):
+    """Take one action and return (obs, reward, done, info), done at the limit."""
+    assert self._count is not None, 'reset the environment first'
+    obs, reward, done, info = self.env.step(action)
+    self._count += 1
+    if self._count >= self._duration:
+      info = {'discount': np.float32(not done), **info}
+      done = True
+    if done:
+      self._count = None
+    return obs, reward, done, info
+
+
+class SelectKeys(Wrapper):
+  """Keeps the observation keys that the agent asks for, in constant shapes and dtypes.
+
+  Images become uint8 [size, size, C] (area average), all else float32 [n].
+  """
+
+  def __init__(self, env, cnn_keys, mlp_keys, size, task):
+    super().__init__(env)
+    spaces = {key: _plain_space(space, size) for key, space in env.obs_space.items()}
+    self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
+
+  @property
+  def obs_space(self):
+    """Dict of name -> Box, selected keys only."""
+    return self._space
+
+  def reset(self, seed=None):
+    """Begin an episode and return the selected observation."""
+    return self._select(self.env.reset(seed))
+
+  def step(self, action):
+    """Take one action and return (obs, reward, done, info)."""
+    obs, reward, done, info = self.env.step(action)
+    return self._select(obs), float(reward), bool(done), info
+
+  def _select(self, obs):
+    result = {}
+    for key, space in self._space.items():
+      value = np.asarray(obs[key])
+      if is_image(space) and value.shape != space.shape:
+        value = resize(value, space.shape[0])
+      result[key] = value.astype(space.dtype).reshape(space.shape)
+    return result
+
+
+def is_image(space):
+  """Return whether a Box holds images: uint8 with height, width and channels."""
+  return space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def select_keys(spaces, cnn_keys, mlp_keys, task):
+  """Return the part of an observation space that the agent asks for.
+
+  Args:
+    spaces: dict of name -> Box.
+    cnn_keys: regular expression for the whole name of an image; '' fits none.
+    mlp_keys: regular expression for the whole name of a vector; '' fits none.
+    task: name for the message.
+  Raises:
+    UserError: nothing fits, or a name is reserved.
+  """
+  chosen = {
+      key: space for key, space in spaces.items()
+      if re.fullmatch(cnn_keys if is_image(space) else mlp_keys, key)}
+  if not chosen:
+    kinds = [f'{key} ({"image" if is_image(space) else "vector"})' for key, space in spaces.items()]
+    raise UserError(
+        f'{task}: no observation fits cnn_keys {cnn_keys!r} or mlp_keys {mlp_keys!r}. '
+        f'Available: {", ".join(kinds)}. Pass --cnn_keys or --mlp_keys; ".*" takes all.')
+  clash = sorted(set(chosen) & set(RESERVED))
+  if clash:
+    raise UserError(
+        f'{task}: the observation key {clash[0]!r} is a name of the episode format. '
+        'Rename it in the environment.')
+  return chosen
+
+
+def resize(image, size):
+  """Resize an image by averaging over areas.
+
+  Args:
+    image: uint8 [H, W, C].
+    size: height and width of the result, pixels.
+  Returns:
+    uint8 [size, size, C].
+  """
+  rows, columns = (_overlap(source, size) for source in image.shape[:2])
+  image = np.einsum('yh,hwc->ywc', rows, image.astype(np.float32), optimize=True)
+  image = np.einsum('xw,ywc->yxc', columns, image, optimize=True)
+  return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _overlap(source, target):
+  """Return which share of each of `target` cells the `source` pixels cover: [target, source]."""
+  edges = np.linspace(0, source, target + 1)
+  pixels = np.arange(source)
+  shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+  return (np.clip(shared, 0, None) * target / source).astype(np.float32)
+
+
+def _plain_space(space, size):
+  if is_image(space):
+    return gymnasium.spaces.Box(0, 255, (size, size, space.shape[2]), np.uint8)
+  length = int(np.prod(space.shape))
+  return gymnasium.spaces.Box(-np.inf, np.inf, (length,), np.float32)

@@ -1,0 +1,93 @@
+"""Adam with global-norm clipping, loss scaling and skipped bad updates.
+
+Spec section 7. Gradients arrive scaled by `scale`; the order is unscale,
+global norm (the one that is logged), clip, decay, apply. A non-finite norm
+skips the update, moments included, and halves the scale under float16.
+"""
+
+import re
+
+import tensorflow as tf
+import tf_keras
+
+
+def make(variables, lr, config):
+  """The optimiser of `variables` with the settings that all of them share."""
+  return Optimizer(
+      variables, lr, config.adam_eps, config.grad_clip, config.weight_decay,
+      config.weight_decay_pattern,
+      loss_scale=tf_keras.mixed_precision.global_policy().name == 'mixed_float16')
+
+
+class Optimizer(tf.Module):
+  """One Adam over a fixed list of variables.
+
+    var -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+  """
+
+  GROW_AFTER = 2000  # finite updates after which the loss scale doubles
+
+  def __init__(
+      self, variables, lr, eps=1e-7, clip=100.0, decay=0.0, decay_pattern='.*',
+      loss_scale=False):
+    """loss_scale: keep a dynamic scale, starting at 2^15 (for float16)."""
+    super().__init__()
+    self.variables_ = list(variables)
+    self._clip, self._decay = clip, decay
+    self._decayed = [
+        v for v in self.variables_ if re.search(decay_pattern, v.name)]
+    self._dynamic = loss_scale
+    self._scale = tf.Variable(
+        2.0 ** 15 if loss_scale else 1.0, trainable=False, name='loss_scale')
+    self._finite = tf.Variable(0, trainable=False, name='finite_updates')
+    self.skipped = tf.Variable(0, trainable=False, name='skipped')
+    self.adam = tf_keras.optimizers.legacy.Adam(lr, epsilon=eps)
+    # Moments exist from the start, so that a checkpoint can be restored
+    # before the first update.
+    self.adam._create_all_weights(self.variables_)  # pylint: disable=protected-access
+
+  def scale_loss(self, loss):
+    """The scalar float32 loss that gradients have to be taken of."""
+    return loss * self._scale if self._dynamic else loss
+
+  def apply(self, grads):
+    """Update the variables with gradients of the scaled loss.
+
+    Args:
+      grads: one tensor per variable, averaged over devices; None where the
+        loss does not depend on the variable.
+    Returns:
+      The float32 global norm before clipping.
+    """
+    pairs = [(g, v) for g, v in zip(grads, self.variables_) if g is not None]
+    grads = [g for g, _ in pairs]
+    if self._dynamic:
+      grads = [g / tf.cast(self._scale, g.dtype) for g in grads]
+    norm = tf.linalg.global_norm(grads)
+    finite = tf.math.is_finite(norm)
+    # Under a non-finite norm the clipped gradients are not used.
+    factor = self._clip / tf.maximum(norm, self._clip)
+    grads = [g * tf.cast(factor, g.dtype) for g in grads]
+
+    def update():
+      for var in self._decayed if self._decay else []:
+        var.assign(var * (1 - self._decay))
+      self.adam.apply_gradients(
+          zip(grads, [v for _, v in pairs]),
+          experimental_aggregate_gradients=False)
+      self.skipped.assign(0)
+      return tf.constant(True)
+
+    def skip():
+      self.skipped.assign_add(1)
+      return tf.constant(False)
+    tf.cond(finite, update, skip)
+    if self._dynamic:
+      self._update_scale(finite)
+    return norm
+
+  def _update_scale(self, finite):
+    grow = self._finite + 1 >= self.GROW_AFTER
+    factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
+    self._scale.assign(tf.maximum(1.0, self._scale * factor))
+    self._finite.assign(tf.where(finite & ~grow, self._finite + 1, 0))

@@ -1,0 +1,231 @@
+"""World model: encoder, latent dynamics, decoder, heads and their objective.
+
+B batch, T time, N any leading dimensions, A action, E embed, F features.
+Spec sections 2 to 5. The training batch and the observations of a policy pass
+through the same `preprocess`.
+"""
+
+import re
+
+import tensorflow as tf
+
+from common import dists
+from common import latents
+from common import nets
+from common import optimizer
+from common import rssm
+
+
+def select(pattern, spaces, rank):
+  """Names of the spaces of `rank` dimensions that match a regular expression."""
+  return [
+      key for key, space in sorted(spaces.items())
+      if len(space.shape) == rank and re.fullmatch(pattern, key)]
+
+
+class WorldModel(tf.Module):
+  """What all agents learn from replay: how the world looks, moves and pays."""
+
+  def __init__(self, obs_space, action_size, config):
+    """obs_space: name -> Box; images uint8 [H, W, C], vectors float32 [D]."""
+    super().__init__()
+    self._config = config
+    images = select(config.cnn_keys, obs_space, 3)
+    vectors = select(config.mlp_keys, obs_space, 1)
+    self.encoder = Encoder(obs_space, images, vectors, config)
+    latent = latents.GaussianLatent(
+        config.stoch_size, config.rssm_min_std, config.shared_noise)
+    hidden = config.rssm_hidden
+    self.rssm = rssm.RSSM(
+        action_size, self.encoder.embed_size, latent, config.deter_size,
+        config.deter_size if hidden == 'auto' else hidden, config.rssm_act)
+    feat_size = self.rssm.feat_size
+    self.decoder = Decoder(feat_size, obs_space, images, vectors, config)
+    self.reward = nets.DenseHead(
+        feat_size, (), config.reward_layers, config.num_units, config.dense_act)
+    if config.pcont:
+      self._pcont = nets.DenseHead(
+          feat_size, (), config.pcont_layers, config.num_units,
+          config.dense_act, 'binary')
+    self.optimizer = optimizer.make(
+        self.trainable_variables, config.model_lr, config)
+
+  @property
+  def obs_keys(self):
+    """Names of the observations that the encoder reads."""
+    return self.encoder.image_keys + self.encoder.vector_keys
+
+  def preprocess(self, data):
+    """Rows as stored to rows as the networks see them (spec section 3).
+
+    uint8 images become image / 255 - 0.5; the reward is clipped as configured;
+    everything else becomes float32.
+    """
+    data = dict(data)
+    for key, value in data.items():
+      if value.dtype == tf.uint8:
+        data[key] = tf.cast(value, tf.float32) / 255.0 - 0.5
+      elif value.dtype != tf.bool:
+        data[key] = tf.cast(value, tf.float32)
+    clip = {'none': tf.identity, 'tanh': tf.tanh}[self._config.clip_rewards]
+    if 'reward' in data:
+      data['reward'] = clip(data['reward'])
+    return data
+
+  def observe(self, data, seed):
+    """Filter preprocessed rows [B, T, ...] into (post, prior, embed)."""
+    embed = self.encoder(data)
+    action = tf.cast(data['action'], embed.dtype)
+    post, prior = self.rssm.observe(embed, action, seed)
+    return post, prior, embed
+
+  def loss(self, data, seed):
+    """Objective of the world model on one batch (spec section 5).
+
+      model_loss = kl_scale max(mean KL(post || prior), free_nats)
+                   - sum over heads of scale * mean log-likelihood
+
+    Args:
+      data: preprocessed rows [B, T, ...]: observations, action, reward,
+        discount.
+      seed: int32 [2], or None for zero noise.
+    Returns:
+      (loss, outputs): float32 scalar and a dict of post and prior states,
+      embed, feat [B, T, F], likes (dict of scalars), div_raw and div.
+    """
+    post, prior, embed = self.observe(data, seed)
+    feat = self.rssm.get_feat(post)                                 # [B, T, F]
+    likes = {}
+    for key, dist in self.decoder(feat).items():
+      likes[key] = tf.reduce_mean(dist.log_prob(data[key]))
+    likes['reward'] = tf.reduce_mean(self.reward(feat).log_prob(data['reward']))
+    if self._config.pcont:
+      target = self._config.discount * data['discount']             # [B, T]
+      likes['pcont'] = self._config.pcont_scale * tf.reduce_mean(
+          self._pcont(feat).log_prob(target))
+    kl = self.rssm.kl(post, prior)                                  # [B, T]
+    div_raw = replica_mean(tf.reduce_mean(kl))
+    div = self._free_nats(kl)
+    loss = self._config.kl_scale * div - sum(likes.values())
+    outputs = dict(
+        post=post, prior=prior, embed=embed, feat=feat, likes=likes,
+        div_raw=div_raw, div=div)
+    return loss, outputs
+
+  def gradients(self, data, seed):
+    """Gradients of the scaled loss, for `optimizer.apply`.
+
+    Args as in `loss`.
+    Returns:
+      (grads, outputs, metrics): one tensor per variable of the optimiser, the
+      outputs of `loss`, and a dict of float32 scalars.
+    """
+    with tf.GradientTape() as tape:
+      loss, outputs = self.loss(data, seed)
+      scaled = self.optimizer.scale_loss(loss)
+    grads = tape.gradient(scaled, self.optimizer.variables_)
+    metrics = {f'{key}_loss': -like for key, like in outputs['likes'].items()}
+    entropy = lambda state: tf.reduce_mean(self.rssm.get_dist(state).entropy())
+    metrics.update(
+        model_loss=loss, kl=outputs['div_raw'], div=outputs['div'],
+        prior_ent=entropy(outputs['prior']), post_ent=entropy(outputs['post']))
+    return grads, outputs, metrics
+
+  def _free_nats(self, kl):
+    free = self._config.free_nats
+    if self._config.free_nats_mode == 'element':
+      return tf.reduce_mean(tf.maximum(kl - free, 0.0))
+    # The floor is under the mean of the whole batch, so replicas agree on it.
+    mean = tf.reduce_mean(kl)
+    held = replica_mean(mean) < free
+    return tf.where(held, free, mean)
+
+  def pcont(self, feat):
+    """Probability that an episode goes on times gamma, [N...] (section 6).
+
+    The constant gamma if `pcont` is off.
+    """
+    if self._config.pcont:
+      return self._pcont(feat).mean()
+    return self._config.discount * tf.ones(tf.shape(feat)[:-1], tf.float32)
+
+  def starts(self, post):
+    """States [N, ...] from which to imagine, without gradient (section 6).
+
+    Every posterior of the batch; with pcont not the last of each chunk, which
+    may be terminal. Index b * T + t.
+    """
+    def flatten(x):
+      x = x[:, :-1] if self._config.pcont else x
+      return tf.stop_gradient(tf.reshape(x, [-1] + list(x.shape[2:])))
+    return tf.nest.map_structure(flatten, post)
+
+
+def replica_mean(x):
+  """Mean of `x` over the devices that share a batch, with its gradient."""
+  context = tf.distribute.get_replica_context()
+  if context is None or context.num_replicas_in_sync == 1:
+    return x
+  return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+
+
+class Encoder(tf.Module):
+  """Embedding of image and vector observations, images first."""
+
+  def __init__(self, spaces, image_keys, vector_keys, config):
+    super().__init__()
+    self.image_keys, self.vector_keys = list(image_keys), list(vector_keys)
+    self.embed_size = 0
+    if image_keys:
+      self.conv = nets.ConvEncoder(
+          nets.stacked_shape(spaces, image_keys), config.cnn_depth,
+          config.cnn_act)
+      self.embed_size += self.conv.embed_size
+    if vector_keys:
+      size = sum(spaces[key].shape[0] for key in vector_keys)
+      self.mlp = nets.MLP(
+          size, config.mlp_layers, config.mlp_units, config.dense_act)
+      self.embed_size += self.mlp.output_size
+
+  def __call__(self, data):
+    """Embed float [N..., E] of preprocessed observations [N..., *shape]."""
+    outputs = []
+    if self.image_keys:
+      outputs.append(self.conv(
+          tf.concat([data[key] for key in self.image_keys], -1)))
+    if self.vector_keys:
+      outputs.append(self.mlp(
+          tf.concat([data[key] for key in self.vector_keys], -1)))
+    return tf.concat(outputs, -1) if len(outputs) > 1 else outputs[0]
+
+
+class Decoder(tf.Module):
+  """One unit-variance Normal per observation key (spec sections 3 and 14.4)."""
+
+  def __init__(self, feat_size, spaces, image_keys, vector_keys, config):
+    super().__init__()
+    self._image_keys, self._vector_keys = list(image_keys), list(vector_keys)
+    self._channels = [spaces[key].shape[-1] for key in image_keys]
+    if image_keys:
+      self.conv = nets.ConvDecoder(
+          feat_size, nets.stacked_shape(spaces, image_keys), config.cnn_depth,
+          config.cnn_act)
+    if vector_keys:
+      self.mlp = nets.MLP(
+          feat_size, config.mlp_layers, config.mlp_units, config.dense_act)
+      self.outs = [
+          nets.dense(self.mlp.output_size, spaces[key].shape[0])
+          for key in vector_keys]
+
+  def __call__(self, feat):
+    """Dict of distributions over observations [N..., *shape] of [N..., F]."""
+    outputs = {}
+    if self._image_keys:
+      means = tf.split(self.conv.mean(feat), self._channels, -1)
+      for key, mean in zip(self._image_keys, means):
+        outputs[key] = dists.normal(mean, 3)
+    if self._vector_keys:
+      x = self.mlp(feat)
+      for key, out in zip(self._vector_keys, self.outs):
+        outputs[key] = dists.normal(tf.cast(out(x), tf.float32), 1)
+    return outputs

@@ -1,0 +1,1 @@
+"""Dreamer: behaviours learned in imagined latent rollouts."""

@@ -1,0 +1,54 @@
+"""Install the agents: pip install -e '.[test,atari]'. `make train` and `make test` do it for you.
+
+Upper bounds stand where the next version is known or likely to break something: mujoco 4 breaks
+dm_control, labmaze (of dm_control) has no wheel for Python 3.13, tf-keras and TensorFlow Probability
+must match TensorFlow, and gym is no longer maintained.
+"""
+import pathlib
+import shutil
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+TENSORFLOW = '>=2.18,<2.22'
+
+
+class BuildWithConfigs(build_py):
+  """Copies configs.yaml into the package, so that an installed one finds it."""
+
+  def run(self):
+    super().run()
+    if not getattr(self, 'editable_mode', False):
+      shutil.copy('configs.yaml', pathlib.Path(self.build_lib, 'common', 'configs.yaml'))
+
+
+setup(
+    name='latent-agents',
+    version='0.1.0',
+    description='Dreamer, PlaNet and Plan2Explore on one world model, in TensorFlow 2',
+    author='the authors',
+    license='MIT',
+    packages=find_packages(include=[
+        f'{name}{rest}' for name in ('common', 'dreamer', 'planet', 'plan2explore')
+        for rest in ('', '.*')]),
+    cmdclass={'build_py': BuildWithConfigs},
+    python_requires='>=3.10,<3.13',
+    install_requires=[
+        f'tensorflow{TENSORFLOW}',
+        f'tf-keras{TENSORFLOW}',
+        'tensorflow-probability>=0.25,<0.26',
+        'numpy>=1.26,<3',
+        'dm_control>=1.0.28,<1.1',
+        'mujoco>=3.2,<4',
+        'gym>=0.26,<0.27',
+        'gymnasium>=1.0,<2',
+        'ruamel.yaml>=0.18,<0.20',
+        'pillow>=10,<14',
+    ],
+    extras_require={
+        'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],
+        'atari': ['ale-py>=0.11,<0.13'],
+        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3'],
+        'tensorboard': [f'tensorboard{TENSORFLOW}'],
+    },
+)

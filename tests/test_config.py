@@ -1,0 +1,283 @@
+"""Blocks merge as documented, and every mistake is refused in one sentence, early."""
+import copy
+import pathlib
+import pickle
+import re
+import subprocess
+import sys
+import time
+
+from ruamel import yaml
+import pytest
+
+from common import config
+
+BLOCKS = yaml.YAML(typ='safe', pure=True).load(
+    pathlib.Path(__file__).resolve().parents[1] / 'configs.yaml')
+
+WORLD = """
+defaults:
+  task: dmc_walker_walk
+  logdir: auto
+  alpha: 1
+  beta: 0.5
+  steps: 5.0e6
+  prefill: 5000
+  time_limit: 1000
+  action_repeat: 2
+  batch_length: 50
+  dataset_last_row: True
+  cnn_keys: image
+  mlp_keys: ''
+  seed: 0
+  expl: additive_gaussian
+  expl_amount: 0.3
+  action_dist: tanh_normal
+  planet: {gamma: 3, action_repeat: auto}
+one: {alpha: 2, beta: 0.1, dreamer: {alpha: 3}, planet: {alpha: 4, gamma: 5}, gym: {alpha: 6}}
+two: {alpha: 7}
+gymnast: {task: gym_CartPole-v1}
+bad_key: {alhpa: 1}
+bad_sub: {deramer: {alpha: 1}}
+"""
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+  """A small configs.yaml, and environments that accept every task."""
+  from common import envs
+  path = tmp_path / 'configs.yaml'
+  path.write_text(WORLD)
+  monkeypatch.setattr(config, '_configs_path', lambda: path)
+  monkeypatch.setattr(envs, 'check_task', lambda task, config=None: None)
+  return lambda line, agent='dreamer': config.load(agent, line.split())
+
+
+def refusal(line, agent='dreamer'):
+  """Return the sentence that refuses a command line."""
+  with pytest.raises(config.UserError) as error:
+    config.load(agent, line if isinstance(line, list) else line.split())
+  assert '\n' not in str(error.value)
+  return str(error.value)
+
+
+def test_later_blocks_win_and_flags_come_last(world):
+  assert world('').alpha == 1
+  assert world('--configs one two').alpha == 7
+  assert world('--configs two one').alpha == 3
+  assert world('--configs one two --alpha 8').alpha == 8
+  assert world('--configs=two --alpha=8 --alpha=9').alpha == 9
+
+
+def test_sub_blocks_of_the_agent_and_then_of_the_suite_win_over_plain_keys(world):
+  assert world('--configs one').alpha == 3
+  assert world('--configs one', 'planet').alpha == 4
+  assert world('--configs one', 'plan2explore').alpha == 2
+  assert world('--configs one --task gym_Pendulum-v1').alpha == 6
+  assert world('--configs one gymnast').alpha == 6
+  assert world('--configs gymnast one --task dmc_cup_catch').alpha == 3
+
+
+def test_keys_of_another_agent_are_unknown(world):
+  assert world('', 'planet').gamma == 3
+  assert world('--configs one', 'planet').gamma == 5
+  assert 'gamma' not in world('--configs one')
+  assert "unknown key 'gamma'" in refusal('--gamma 1')
+
+
+def test_auto_is_accepted_where_it_is_the_default_of_the_agent(world):
+  assert world('', 'planet').action_repeat == 'auto'
+  assert world('--action_repeat 4', 'planet').action_repeat == 4
+  assert 'action_repeat' in refusal('--action_repeat auto')
+
+
+def test_keys_with_regular_expressions_hit_all_matches(world):
+  loaded = world('--(alpha|seed) 4')
+  assert (loaded.alpha, loaded.seed, loaded.beta) == (4, 4, 0.5)
+  assert "unknown key 'x.*'" in refusal('--x.* 4')
+
+
+def test_misspelt_keys_and_sub_blocks_of_a_block_are_refused(world):
+  assert "unknown key 'alhpa' in block 'bad_key'. Nearest: alpha" in refusal('--configs bad_key')
+  assert 'Nearest: dreamer' in refusal('--configs bad_sub')
+  assert "unknown block 'defaults'" in refusal('--configs defaults')
+
+
+def test_values_take_the_type_of_their_key():
+  loaded = config.load('dreamer', (
+      '--steps 1e6 --batch_size 1.0e1 --model_lr 1e-4 --kl_scale 2 --pcont true --jit False '
+      '--camera 1 --rssm_hidden auto --mlp_keys .*').split())
+  assert loaded.steps == 1000000 and isinstance(loaded.steps, int)
+  assert loaded.batch_size == 10 and isinstance(loaded.batch_size, int)
+  assert loaded.model_lr == 1e-4
+  assert loaded.kl_scale == 2.0 and isinstance(loaded.kl_scale, float)
+  assert loaded.pcont is True and loaded.jit is False
+  assert loaded.camera == 1 and loaded.rssm_hidden == 'auto' and loaded.mlp_keys == '.*'
+
+
+@pytest.mark.parametrize('line, words', [
+    ('--configs dmx', "'dmx' Nearest: dmc"),
+    ('--batch_sizes 10', 'batch_sizes Nearest: batch_size configs.yaml'),
+    ('--task dcm_walker_walk', 'dmc'),
+    ('--task dmc_walker_wlak', 'dmc_walker_walk'),
+    ('--precision float16', 'float32 mixed_float16'),
+    ('--steps 1.5', "steps '1.5' whole Default: 5000000"),
+    ('--steps -5', "'-5' least"),
+    ('--batch_size ten', 'batch_size whole'),
+    ('--batch_size True', 'batch_size whole'),
+    ('--discount 1.1', 'discount from 0 to 1'),
+    ('--kl_scale nan', 'kl_scale number'),
+    ('--pcont 1', 'pcont True or False'),
+    ('--horizon 1', 'horizon least 2'),
+    ('--cnn_keys (', 'cnn_keys regular expression'),
+    ('--batch_length 502', 'batch_length 502 time_limit 1000 501'),
+    ('--batch_length 501 --dataset_last_row False', '502 --batch_length 500'),
+    ('--prefill 97', 'prefill --prefill 98'),
+    ('--action_dist onehot', 'continuous tanh_normal'),
+    ('--expl epsilon_greedy --expl_amount 2', 'expl_amount probability'),
+    (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
+    ('--seed', '--seed needs a value'),
+    ('--configs --seed 1', '--configs needs name'),
+    ('dmc', "unexpected 'dmc'"),
+])
+def test_a_mistake_is_refused_with_what_was_expected(line, words):
+  sentence = refusal(line)
+  for word in words.split():
+    assert word in sentence
+
+
+def test_the_longest_possible_sequence_is_accepted():
+  config.load('dreamer', '--batch_length 501'.split())
+  config.load('dreamer', '--batch_length 500 --dataset_last_row False'.split())
+
+
+def test_refusal_takes_under_three_seconds_and_creates_nothing(tmp_path, root):
+  program = (
+      'import sys; from common import config\n'
+      '@config.entry\n'
+      'def main(argv=None):\n'
+      '  try:\n'
+      '    config.load("dreamer", argv)\n'
+      '  finally:\n'
+      '    assert "tensorflow" not in sys.modules\n'
+      'main()')
+  for flags in ('--task dmc_walker_wlak', '--batch_siz 3', '--batch_length 9999'):
+    start = time.time()
+    result = subprocess.run(
+        [sys.executable, '-c', program, '--logdir', 'new/logs', *flags.split()],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    seconds = time.time() - start
+    assert result.returncode == 2 and result.stdout == '', result
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert not list(tmp_path.iterdir())
+    assert seconds < 3, f'{flags}: {seconds:.1f} s'
+
+
+def test_default_logdir_names_task_agent_blocks_and_seed():
+  loaded = config.load('dreamer', '--configs dmc debug --seed 3'.split())
+  home = pathlib.Path.home()
+  assert loaded.logdir == str(home / 'logs/dmc_walker_walk/dreamer-dmc-debug/3')
+  assert config.load('dreamer', ['--logdir', '~/x']).logdir == str(home / 'x')
+  assert (loaded.agent, loaded.configs) == ('dreamer', ['dmc', 'debug'])
+
+
+def test_config_is_frozen():
+  loaded = config.Config({'alpha': 1})
+  with pytest.raises(AttributeError, match='frozen'):
+    loaded.alpha = 2
+  with pytest.raises(TypeError):
+    loaded['alpha'] = 2
+  with pytest.raises(AttributeError, match='Nearest: alpha'):
+    loaded.alhpa  # pylint: disable=pointless-statement
+  with pytest.raises(KeyError):
+    loaded.replace(beta=2)
+  assert loaded.replace(alpha=2).alpha == 2 and loaded.alpha == 1
+
+
+def test_config_survives_pickle_and_copy():
+  loaded = config.Config({'alpha': 1, 'names': ['a']})
+  assert pickle.loads(pickle.dumps(loaded)) == copy.deepcopy(loaded) == loaded
+
+
+def test_saved_config_reads_back_equal(tmp_path):
+  loaded = config.load('dreamer', '--configs dmc_proprio'.split())
+  spaces = {'act_space': {'shape': [6], 'low': -1.0, 'high': 1.0}}
+  config.save(loaded, tmp_path / 'config.yaml', spaces)
+  again = config.read(tmp_path / 'config.yaml')
+  assert dict(again) == {**loaded, **spaces}
+  assert {key: type(again[key]) for key in loaded} == {key: type(loaded[key]) for key in loaded}
+  assert [path.name for path in tmp_path.iterdir()] == ['config.yaml']
+
+
+@pytest.mark.parametrize('text', ['a: [', '- a', '', 'a: 1\na: 2', None])
+def test_unreadable_config_is_refused_by_name(tmp_path, text):
+  path = tmp_path / 'config.yaml'
+  if text is not None:
+    path.write_text(text)
+  with pytest.raises(config.UserError, match='config.yaml'):
+    config.read(path)
+
+
+def test_difference_names_both_values():
+  lines = config.difference({'a': 1, 'b': 2}, {'a': 1, 'b': 3, 'c': 4}, ['a', 'b', 'c'])
+  assert lines == ['b: 2 there, 3 here', 'c: None there, 4 here']
+
+
+def test_entry_turns_ctrl_c_into_130():
+  @config.entry
+  def main(argv=None):
+    raise KeyboardInterrupt
+  with pytest.raises(SystemExit) as error:
+    main([])
+  assert error.value.code == 130
+
+
+def test_help_lists_every_key_and_block(capsys):
+  with pytest.raises(SystemExit) as error:
+    config.load('dreamer', ['--help'])
+  assert not error.value.code
+  text = capsys.readouterr().out
+  for name in set(_defaults('dreamer')) | set(BLOCKS) - {'defaults'}:
+    assert re.search(rf'^  {name}\b', text, re.M), name
+
+
+def test_every_key_has_exactly_one_rule_and_every_rule_a_key():
+  rules = [*config.CHOICES, *config.RANGES, *config.PATTERNS, *config.FREE]
+  assert len(rules) == len(set(rules))
+  known = {}
+  for agent in config.AGENTS:
+    known.update(_defaults(agent))
+  for key, value in known.items():
+    assert key in rules or isinstance(value, bool), f'{key} needs a rule in common/config.py'
+  assert not set(rules) - set(known)
+
+
+def test_bounds_are_both_whole_or_both_real():
+  for key, (low, high) in config.RANGES.items():
+    assert high is None or (type(low) is type(high) and low <= high), key
+
+
+@pytest.mark.parametrize('agent', config.AGENTS)
+@pytest.mark.parametrize('name', [name for name in BLOCKS if name != 'defaults'])
+def test_every_block_suits_every_agent(agent, name):
+  config.load(agent, ['--configs', name])
+  config.load(agent, ['--configs', name, 'debug'])
+
+
+def test_configs_yaml_is_found_from_an_installed_package(tmp_path, root):
+  # What setup.py does when it builds: the file is copied into the package.
+  target = tmp_path / 'common'
+  target.mkdir()
+  (target / 'config.py').write_text((root / 'common' / 'config.py').read_text())
+  (target / 'configs.yaml').write_text((root / 'configs.yaml').read_text())
+  program = 'from common import config; print(config.usage("dreamer"))'
+  result = subprocess.run(
+      [sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True,
+      env={'PYTHONPATH': str(tmp_path)}, timeout=60)
+  assert 'batch_size' in result.stdout, result.stderr
+
+
+def _defaults(agent):
+  block = BLOCKS['defaults']
+  plain = {key: value for key, value in block.items() if not isinstance(value, dict)}
+  return {**plain, **(block.get(agent) or {})}

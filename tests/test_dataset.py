@@ -1,0 +1,125 @@
+"""Batches of a burst: determinism, background threads, errors, early closing."""
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+from common import config
+from common import dataset
+from common import replay
+
+
+@pytest.fixture(name='store')
+def _store(tmp_path):
+  store = replay.Replay(tmp_path, 2)
+  for k in range(4):
+    add(store, k)
+  return store
+
+
+def add(store, k, rows=40):
+  rng = np.random.default_rng(k)
+  store.add({
+      'image': rng.integers(0, 256, (rows, 4, 4, 3)).astype(np.uint8),
+      'action': rng.normal(size=(rows, 2)), 'reward': rng.normal(size=rows),
+      'discount': np.ones(rows)}, k, 0)
+
+
+def threads():
+  return [x for x in threading.enumerate() if x.name.startswith('dataset')]
+
+
+def assert_same(one, two):
+  assert one.keys() == two.keys()
+  for key in one:
+    np.testing.assert_array_equal(one[key], two[key])
+
+
+def test_batches_have_the_shapes_and_dtypes_of_the_episodes(store):
+  data = next(dataset.batches(store, 0, 0, 1, batch=3, length=10))
+  shapes = {key: (value.shape, value.dtype.name) for key, value in data.items()}
+  assert shapes == {
+      'image': ((3, 10, 4, 4, 3), 'uint8'), 'action': ((3, 10, 2), 'float32'),
+      'reward': ((3, 10), 'float32'), 'discount': ((3, 10), 'float32')}
+
+
+def test_only_the_named_keys_are_served(store):
+  assert set(next(dataset.batches(store, 0, 0, 1, 3, 10, keys=['reward']))) == {'reward'}
+
+
+@pytest.mark.parametrize('count', [0, 1, dataset.AHEAD, dataset.AHEAD + 1, 30])
+def test_a_burst_has_exactly_its_number_of_batches(store, count):
+  assert len(list(dataset.batches(store, 0, 5, count, 2, 10))) == count
+  assert not threads()
+
+
+def test_a_batch_depends_on_the_update_and_not_on_where_the_burst_began(store):
+  one = list(dataset.batches(store, 7, 0, 20, 3, 10))
+  two = list(dataset.batches(store, 7, 12, 8, 3, 10))
+  for left, right in zip(one[12:], two):
+    assert_same(left, right)
+  assert not np.array_equal(one[0]['reward'], one[1]['reward'])
+
+
+def test_another_seed_gives_other_batches(store):
+  one, two = (next(dataset.batches(store, seed, 0, 1, 3, 10)) for seed in (0, 1))
+  assert not np.array_equal(one['reward'], two['reward'])
+
+
+def test_episodes_that_end_during_a_burst_are_not_seen_in_it(store):
+  expected = list(dataset.batches(store, 0, 0, 20, 3, 10))
+  burst = dataset.batches(store, 0, 0, 20, 3, 10)
+  add(store, 4)
+  for left, right in zip(expected, burst):
+    assert_same(left, right)
+
+
+def test_transform_runs_on_a_background_thread(store):
+  names = list(dataset.batches(
+      store, 0, 0, 3, 2, 10, transform=lambda _: threading.current_thread().name))
+  assert all(name.startswith('dataset') for name in names)
+
+
+def test_an_error_on_the_thread_arrives_where_its_batch_would_have_come(store):
+  calls = itertools.count()
+  def transform(data):
+    if next(calls) >= 4:
+      raise OSError('device lost')
+    return data
+  burst = dataset.batches(store, 0, 0, 20, 2, 10, transform=transform)
+  with pytest.raises(OSError, match='device lost'):
+    for index, _ in enumerate(burst):
+      assert index < 5
+  assert not threads()
+
+
+@pytest.mark.parametrize('taken', [0, 1, 5])
+def test_closing_early_leaves_no_thread(store, taken):
+  burst = dataset.batches(store, 0, 0, 1000, 2, 10)
+  for _ in range(taken):
+    next(burst)
+  burst.close()
+  assert not threads()
+
+
+def test_dropping_the_iterator_leaves_no_thread(store):
+  burst = dataset.batches(store, 0, 0, 1000, 2, 10)
+  next(burst)
+  assert threads()
+  del burst
+  assert not threads()
+
+
+def test_batches_in_work_are_bounded(store):
+  made = itertools.count()
+  burst = dataset.batches(store, 0, 0, 1000, 2, 10, transform=lambda _: next(made))
+  next(burst)
+  burst.close()
+  assert next(made) <= dataset.AHEAD + 1
+
+
+def test_nothing_usable_is_reported_before_any_thread_starts(store):
+  with pytest.raises(config.UserError, match='batch_length 41'):
+    dataset.batches(store, 0, 0, 5, 2, 41)
+  assert not threads()
