@@ -5,14 +5,16 @@
 PYTHON ?=
 ARGS ?=
 RUN := .venv/bin/python
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 GL := libegl1 libgl1 libopengl0 libosmesa6
+MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
 .ONESHELL:
 .SHELLFLAGS := -euc
 .PHONY: help setup train test
 
 help:
-	@sed -n 's/^# \?//p' Makefile
+	@sed -n '1,/^$$/s/^# \?//p' Makefile
 
 train: setup
 	@$(RUN) -m dreamer.train --configs dmc cpu --task dmc_cartpole_balance_sparse $(ARGS)
@@ -28,23 +30,25 @@ setup: .venv/.gl
 	  found=
 	  bare=
 	  for python in $(if $(PYTHON),'$(PYTHON)',python3.12 python3.11 python3.10 python3 python); do
-	    version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+	    version=$$("$$python" -c '$(VERSION)' 2>/dev/null) || continue
 	    case $$version in 3.10|3.11|3.12) ;; *) continue ;; esac
 	    bare=$${bare:-$$version}
 	    "$$python" -c 'import ensurepip, venv' 2>/dev/null && found=$$python && break
 	  done
-	  if [ -z "$$found" ] && [ -n "$$bare" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	  if [ -z "$$found" ] && [ -n "$$bare" ] && $(MAY_INSTALL); then
 	    echo "Installing python$$bare-venv ..."
 	    apt-get update -qq
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$$bare-venv" >/dev/null
 	    found=$(or $(PYTHON),python$$bare)
 	  fi
 	  if [ -z "$$found" ] && [ -n "$$bare" ]; then
-	    echo "Python $$bare is here but cannot make virtual environments. Type: sudo apt-get install python$$bare-venv" >&2
+	    echo "Python $$bare cannot make virtual environments." \
+	      "Type: sudo apt-get install python$$bare-venv" >&2
 	    exit 1
 	  fi
 	  if [ -z "$$found" ]; then
-	    echo 'Python 3.10, 3.11 or 3.12 is needed. Type: sudo apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11 ...' >&2
+	    echo 'Python 3.10, 3.11 or 3.12 is needed.' \
+	      'Type: sudo apt-get install python3.11 python3.11-venv, or pass PYTHON=/path/to/it' >&2
 	    exit 1
 	  fi
 	  echo "Making .venv with $$found ..."
@@ -52,7 +56,9 @@ setup: .venv/.gl
 	  "$$found" -m venv .venv
 	fi
 	echo 'Installing packages into .venv (minutes the first time) ...'
-	$(RUN) -m pip install -q --disable-pip-version-check --use-pep517 -e '.[test,atari]'
+	# The pip of Python 3.10 to 3.12 can search for many minutes where a newer one takes seconds.
+	$(RUN) -m pip install -q --disable-pip-version-check 'pip>=24.2'
+	$(RUN) -m pip install -q -e '.[test,atari]'
 	touch $@
 
 # Rendering without a screen needs the system's GL libraries: EGL, or else OSMesa.
@@ -68,7 +74,7 @@ setup: .venv/.gl
 	  done
 	  return 1
 	}
-	if ! renders && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	if ! renders && $(MAY_INSTALL); then
 	  echo 'Installing $(GL) ...'
 	  apt-get update -qq
 	  # One by one: newer systems have no libosmesa6, and EGL is enough.

@@ -1,8 +1,7 @@
 """Install the agents: pip install -e '.[test,atari]'. `make train` and `make test` do it for you.
 
-Upper bounds stand where the next version is known or likely to break something: mujoco 4 breaks
-dm_control, labmaze (of dm_control) has no wheel for Python 3.13, tf-keras and TensorFlow Probability
-must match TensorFlow, and gym is no longer maintained.
+Both ends of the ranges are tested. Known to break: mujoco 4 (dm_control cannot load it) and Python
+3.13 (dm_control needs labmaze, which has no wheel for it). tf-keras goes with its TensorFlow.
 """
 import pathlib
 import shutil

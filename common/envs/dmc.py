@@ -49,7 +49,7 @@ class DeepMindControl:
     # are seeded by `reset`.
     self._env = _suite().load(domain, task, task_kwargs={'random': 0})
     # dm_control prints tracebacks when the interpreter ends before the physics is freed.
-    self._free = weakref.finalize(self, self._env.close)
+    self._free = weakref.finalize(self, self._env.physics.free)
     self._env.task.random.seed(seed)
     self._size = size
     self._camera = camera_id(domain, camera)
@@ -61,7 +61,8 @@ class DeepMindControl:
     spec = self._env.action_spec()
     self.act_space = gymnasium.spaces.Box(
         spec.minimum.astype(np.float32), spec.maximum.astype(np.float32), dtype=np.float32)
-    if 'image' in self.obs_space:
+    # The one task whose reset wants a renderer in any case, to send it the new terrain.
+    if 'image' in self.obs_space or name == 'quadruped_escape':
       enable_rendering()
     self._vectors = None
 

@@ -15,11 +15,11 @@ import importlib.util
 import json
 import pathlib
 import pkgutil
-import zipfile
 
 import numpy as np
 
 from common import config
+from common.replay import UNREADABLE  # as a module it is hidden by parity.replay
 
 # Components with outputs that record a quirk of the reference which the specification says to
 # fix. Their checks alone may list such outputs in place of reproducing them.
@@ -43,6 +43,7 @@ class Fixture:
 
   @property
   def component(self):
+    """Which check it is for."""
     return self.meta['component']
 
   @property
@@ -88,8 +89,7 @@ def load(path):
     missing = [key for key in ('component', 'config') if key not in meta]
   except FileNotFoundError:
     raise config.UserError(f'{path}: no such file.') from None
-  except (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError,
-          zipfile.BadZipFile) as error:
+  except UNREADABLE as error:
     raise config.UserError(f'{path}: not a golden fixture ({error}).') from error
   if missing:
     raise config.UserError(f'{path}: not a golden fixture (meta has no {missing[0]!r}).')

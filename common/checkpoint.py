@@ -1,0 +1,110 @@
+"""What survives a run: weights, moments, counters and random state."""
+
+import importlib
+import json
+import pathlib
+
+import tensorflow as tf
+
+from common import devices
+from common import logdir as logdir_lib
+from common.config import UserError
+
+KEEP = 2  # the last good one survives when the newest proves damaged
+
+
+class Progress(tf.train.experimental.PythonState):
+  """Counters of the loop, saved as JSON inside the checkpoint.
+
+  Attributes:
+    values: dict of plain values.
+  """
+
+  def __init__(self, **values):
+    super().__init__()
+    self.values = values
+
+  def serialize(self):
+    """The values as a JSON string."""
+    return json.dumps(self.values)
+
+  def deserialize(self, text):
+    """Take over saved values; what is new since then keeps its default."""
+    self.values.update(json.loads(text))
+
+
+class Checkpoint:
+  """Saves and restores an agent with the progress of its run.
+
+  A checkpoint counts once its index names it, which is renamed into place
+  after the data is written, so a kill at any moment leaves the last good one.
+  """
+
+  def __init__(self, directory, agent, progress):
+    self._directory = pathlib.Path(directory)
+    self._checkpoint = tf.train.Checkpoint(
+        agent=agent, progress=progress, optimizers=agent.optimizers())
+    self._manager = tf.train.CheckpointManager(
+        self._checkpoint, str(directory), KEEP)
+
+  def save(self):
+    """Write a checkpoint. Raises UserError if the disk refuses."""
+    try:
+      self._manager.save()
+    except (tf.errors.OpError, OSError) as error:
+      reason = str(error).splitlines()[0]
+      raise UserError(
+          f'{self._directory}: the checkpoint cannot be written ({reason}). The '
+          'one before it is kept: make room, then start the same command again '
+          'to continue.') from None
+
+  def restore(self):
+    """Load the newest checkpoint that is whole; False if there is none.
+
+    Raises:
+      UserError: there are some, but none can be loaded into this agent.
+    """
+    paths = self._manager.checkpoints[::-1]
+    problem = None
+    for path in paths:
+      try:
+        status = self._checkpoint.restore(path)
+        status.assert_existing_objects_matched()
+        status.assert_consumed()
+        return True
+      except (tf.errors.OpError, AssertionError, ValueError) as error:
+        problem = str(error).splitlines()[0]
+        print(f'{path}: cannot be loaded ({problem}).', flush=True)
+    if problem:
+      raise UserError(
+          f'{self._directory}: no checkpoint can be loaded ({problem}). Use the '
+          'version and settings that wrote it, or another --logdir.')
+    return False
+
+
+def agent_class(name):
+  """The class of the agent called `name`, from its own package.
+
+  Found when a command runs, because nothing in `common` depends on an agent.
+  """
+  module = importlib.import_module(f'{name}.agent')
+  return getattr(module, {
+      'dreamer': 'Dreamer', 'planet': 'PlaNet', 'plan2explore': 'Plan2Explore'}[name])
+
+
+def load(logdir):
+  """The saved agent of a run of any kind, ready to act.
+
+    agent = common.load(DIR)
+    action, state = agent.policy(obs, state, mode='eval')
+
+  Raises:
+    UserError: there is no run, or nothing was saved yet.
+  """
+  logdir = pathlib.Path(logdir).expanduser()
+  config, obs_space, act_space = logdir_lib.load_config(logdir)
+  config = devices.setup(config.replace(devices=1))
+  agent = agent_class(config.agent)(config, obs_space, act_space)
+  if not Checkpoint(logdir / 'checkpoint', agent, Progress()).restore():
+    raise UserError(f'{logdir}: has no checkpoint yet. Train for longer.')
+  return agent

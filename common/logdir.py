@@ -1,0 +1,142 @@
+"""The directory of a run: who may use it, what it was made with, whether it is done.
+
+Nothing here imports TensorFlow, so that a mistake is refused at once.
+"""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+
+import gymnasium
+import numpy as np
+
+from common import config as config_lib
+from common import replay
+from common.config import UserError
+from common.envs import wrappers
+
+# What may differ when a run is continued: how long, how often, how fast. All
+# other keys shape the weights or the data.
+FREE = (
+    'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
+    'precision', 'jit', 'devices', 'parallel', 'nan_limit', 'replay_capacity',
+    'prune_disk', 'deterministic')
+
+
+@contextlib.contextmanager
+def claim(config):
+  """Hold the run's directory for this process, after checking that it fits.
+
+  Yields:
+    pathlib.Path of the directory, which exists then.
+  Raises:
+    UserError: another process uses it; it was written by another agent or an
+      incompatible config; or it cannot be made.
+  """
+  path = pathlib.Path(config.logdir)
+  check(path, config)
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    lock = (path / '.lock').open('w')
+  except OSError as error:
+    raise UserError(
+        f'{path}: cannot be used as --logdir ({error.strerror}).') from None
+  with lock:
+    try:
+      # The system frees the lock with the process, however that ends.
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise UserError(
+          f'{path}: another process is training here. Wait for it, or pass '
+          'another --logdir.') from None
+    check(path, config)
+    yield path
+
+
+def start(config):
+  """Train in the run's directory, unless the run is finished.
+
+  Raises:
+    UserError: as `claim` and the training loop do.
+  """
+  with claim(config) as path:
+    if finished(path, config):
+      print(
+          f'{path}: finished. Pass --steps above {config.steps} to train on, or '
+          'another --logdir.')
+      return
+    # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
+    from common import run
+    run.train(config, path)
+
+
+def check(path, config):
+  """Refuse a directory of another agent or of an incompatible config."""
+  if not (path / 'config.yaml').exists():
+    return
+  old = config_lib.read(path / 'config.yaml')
+  keys = [key for key in config if key not in FREE]
+  lines = config_lib.difference(old, config, keys)
+  if lines:
+    raise UserError(
+        f'{path}: was made with other settings ({"; ".join(lines)}). Pass the '
+        'same ones to continue, or another --logdir.')
+
+
+def finished(path, config):
+  """Whether a run has reached config.steps and its last evaluation."""
+  if not (path / 'config.yaml').exists():
+    return False
+  if replay.count_frames(path / 'episodes', config.action_repeat) < config.steps:
+    return False
+  return not config.eval_episodes or any(
+      'eval/return' in row and row['step'] >= config.steps
+      for row in read_metrics(path))
+
+
+def read_metrics(path):
+  """Rows of metrics.jsonl as a list of dicts; a torn last line is left out."""
+  rows = []
+  file = path / 'metrics.jsonl'
+  for line in file.read_text().splitlines() if file.exists() else []:
+    with contextlib.suppress(json.JSONDecodeError):
+      rows.append(json.loads(line))
+  return rows
+
+
+def save_config(path, config, obs_space, act_space):
+  """Write config.yaml with the spaces of the environment."""
+  box = lambda space: {
+      'shape': list(space.shape), 'dtype': str(space.dtype)}
+  config_lib.save(config, path / 'config.yaml', {
+      'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
+      'act_space': {
+          **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+
+
+def load_config(path):
+  """Read what `save_config` wrote.
+
+  Returns:
+    (config, obs_space, act_space).
+  Raises:
+    UserError: there is no run in the directory.
+  """
+  path = pathlib.Path(path).expanduser()
+  if not (path / 'config.yaml').exists():
+    raise UserError(
+        f'{path}: holds no run (config.yaml is missing). Pass the --logdir of '
+        'a run.')
+  values = dict(config_lib.read(path / 'config.yaml'))
+  obs = {}
+  for key, box in values.pop('obs_space').items():
+    image = box['dtype'] == 'uint8'
+    obs[key] = gymnasium.spaces.Box(
+        0 if image else -np.inf, 255 if image else np.inf, tuple(box['shape']),
+        np.dtype(box['dtype']).type)
+  act = values.pop('act_space')
+  size = act['shape'][0]
+  act = wrappers.OneHot(size) if act['discrete'] else gymnasium.spaces.Box(
+      -1, 1, (size,), np.float32)
+  return config_lib.Config(values), obs, act

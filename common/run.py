@@ -1,0 +1,444 @@
+"""The one training loop: prefill, pretrain, then evaluate, collect, learn, save.
+
+    frames   0 ... prefill      +eval_every          +eval_every        steps
+             random | pretrain  |                    |                  |
+                    | evaluate  | evaluate           | evaluate         | evaluate
+                    | collect, a burst of updates every train_every frames
+
+`step` is frames: decisions of finished episodes on disk times action_repeat.
+Spec section 9; the bursts come at the counts of the published code.
+"""
+
+import functools
+import math
+import signal
+import sys
+import time
+
+import numpy as np
+
+from common import checkpoint
+from common import dataset
+from common import devices
+from common import envs
+from common import logdir as logdir_lib
+from common.config import UserError
+from common.driver import Driver
+from common.driver import random_policy
+from common.logger import Logger
+from common.replay import Replay
+
+EVAL_ENV = 1000  # index of the first evaluation environment, for its seeds
+
+
+def train(config, logdir):
+  """Run an agent until config.steps, continuing what the directory holds.
+
+  Args:
+    config: common.config.Config, as loaded.
+    logdir: pathlib.Path of the directory, claimed by this process.
+  Raises:
+    UserError: a mistake of the user.
+    SystemExit: after an interrupt (130, 143) or non-finite losses (1).
+  """
+  config = devices.setup(config)
+  with Interrupts() as interrupts:
+    run = Run(config, logdir, interrupts)
+    try:
+      run.prefill()
+      run.pretrain()
+      while run.frames < config.steps:
+        run.evaluate()
+        run.collect()
+        run.save()
+      run.evaluate()
+    except Stop as stop:
+      if not config.deterministic:
+        run.save()
+      print(
+          f'{stop}: saved at {run.frames:,} frames. Start the same command again '
+          'to continue.', flush=True)
+      sys.exit(128 + interrupts.signal)
+    finally:
+      run.close()
+  print(f'Finished at {run.frames:,} frames: {logdir}', flush=True)
+
+
+class Run:
+  """The parts of a run and the moves between them."""
+
+  def __init__(self, config, logdir, interrupts):
+    self._logdir, self._interrupts = logdir, interrupts
+    self._envs = make_envs(config, config.envs, 0, 'train')
+    self._eval_envs = make_envs(config, 1, EVAL_ENV, 'eval')
+    env = self._envs[0]
+    self._act_space = env.act_space
+    if config.action_dist == 'auto':
+      discrete = isinstance(env.act_space, envs.wrappers.OneHot)
+      config = config.replace(action_dist='onehot' if discrete else 'tanh_normal')
+    self._config = config
+    agent_class = checkpoint.agent_class(config.agent)
+    self._agent = agent_class(config, env.obs_space, env.act_space)
+    self._replay = Replay(
+        logdir / 'episodes', config.action_repeat, config.replay_capacity,
+        prune_disk=config.prune_disk, last_row=config.dataset_last_row,
+        balance=config.dataset_balance)
+    self._logger = Logger(logdir, config.steps)
+    self._progress = checkpoint.Progress(
+        pretrained=False, trained=None, logged=None, next_eval=None,
+        eval_episodes=0, episodes={}, rows=0)
+    self._checkpoint = checkpoint.Checkpoint(
+        logdir / 'checkpoint', self._agent, self._progress)
+    self._restore()
+    logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
+    self._clock = Clock(self.frames)
+    self._sums = Means()
+    self._driver = self._make_driver()
+    self._state = None
+    self._banner()
+
+  @property
+  def frames(self):
+    """Frames of finished episodes on disk: the `step` of everything."""
+    return self._replay.frames
+
+  def prefill(self):
+    """Collect uniformly random episodes until config.prefill frames exist."""
+    missing = self._config.prefill - self.frames
+    if missing > 0:
+      policy = random_policy(
+          self._act_space, self._config.seed, self._driver.next_episode)
+      def checked(*args):
+        self._interrupts.check()
+        return policy(*args)
+      with self._clock('env'):
+        self._driver(checked, decisions=self._decisions(missing))
+
+  def pretrain(self):
+    """Make the first updates, once in the life of a run."""
+    values = self._progress.values
+    if not values['pretrained']:
+      # Bursts follow on this grid: prefill + k * train_every.
+      values.update(trained=self.frames, next_eval=self.frames)
+      self._learn(self._config.pretrain)
+      values['pretrained'] = True
+      self.save()
+    self._say_time_left()
+
+  def evaluate(self):
+    """Log the mean return of noise-free episodes, if they are due."""
+    values, config = self._progress.values, self._config
+    due = self.frames >= min(values['next_eval'], config.steps)
+    if not due or not config.eval_episodes:
+      return
+    episodes = evaluate(
+        self._agent, config, self._eval_envs, config.eval_episodes,
+        values['eval_episodes'], self._interrupts.check)
+    values['eval_episodes'] += config.eval_episodes
+    while values['next_eval'] <= self.frames:
+      values['next_eval'] += config.eval_every
+    returns = [episode['reward'].sum() for episode in episodes]
+    self._logger.write(self.frames, {
+        'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
+        'eval/episodes': len(returns), 'eval/noise': config.eval_noise}, 'eval')
+    for key in self._agent.world_model.encoder.image_keys:
+      self._logger.video(self.frames, f'eval/{key}', episodes[0][key])
+    self._clock.skip()
+
+  def collect(self):
+    """Collect with the policy until the next evaluation, learning on the way."""
+    config = self._config
+    until = min(self._progress.values['next_eval'], config.steps)
+    if config.deterministic:
+      # Episodes that run across a checkpoint could not be continued.
+      self._driver, self._state = self._make_driver(), None
+    self._driver.surplus = 0
+    counter = self.frames
+
+    def policy(obs, state, is_first):
+      nonlocal counter
+      self._interrupts.check()
+      self._learn_if_due(counter)
+      with self._clock('policy'):
+        result = self._agent.policy(
+            {**obs, 'is_first': is_first}, state, 'train', counter)
+      counter += len(is_first) * config.action_repeat
+      return result
+    with self._clock('env'):
+      self._state = self._driver(
+          policy, self._state, decisions=self._decisions(until - self.frames))
+      self._learn_if_due(self.frames)
+
+  def save(self):
+    """Write a checkpoint of everything that the next process has to know."""
+    self._progress.values.update(
+        episodes={str(e): k for e, k in self._replay.count_per_env().items()},
+        rows=self._logger.rows)
+    self._checkpoint.save()
+
+  def close(self):
+    """End the environments and close the files."""
+    for env in self._envs + self._eval_envs:
+      env.close()
+    self._logger.close()
+
+  def _restore(self):
+    resumed = self._checkpoint.restore()
+    values = self._progress.values
+    if self._config.deterministic:
+      # What came after the checkpoint is collected and written again.
+      self._replay.set_aside({int(e): k for e, k in values['episodes'].items()})
+      self._logger.rewind(values['rows'])
+    elif resumed and values['pretrained']:
+      # Updates that were missed are not caught up.
+      every = self._config.train_every
+      missed = max(0, self.frames - values['trained']) // every
+      values['trained'] += missed * every
+    if resumed or self.frames:
+      print(f'Continuing at {self.frames:,} frames, {int(self._agent.updates):,} updates.')
+
+  def _make_driver(self):
+    counts = self._replay.count_per_env()
+    first = [counts.get(e, 0) for e in range(self._config.envs)]
+    return Driver(
+        self._envs, self._config.action_repeat, self._config.seed,
+        self._on_episode, first)
+
+  def _on_episode(self, episode, k, e):
+    self._replay.add(episode, k, e)
+    self._logger.write(self.frames, {
+        'train/return': episode['reward'].sum(),
+        'train/length': (len(episode['reward']) - 1) * self._config.action_repeat,
+        'train/episodes': self._replay.episodes}, 'episode')
+
+  def _decisions(self, frames):
+    return math.ceil(frames / self._config.action_repeat)
+
+  def _learn_if_due(self, counter):
+    values, config = self._progress.values, self._config
+    while counter >= values['trained'] + config.train_every:
+      values['trained'] += config.train_every
+      self._learn(config.train_steps)
+
+  def _learn(self, updates):
+    """A burst of updates on the episodes that are there now."""
+    config, agent = self._config, self._agent
+    keys = agent.world_model.obs_keys + ['action', 'reward', 'discount']
+    batches = dataset.batches(
+        self._replay, config.seed, int(agent.updates), updates,
+        config.batch_size, config.batch_length, keys, agent.distribute)
+    with self._clock('train'):
+      for i in range(updates):
+        with self._clock('data'):
+          data = next(batches)
+        self._sums.add(agent.train(data))
+        if not (i + 1) % config.nan_limit and agent.skipped >= config.nan_limit:
+          self._give_up(data)
+        self._interrupts.check()
+      self._sums.settle()
+    self._log_training()
+
+  def _log_training(self):
+    values = self._progress.values
+    logged = values['logged']
+    if logged is not None and self.frames < logged + self._config.log_every:
+      return
+    # Like the published trigger, later rows keep to the grid of the first.
+    values['logged'] = self.frames if logged is None else (
+        logged + self._config.log_every * (
+            (self.frames - logged) // self._config.log_every))
+    means = self._sums.take()
+    row = {f'agent/{name}': value for name, value in means.items()}
+    row['agent/updates'] = int(self._agent.updates)
+    self._logger.write(self.frames, {**row, **self._clock.take(self.frames)}, 'train')
+
+  def _give_up(self, data):
+    path = self._logdir / f'nonfinite-{int(self._agent.updates)}.npz'
+    if not isinstance(data, dict):
+      data = self._agent.strategy.experimental_local_results(data)[0]
+    np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
+    print(
+        f'The last {self._agent.skipped} updates were skipped because losses or '
+        f'gradients were not finite. The batch is in {path}; the last checkpoint '
+        'is intact. Try --precision float32, or a lower --model_lr.',
+        file=sys.stderr)
+    sys.exit(1)
+
+  def _banner(self):
+    config, model = self._config, self._agent.world_model
+    bursts = max(0, math.ceil((config.steps - config.prefill) / config.train_every))
+    updates = config.pretrain + bursts * config.train_steps
+    size = lambda module: sum(
+        int(np.prod(v.shape)) for v in module.trainable_variables)
+    print(
+        f'{config.task}: {config.steps:,} frames = '
+        f'{config.steps // config.action_repeat:,} decisions (action repeat '
+        f'{config.action_repeat}) = {updates:,} updates; {config.precision}, '
+        f'XLA {"on" if config.jit else "off"}, {devices.describe()}\n'
+        f'{config.agent}: {size(model):,} parameters in the world model, '
+        f'{size(self._agent) - size(model):,} in the behaviour\n{self._logdir}',
+        flush=True)
+
+  def _say_time_left(self):
+    seconds = self._sums.seconds_per_update
+    if seconds is None:
+      return
+    config = self._config
+    left = max(0, config.steps - self.frames) / config.train_every
+    hours = left * config.train_steps * seconds / 3600
+    hint = ''
+    if 'CPU' in devices.describe() and hours > 24:
+      hint = ' Put the block cpu last for a small model: --configs dmc cpu.'
+    print(
+        f'{seconds:.3g} s an update: about {hours:.3g} h of updates are left, plus '
+        f'the time of the environments.{hint}', flush=True)
+
+
+def evaluate(agent, config, eval_envs, episodes, first_episode=0, on_step=None):
+  """Episodes of the policy without exploration noise.
+
+  Args:
+    agent: common.agent.Agent.
+    config: for action_repeat and the seed.
+    eval_envs: list of environments.
+    episodes: how many.
+    first_episode: number of the first, which its seed depends on.
+    on_step: called before each decision.
+  Returns:
+    List of episodes, dicts of arrays [rows, ...].
+  """
+  found = []
+  def policy(obs, state, is_first):
+    if on_step:
+      on_step()
+    return agent.policy({**obs, 'is_first': is_first}, state, 'eval')
+  # Seeds of evaluation differ from those of training by the environment.
+  driver = Driver(
+      eval_envs, config.action_repeat, config.seed + EVAL_ENV,
+      lambda episode, k, e: found.append(episode), first_episode)
+  driver(policy, episodes=episodes)
+  return found[:episodes]
+
+
+def make_envs(config, count, first, mode):
+  """`count` environments, in processes or threads as the config says."""
+  if config.parallel == 'none':
+    return [envs.make(config, first + i, mode) for i in range(count)]
+  from common.envs.parallel import Parallel
+  return [
+      Parallel(functools.partial(envs.make, config, first + i, mode), config.parallel)
+      for i in range(count)]
+
+
+class Means:
+  """Running means of the metrics of updates since the last row."""
+
+  def __init__(self):
+    self._pending, self._values, self._skipped = [], {}, 0
+    self._started = None
+    self.seconds_per_update = None
+
+  def add(self, metrics):
+    """Keep the scalar tensors of one update, which may still be computed."""
+    if self._started is None:  # the first update also compiles the graph
+      next(iter(metrics.values())).numpy()
+      self._started, self._count = time.perf_counter(), 0
+    else:
+      self._count += 1
+    self._pending.append(metrics)
+
+  def settle(self):
+    """Fetch what is pending, at the end of a burst."""
+    for metrics in self._pending:
+      metrics = {name: float(value) for name, value in metrics.items()}
+      norms = [value for name, value in metrics.items() if 'grad_norm' in name]
+      self._skipped += not np.all(np.isfinite(norms))
+      for name, value in metrics.items():
+        if np.isfinite(value):
+          self._values.setdefault(name, []).append(value)
+    if self._pending and self.seconds_per_update is None and self._count:
+      self.seconds_per_update = (time.perf_counter() - self._started) / self._count
+    self._pending = []
+
+  def take(self):
+    """Means by name, with the count of skipped updates; starts anew."""
+    result = {name: np.mean(values) for name, values in self._values.items()}
+    result['skipped'] = self._skipped
+    self._values, self._skipped = {}, 0
+    return result
+
+
+class Clock:
+  """Where the time goes: nested sections, each counted without its inner ones."""
+
+  def __init__(self, frames):
+    self._frames, self._stack = frames, []
+    self._mark = self._last = time.perf_counter()
+    self._seconds = {}
+
+  def __call__(self, name):
+    """Context manager: the time inside belongs to the section `name`."""
+    self._switch()
+    self._stack.append(name)
+    return self
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._switch()
+    self._stack.pop()
+
+  def skip(self):
+    """Leave the time since the last row up to now out of fps (evaluation)."""
+    self._switch()
+    self._mark += self._seconds.pop(None, 0.0)
+
+  def take(self, frames):
+    """fps since the last row, and the shares of time/NAME of that time."""
+    self._switch()
+    now = time.perf_counter()
+    total = max(now - self._mark, 1e-9)
+    row = {'fps': (frames - self._frames) / total}
+    for name in ('env', 'policy', 'train', 'data'):
+      row[f'time/{name}'] = self._seconds.get(name, 0.0) / total
+    self._frames, self._mark, self._seconds = frames, now, {}
+    return row
+
+  def _switch(self):
+    now = time.perf_counter()
+    name = self._stack[-1] if self._stack else None
+    self._seconds[name] = self._seconds.get(name, 0.0) + now - self._last
+    self._last = now
+
+
+class Stop(Exception):
+  """The user or the system asked the run to end."""
+
+
+class Interrupts:
+  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once."""
+
+  def __init__(self):
+    self.signal = None
+    self._old = {}
+
+  def __enter__(self):
+    for number in (signal.SIGINT, signal.SIGTERM):
+      self._old[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._old.items():
+      signal.signal(number, handler)
+
+  def check(self):
+    """Raise Stop if a signal has come."""
+    if self.signal is not None:
+      raise Stop(signal.Signals(self.signal).name)
+
+  def _handle(self, number, _):
+    if self.signal is not None:
+      raise KeyboardInterrupt
+    self.signal = number
+    print('Stopping after this step ...', flush=True)

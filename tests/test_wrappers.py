@@ -1,0 +1,159 @@
+"""The wrappers keep their promises on environments that can be checked by hand."""
+import gymnasium
+import numpy as np
+import pytest
+
+from common.config import UserError
+from common.envs import wrappers
+
+
+class Counter:
+  """Observes t, rewards 10 ** t, ends at `end`, remembers its actions and observations."""
+
+  def __init__(self, end=None, discount=None, space=None):
+    box = gymnasium.spaces.Box(-np.inf, np.inf, (), np.float64)
+    self.obs_space = {'t': box}
+    self.act_space = space or gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    self.end, self.discount, self.actions, self.t = end, discount, [], 0
+
+  def reset(self, seed=None):
+    self.t = 0
+    return {'t': 0.0}
+
+  def step(self, action):
+    self.actions.append(action)
+    self.t += 1
+    info = {} if self.discount is None else {'discount': self.discount}
+    return {'t': self.t}, 10.0 ** self.t, self.t == self.end, info
+
+  def close(self):
+    pass
+
+
+class SplitCounter(Counter):
+  """The same with the two halves of step."""
+
+  observed = 0
+
+  def advance(self, action):
+    return super().step(action)[1:]
+
+  def observe(self):
+    self.observed += 1
+    return {'t': self.t}
+
+  def step(self, action):
+    raise AssertionError('the halves should be used')
+
+
+def episode(env, action=(0.0, 0.0), limit=20):
+  env.reset()
+  steps = []
+  while not steps or (not steps[-1][2] and len(steps) < limit):
+    steps.append(env.step(np.array(action, np.float32)))
+  return steps
+
+
+@pytest.mark.parametrize('kind', [Counter, SplitCounter])
+def test_action_repeat_sums_rewards_and_stops_at_the_end(kind):
+  first, second = episode(wrappers.ActionRepeat(kind(end=3), 2))
+  assert first == ({'t': 2}, 10 + 100, False, {})
+  assert second == ({'t': 3}, 1000, True, {})
+
+
+def test_action_repeat_observes_only_the_last_frame():
+  env = SplitCounter(end=7)
+  assert len(episode(wrappers.ActionRepeat(env, 3))) == 3
+  assert env.observed == 3
+
+
+def test_actions_map_to_the_bounds_and_infinite_entries_pass_through():
+  low = np.array([-2, 0, -np.inf, 0], np.float32)
+  high = np.array([2, 1, np.inf, np.inf], np.float32)
+  inner = Counter(space=gymnasium.spaces.Box(low, high))
+  env = wrappers.NormalizeActions(inner)
+  assert (env.act_space.low == -1).all() and (env.act_space.high == 1).all()
+  for value in (-1, 0, 1):
+    env.step(np.full(4, value, np.float32))
+  np.testing.assert_allclose(inner.actions, [[-2, 0, -1, -1], [0, 0.5, 0, 0], [2, 1, 1, 1]])
+
+
+def test_one_hot_action_becomes_its_class_and_others_are_refused():
+  inner = Counter(space=gymnasium.spaces.Discrete(2))
+  env = wrappers.OneHotAction(inner)
+  env.step(np.array([0.0, 1.0]))
+  assert inner.actions == [1]
+  for wrong in ([0.9, 0.1], [1, 1], [0, 0], [1, 0, 0]):
+    with pytest.raises(ValueError, match='one-hot'):
+      env.step(np.array(wrong))
+
+
+def test_one_hot_samples_are_one_hot_and_cover_all_classes():
+  space = wrappers.OneHot(4, seed=1)
+  samples = np.stack([space.sample() for _ in range(200)])
+  assert samples.dtype == np.float32 and set(np.unique(samples)) == {0, 1}
+  assert (samples.sum(1) == 1).all() and (samples.mean(0) > 0.15).all()
+  assert all(space.contains(sample) for sample in samples)
+  again = wrappers.OneHot(4, seed=1)
+  np.testing.assert_array_equal(samples[0], again.sample())
+
+
+@pytest.mark.parametrize('duration, decisions', [(5, 5), (4.5, 5), (5.0, 5), (0.5, 1)])
+def test_a_time_limit_may_be_fractional(duration, decisions):
+  assert len(episode(wrappers.TimeLimit(Counter(), duration))) == decisions
+
+
+@pytest.mark.parametrize('end, given, expected', [
+    (None, None, 1),   # the limit alone is no real end
+    (None, 0.5, 0.5),  # the environment's word counts
+    (3, None, 0),      # really ended on the very step of the limit (quirk Q28)
+    (3, 1.0, 1),
+    (3, 0.0, 0)])
+def test_discount_at_the_time_limit(end, given, expected):
+  _, _, done, info = episode(wrappers.TimeLimit(Counter(end, given), 3))[-1]
+  assert done and info['discount'] == expected
+
+
+def test_time_limit_counts_anew_after_a_reset_and_refuses_steps_after_the_end():
+  env = wrappers.TimeLimit(Counter(), 2)
+  assert len(episode(env)) == len(episode(env)) == 2
+  with pytest.raises(AssertionError):
+    env.step(0)
+
+
+def test_selected_observations_have_constant_dtypes_and_at_least_one_dimension():
+  env = wrappers.SelectKeys(Counter(), '.*', '.*', 64, 'task')
+  for obs in (env.reset(), env.step(0)[0]):
+    assert obs['t'].dtype == np.float32 and obs['t'].shape == (1,)
+  assert env.obs_space['t'].shape == (1,)
+
+
+def test_keys_are_chosen_by_whole_names_and_kind():
+  image = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+  vector = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+  spaces = {'image': image, 'image2': image, 'position': vector}
+  select = lambda cnn, mlp: list(wrappers.select_keys(spaces, cnn, mlp, 'task'))
+  assert select('image', '') == ['image']
+  assert select('image', '.*') == ['image', 'position']
+  assert select('.*', '') == ['image', 'image2']
+  assert select('', 'position') == ['position']
+  with pytest.raises(UserError, match=r'image \(image\), image2 \(image\), position \(vector\)'):
+    select('', 'pos')
+  with pytest.raises(UserError, match="'reward'"):
+    wrappers.select_keys({'reward': vector}, '', '.*', 'task')
+
+
+def test_resize_averages_areas():
+  image = np.zeros((4, 6, 1), np.uint8)
+  image[:2, :3] = 200
+  image[0, 0] = 80
+  expected = [[180, 0], [0, 0]]  # (5 * 200 + 80) / 6
+  np.testing.assert_array_equal(wrappers.resize(image, 2)[..., 0], expected)
+
+
+def test_resize_keeps_the_mean_where_sizes_do_not_divide_and_enlarges():
+  image = np.random.default_rng(0).integers(0, 256, (210, 160, 3)).astype(np.uint8)
+  small = wrappers.resize(image, 64)
+  assert small.shape == (64, 64, 3) and small.dtype == np.uint8
+  assert abs(small.mean() - image.mean()) < 0.1
+  np.testing.assert_array_equal(wrappers.resize(image[:32, :32], 64)[::2, ::2], image[:32, :32])
