@@ -5,42 +5,42 @@
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
 
-Each prints a table for people and a JSON line per row. `--configs NAME ... --KEY VALUE ...` are
-those of `python -m dreamer.train`. Exit code 1 if a variant failed, 2 for a mistake in the command.
+Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
+`python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
+command.
 """
 import argparse
 import functools
-import importlib
 import itertools
 import json
-import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import tempfile
 import time
-import traceback
 
-import gymnasium
 import numpy as np
 
 from common import config as config_lib
 from common import dataset
 from common import envs
 from common import replay
+from common.benchmark_cases import variants
 from common.envs import parallel
 
 SMALL = {
     'batch_size': 16, 'batch_length': 30, 'deter_size': 64, 'stoch_size': 30, 'num_units': 128,
     'cnn_depth': 8, 'horizon': 15}
 SIZES = {
-    'published': [],  # the defaults, or what --configs makes of them
+    'published': [],
     'small': [word for key, value in SMALL.items() for word in (f'--{key}', str(value))]}
-ACTIONS = 6    # entries of an action, as of dmc_walker_walk
-VECTOR = 24    # entries of a vector observation, as of the same task without images
-MATRIX = 2048  # rows of the matrices whose product gives the peak
-WARMUP = 5     # updates before those that --vary times
+WARMUP = 5    # updates before those that --vary times
+EPISODES = 4  # in the replay that batches are drawn from
+COLUMNS = (   # of the table: title, key of the row, format
+    ('XLA', 'jit', ''), ('oneDNN', 'onednn', ''), ('wall s', 'wall', '.3f'),
+    ('CPU s', 'cpu', '.3f'), ('first call s', 'first_call', '.1f'), ('of peak', 'share', '.1%'),
+    ('twice', 'share_twice', '.1%'), ('own peak', 'peak', '.1f'), ('memory GB', 'memory', '.2f'),
+    ('traces', 'traces', ''))
 
 
 @config_lib.entry
@@ -52,23 +52,24 @@ def main(argv=None):
   commands = parser.add_subparsers(dest='command', required=True)
   add = functools.partial(commands.add_parser, allow_abbrev=False)
 
-  step = add('train_step', help='seconds of an update as a share of the matmul peak')
-  step.add_argument('--size', choices=[*SIZES, 'both'], help='default: both; with --configs, its')
-  step.add_argument('--steps', type=_count, help='timed updates; default 2, with --vary 30')
+  step = add('train_step', help='seconds of an update and their share of the matmul peak')
+  step.add_argument('--size', choices=[*SIZES, 'both'], help='default: both; with --configs theirs')
+  step.add_argument('--steps', type=_positive, help='timed updates; default 2, with --vary 30')
   step.add_argument('--onednn', choices=['both', 'True', 'False'], default='both')
-  step.add_argument('--timeout', type=float, default=600, help='seconds for a variant')
-  step.add_argument('--memory', type=float, default=14, help='GB for a variant')
+  step.add_argument('--timeout', type=float, default=600, help='seconds that a variant may work')
+  step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
   step.add_argument(
-      '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'), help='two agents in one process')
+      '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'),
+      help='compare two agents in one process instead')
   step.set_defaults(run=train_step)
 
   data = add('data', help='batches a second, and how long updates wait for them')
   data.add_argument('--size', choices=SIZES, default='published')
-  data.add_argument('--steps', type=_count, default=10, help='updates in the burst')
+  data.add_argument('--steps', type=_positive, default=10, help='updates in the burst')
   data.set_defaults(run=wait_for_data)
 
-  env = add('env', help='decisions a second: plain, with images, in processes')
-  env.add_argument('--steps', type=_count, default=200, help='timed decisions of each environment')
+  env = add('env', help='decisions a second: without images, with them, in processes')
+  env.add_argument('--steps', type=_positive, default=200, help='decisions of each environment')
   env.set_defaults(run=step_environments)
 
   args, flags = parser.parse_known_args(argv)
@@ -76,102 +77,191 @@ def main(argv=None):
 
 
 def train_step(args, flags):
-  """Time updates of the real agent on random batches; returns the exit code."""
-  sizes = list(SIZES) if args.size == 'both' else [args.size]
-  if args.size is None:
-    sizes = ['published'] if '--configs' in flags else list(SIZES)
-  configs = {size: config_lib.load('dreamer', SIZES[size] + flags) for size in sizes}
+  """Time updates of the real agent on a random batch; returns the exit code."""
+  size = args.size or ('configured' if '--configs' in flags else 'both')
+  sizes = list(SIZES) if size == 'both' else [size]
+  load = lambda size, *more: config_lib.load('dreamer', [*SIZES.get(size, []), *flags, *more])
   if args.vary:
     key, *values = args.vary
-    for size in sizes:
-      pair = [
-          config_lib.load('dreamer', [*SIZES[size], *flags, f'--{key}', value])
-          for value in values]
-      _vary(size, key, pair, args.steps or 30)
+    pairs = [(size, [load(size, f'--{key}', value) for value in values]) for size in sizes]
+    for size, configs in pairs:
+      _vary(size, key, configs, args.steps or 30)
     return 0
-  variants = [x for size, config in configs.items() for x in _variants(size, config, args)]
-  peak = max((x.row['peak'] for x in variants if 'peak' in x.row), default=None)
+  configs = {size: load(size) for size in sizes}
+  rows = []
   for size, config in configs.items():
-    _report(size, config, [x for x in variants if x.row['size'] == size], peak)
+    rows += _run_variants(size, config, args)
+  peak = max((row['peak'] for row in rows if 'peak' in row), default=None)
+  for size, config in configs.items():
+    _print_variants(config, [row for row in rows if row['size'] == size], peak)
   if peak:
-    print(f'Best matmul peak of this run: {peak:.1f} GFLOP/s ({MATRIX} x {MATRIX}, float32).')
-  return int(any(variant.row.get('failed') for variant in variants))
+    print(f'Best matmul peak of this run: {peak:.1f} GFLOP/s (2048 x 2048, float32).')
+  return int(any('failed' in row.get('problem', '') for row in rows))
 
 
-def operations(config, action_size, value_twice=False):
-  """Count the operations of one update, forward and backward, in GFLOP.
+def wait_for_data(args, flags):
+  """Time batches alone, then updates that draw them; returns the exit code."""
+  config = config_lib.load('dreamer', SIZES[args.size] + flags)
+  trial = _trial()(config)
+  rng = np.random.default_rng(0)
+  rows = max(config.time_limit // config.action_repeat + 1, config.batch_length + 1)
+  with tempfile.TemporaryDirectory() as directory:
+    store = replay.Replay(directory, config.action_repeat)
+    for k in range(EPISODES):
+      store.add(trial.episode(rng, rows), k, 0)
+    burst = lambda first, count: dataset.batches(
+        store, config.seed, first, count, config.batch_size, config.batch_length,
+        transform=trial.agent.distribute)
+    trial.step()
+    count = max(args.steps, 20)
+    started = time.perf_counter()
+    for _ in burst(0, count):
+      pass
+    rate = count / (time.perf_counter() - started)
+    waits, steps = [], []
+    batches = burst(count, args.steps)
+    for _ in range(args.steps):
+      started = time.perf_counter()
+      batch = next(batches)
+      waits.append(time.perf_counter() - started)
+      steps.append(trial.step(batch)[0])
+  row = dict(
+      size=args.size, batches_per_s=rate, updates_per_s=len(steps) / sum(steps), wait_first=waits[0],
+      wait_rest=sum(waits[1:]), wait_share=sum(waits) / (sum(waits) + sum(steps)))
+  print(
+      f'{args.size}: {rate:.1f} batches/s alone, {row["updates_per_s"]:.2f} updates/s; a burst of '
+      f'{args.steps} waited {row["wait_share"]:.1%} of its time: {waits[0]:.3f} s for the first '
+      f'batch, {row["wait_rest"]:.3f} s for all others')
+  _print_json(row)
+  return 0
 
-  A multiplication with an addition is 2 operations. A layer takes one pass forward, one for the
-  gradient of its weights and one for that of its inputs; only passes that the losses need count:
-  no input gradient at the first layer of encoder, actor and value loss, and no weight gradients
-  of what the actor only looks through. Elementwise work, distributions and Adam do not count.
 
-  Args:
-    config: Config of Dreamer.
-    action_size: entries A of an action.
-    value_twice: count the value head as evaluated once for either loss, as
-      straightforward code does it (942 in all at the published size). Ours is evaluated once (911).
-  Returns:
-    Dict of part to GFLOP.
+def step_environments(args, flags):
+  """Time random decisions of the task's environment in three ways; returns the exit code."""
+  config = config_lib.load('dreamer', flags)
+  number = max(2, os.cpu_count() or 1)
+  ways = [
+      ('vectors only', ['--cnn_keys', '', '--mlp_keys', '.*'], 1),
+      ('as configured', [], 1),
+      (f'as configured, {number} processes', [], number)]
+  print(f'{config.task}, action repeat {config.action_repeat}, {args.steps} decisions each')
+  for name, more, amount in ways:
+    config = config_lib.load('dreamer', [*flags, *more])
+    strategy = 'process' if amount > 1 else 'none'
+    try:
+      rate = _decisions_per_second(config, amount, strategy, args.steps)
+    except config_lib.UserError as error:
+      print(f'  {name}: not possible ({error})')
+      continue
+    frames = rate * config.action_repeat
+    print(f'  {name}: {rate:.1f} decisions/s, {frames:.1f} frames/s, {1e3 / rate:.2f} ms each')
+    _print_json(dict(task=config.task, way=name, decisions_per_s=rate, frames_per_s=frames))
+  return 0
+
+
+def _decisions_per_second(config, amount, strategy, decisions):
+  """Step `amount` environments side by side, so many decisions each."""
+  workers = []
+  try:
+    for index in range(amount):
+      make = functools.partial(envs.make, config, index)
+      workers.append(parallel.Parallel(make, strategy))
+    for promise in [worker.reset() for worker in workers]:
+      promise()
+    space = workers[0].act_space
+    started = time.perf_counter()
+    for _ in range(decisions):
+      promises = [worker.step(space.sample()) for worker in workers]
+      done = [promise()[2] for promise in promises]
+      for promise in [worker.reset() for worker, over in zip(workers, done) if over]:
+        promise()
+    return amount * decisions / (time.perf_counter() - started)
+  finally:
+    for worker in workers:
+      worker.close()
+
+
+def _vary(size, key, configs, steps):
+  """Time two agents in turns, so that both meet the same noise of the machine."""
+  trials = [_trial()(config) for config in configs]
+  seconds = [[], []]
+  for number in range(WARMUP + steps):
+    for index in (0, 1) if number % 2 else (1, 0):
+      wall, _ = trials[index].step()
+      if number >= WARMUP:
+        seconds[index].append(wall)
+  medians = [statistics.median(x) for x in seconds]
+  ratio = max(medians) / min(medians)
+  times = '   '.join(f'{key}={c[key]} {1e3 * m:.0f} ms' for c, m in zip(configs, medians))
+  print(f'{size}: {times}   ratio {ratio:.2f} (median of {steps} after {WARMUP}, interleaved)')
+  _print_json(dict(
+      size=size, key=key, values=[c[key] for c in configs], medians=medians, ratio=ratio))
+
+
+def _run_variants(size, config, args):
+  """Run XLA and oneDNN on and off, each in its own process; returns a list of row dicts.
+
+  As many as fit into memory are made ready first, then timed in turns: these machines are noisy.
   """
-  # Delayed like every import of TensorFlow here.
-  from common import nets
-  c = config
-  hidden = c.deter_size if c.rssm_hidden == 'auto' else c.rssm_hidden
-  feat = c.deter_size + c.stoch_size
-  rows = c.batch_size * c.batch_length
-  dreams = (rows - c.batch_size * c.pcont) * c.horizon  # with pcont not from the last rows
-  head = lambda layers, out=1: _dense(feat, *[c.num_units] * layers, out)
-  reward, value, pcont = (head(n) for n in (c.reward_layers, c.value_layers, c.pcont_layers))
-  encoder, decoder, embed = _observation_layers(c, feat, nets)
-  prior = (
-      _dense(c.stoch_size + action_size, hidden) + _dense(hidden + c.deter_size, 3 * c.deter_size)
-      + _dense(c.deter_size, hidden, 2 * c.stoch_size))
-  post = _dense(c.deter_size + embed, hidden, 2 * c.stoch_size)
-  actor = head(c.actor_layers, action_size * (2 if c.action_dist == 'tanh_normal' else 1))
-
-  forward = lambda n, layers, passes=1: 2e-9 * n * sum(layers) * passes
-  learned = lambda n, layers: forward(n, layers, 3)
-  inputs_fixed = lambda n, layers: learned(n, layers) - forward(n, layers[:1])
-  first_layers = sum(layers[0] for layers in encoder)
-  return {
-      'encoder': learned(rows, sum(encoder, [])) - forward(rows, [first_layers]),
-      'decoder': learned(rows, decoder),
-      'posterior scan': learned(rows, prior + post),
-      'heads on the posterior': learned(rows, reward + pcont * c.pcont),
-      'actor': inputs_fixed(dreams, actor),
-      'prior steps': forward(dreams, prior, 2),
-      'heads on dreams': forward(dreams, reward + pcont * c.pcont, 2),
-      'value for the actor': forward(dreams, value, c.use_value * (1 + value_twice)),
-      'value for its loss': inputs_fixed(dreams, value)}
+  jits = [False, True] if config.jit == 'auto' else [config.jit]
+  onednns = [True, False] if args.onednn == 'both' else [args.onednn == 'True']
+  tasks = ['step'] * (args.steps or 2) + ['finish']
+  live, rows = [], []
+  for jit, onednn in itertools.product(jits, onednns):
+    if live and variants.available_gb() < args.memory:
+      variants.take_turns(live, tasks)
+      live = []
+    variant = variants.Variant(
+        size, config.replace(jit=jit), onednn, args.timeout, args.memory)
+    rows.append(variant.row)
+    live.append(variant)
+    variant.ask('warm up')
+  variants.take_turns(live, tasks)
+  return rows
 
 
-def _dense(*sizes):
-  """Multiplications of each of a chain of dense layers, for one row."""
-  return [a * b for a, b in zip(sizes, sizes[1:])]
+def _print_variants(config, rows, peak):
+  """Print the table and the JSON lines of one size; `peak` is the best of the whole run."""
+  print(
+      f'\n{rows[0]["size"]}: batch {config.batch_size} x {config.batch_length}, '
+      f'horizon {config.horizon}')
+  line = lambda cells: print('  '.join(f'{cell:>12}' for cell in cells))
+  line(title for title, _, _ in COLUMNS)
+  for row in rows:
+    if 'problem' in row:
+      line([str(row['jit']), str(row['onednn']), row['problem']])
+      continue
+    row.update(
+        best_peak=peak, share=row['gflop'] / row['wall'] / peak,
+        share_twice=row['gflop_twice'] / row['wall'] / peak)
+    line(format(row[key], spec) if spec else str(row[key]) for _, key, spec in COLUMNS)
+  done = [row for row in rows if 'problem' not in row]
+  if done:
+    print(
+        f'of peak: {done[0]["gflop"]:.1f} GFLOP (value head evaluated once, as is done; twice, as '
+        f'in straightforward code: {done[0]["gflop_twice"]:.1f}) per wall second, by {peak:.1f}.')
+  for row in rows:
+    _print_json(row)
 
 
-def _observation_layers(config, feat, nets):
-  """Return (encoders, a list per kind of input; all layers of the decoders; embedding size)."""
-  c, encoders, decoder, embed = config, [], [], 0
-  spaces = _selected(config)
-  if 'image' in spaces:
-    size, channels, layers = c.image_size, 3, []
-    for i, kernel in enumerate(nets.ENCODER_KERNELS):
-      size, filters = (size - kernel) // 2 + 1, c.cnn_depth * 2 ** i
-      layers.append(size ** 2 * kernel ** 2 * channels * filters)
-      channels = filters
-    encoders.append(layers)
-    embed += size ** 2 * channels
-    size, channels = 1, 32 * c.cnn_depth
-    decoder.append(feat * channels)
-    for filters, kernel in zip(
-        [c.cnn_depth * n for n in (4, 2, 1)] + [3], nets.DECODER_KERNELS):
-      decoder.append(size ** 2 * kernel ** 2 * channels * filters)
-      size, channels = 2 * (size - 1) + kernel, filters
-  if 'vector' in spaces:
-    units = [c.mlp_units] * c.mlp_layers
-    encoders.append(_dense(VECTOR, *units))
-    decoder += _dense(feat, *units, VECTOR)
-    embed += c.mlp_units
-  return encoders, decoder, embed
+def _print_json(row):
+  rounded = lambda x: float(f'{x:.5g}') if isinstance(x, float) else x
+  parts = lambda x: {k: rounded(v) for k, v in x.items()} if isinstance(x, dict) else rounded(x)
+  print(json.dumps({key: parts(value) for key, value in row.items()}), flush=True)
+
+
+def _trial():
+  """Return the class Trial. TensorFlow reads its settings when it is imported, hence not before."""
+  from common.benchmark_cases import trial
+  return trial.Trial
+
+
+def _positive(text):
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError('must be at least 1')
+  return number
+
+
+if __name__ == '__main__':
+  main()

@@ -364,10 +364,6 @@ def _check_together(config):
     raise UserError(
         f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
         'epsilon_greedy. Pass --expl_amount 1 or less.')
-  if suite(c.task) == 'dmc' and c.action_dist == 'onehot':
-    raise UserError(
-        f'{c.task}: actions are continuous but action_dist is onehot. '
-        'Pass --action_dist tanh_normal.')
 
 
 def _default_logdir(values):

@@ -25,9 +25,9 @@ def normal(mean, event_ndims=0):
   return tfd.Independent(tfd.Normal(mean, tf.ones((), mean.dtype)), event_ndims)
 
 
-def binary(logits):
-  """Bernoulli over float [...] `logits`; its log_prob accepts soft labels."""
-  return tfd.Bernoulli(logits=logits, dtype=tf.int32)
+def binary(logits, event_ndims=0):
+  """Bernoulli around float [..., *event] `logits`; log_prob takes soft labels."""
+  return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=tf.int32), event_ndims)
 
 
 def gaussian(mean, std):

@@ -145,6 +145,7 @@ def random_policy(act_space, seed, first_episode=0):
   Returns:
     Policy in the form that Driver takes; its state counts episodes and decisions.
   """
+  first_episode = np.array(first_episode)  # a copy: the driver's list moves on
   def policy(obs, state, is_first):
     del obs
     amount = len(is_first)

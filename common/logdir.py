@@ -7,6 +7,10 @@ import contextlib
 import fcntl
 import json
 import pathlib
+import platform
+import subprocess
+import sys
+from importlib import metadata
 
 import gymnasium
 import numpy as np
@@ -113,6 +117,31 @@ def save_config(path, config, obs_space, act_space):
       'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
       'act_space': {
           **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+
+
+def save_run(path, seconds):
+  """Write run.json: command, commit, versions and seconds of running so far."""
+  commit = None
+  with contextlib.suppress(OSError, subprocess.SubprocessError):
+    commit = subprocess.run(
+        ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
+        capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+  packages = (
+      'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
+      'gym', 'gymnasium', 'numpy')
+  versions = {'python': platform.python_version()}
+  for name in packages:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      versions[name] = metadata.version(name)
+  # The module by its name rather than its path, which is nobody's business.
+  module = pathlib.Path(sys.argv[0])
+  command = ['python', '-m', f'{module.parent.name}.{module.stem}'] + sys.argv[1:]
+  text = json.dumps({
+      'command': ' '.join(command), 'commit': commit, 'versions': versions,
+      'seconds': round(seconds)}, indent=2)
+  temporary = path / '.run.json'
+  temporary.write_text(text + '\n')
+  temporary.replace(path / 'run.json')
 
 
 def load_config(path):

@@ -220,9 +220,8 @@ class DenseHead(tf.Module):
     """Distribution over float [N..., *shape] of feat [N..., F]."""
     x = tf.cast(self.out(self.mlp(feat)), tf.float32)
     x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], self._shape], 0))
-    if self._kind == 'binary':
-      return dists.binary(x)
-    return dists.normal(x, len(self._shape))
+    dist = dists.binary if self._kind == 'binary' else dists.normal
+    return dist(x, len(self._shape))
 
 
 class Actor(tf.Module):

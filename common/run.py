@@ -28,7 +28,7 @@ from common.driver import random_policy
 from common.logger import Logger
 from common.replay import Replay
 
-EVAL_ENV = 1000  # index of the first evaluation environment, for its seeds
+EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 
 
 def train(config, logdir):
@@ -91,6 +91,7 @@ class Run:
         logdir / 'checkpoint', self._agent, self._progress)
     self._restore()
     logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
+    logdir_lib.save_run(logdir, 0)
     self._clock = Clock(self.frames)
     self._sums = Means()
     self._driver = self._make_driver()
@@ -131,9 +132,13 @@ class Run:
     due = self.frames >= min(values['next_eval'], config.steps)
     if not due or not config.eval_episodes:
       return
-    episodes = evaluate(
-        self._agent, config, self._eval_envs, config.eval_episodes,
-        values['eval_episodes'], self._interrupts.check)
+    def policy(obs, state, is_first):
+      self._interrupts.check()
+      return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
+    # Evaluation starts from other states than training.
+    episodes = run_episodes(
+        policy, self._eval_envs, config.action_repeat, config.seed + EVAL_ENV,
+        config.eval_episodes, values['eval_episodes'])
     values['eval_episodes'] += config.eval_episodes
     while values['next_eval'] <= self.frames:
       values['next_eval'] += config.eval_every
@@ -180,6 +185,7 @@ class Run:
     """End the environments and close the files."""
     for env in self._envs + self._eval_envs:
       env.close()
+    logdir_lib.save_run(self._logdir, self._logger.time)
     self._logger.close()
 
   def _restore(self):
@@ -294,27 +300,22 @@ class Run:
         f'the time of the environments.{hint}', flush=True)
 
 
-def evaluate(agent, config, eval_envs, episodes, first_episode=0, on_step=None):
-  """Episodes of the policy without exploration noise.
+def run_episodes(policy, env_list, action_repeat, seed, episodes, first_episode=0):
+  """Episodes of a policy from reproducible starts.
 
   Args:
-    agent: common.agent.Agent.
-    config: for action_repeat and the seed.
-    eval_envs: list of environments.
+    policy: as Driver takes it.
+    env_list: environments.
+    action_repeat: frames per decision.
+    seed: of the resets, with the number of the episode.
     episodes: how many.
-    first_episode: number of the first, which its seed depends on.
-    on_step: called before each decision.
+    first_episode: number of the first.
   Returns:
-    List of episodes, dicts of arrays [rows, ...].
+    List of `episodes` dicts of arrays [rows, ...].
   """
   found = []
-  def policy(obs, state, is_first):
-    if on_step:
-      on_step()
-    return agent.policy({**obs, 'is_first': is_first}, state, 'eval')
-  # Seeds of evaluation differ from those of training by the environment.
   driver = Driver(
-      eval_envs, config.action_repeat, config.seed + EVAL_ENV,
+      env_list, action_repeat, seed,
       lambda episode, k, e: found.append(episode), first_episode)
   driver(policy, episodes=episodes)
   return found[:episodes]

@@ -44,7 +44,7 @@ class WorldModel(tf.Module):
     self.reward = nets.DenseHead(
         feat_size, (), config.reward_layers, config.num_units, config.dense_act)
     if config.pcont:
-      self._pcont = nets.DenseHead(
+      self.pcont_head = nets.DenseHead(
           feat_size, (), config.pcont_layers, config.num_units,
           config.dense_act, 'binary')
     self.optimizer = optimizer.make(
@@ -102,7 +102,7 @@ class WorldModel(tf.Module):
     if self._config.pcont:
       target = self._config.discount * data['discount']             # [B, T]
       likes['pcont'] = self._config.pcont_scale * tf.reduce_mean(
-          self._pcont(feat).log_prob(target))
+          self.pcont_head(feat).log_prob(target))
     kl = self.rssm.kl(post, prior)                                  # [B, T]
     div_raw = replica_mean(tf.reduce_mean(kl))
     div = self._free_nats(kl)
@@ -146,7 +146,7 @@ class WorldModel(tf.Module):
     The constant gamma if `pcont` is off.
     """
     if self._config.pcont:
-      return self._pcont(feat).mean()
+      return self.pcont_head(feat).mean()
     return self._config.discount * tf.ones(tf.shape(feat)[:-1], tf.float32)
 
   def starts(self, post):

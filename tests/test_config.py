@@ -49,6 +49,8 @@ def world(tmp_path, monkeypatch):
   path = tmp_path / 'configs.yaml'
   path.write_text(WORLD)
   monkeypatch.setattr(config, '_configs_path', lambda: path)
+  for key, low in {'alpha': 0, 'beta': 0.0, 'gamma': 0}.items():
+    monkeypatch.setitem(config.RANGES, key, (low, None))
   monkeypatch.setattr(envs, 'check_task', lambda task, config=None: None)
   return lambda line, agent='dreamer': config.load(agent, line.split())
 

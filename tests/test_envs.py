@@ -46,9 +46,8 @@ def check_protocol(env, steps=3):
 def run_python(code, **environ):
   """Run code in a fresh interpreter with some variables set (or, if None, removed)."""
   values = {key: value for key, value in {**os.environ, **environ}.items() if value is not None}
-  root = os.path.dirname(os.path.dirname(os.path.abspath(envs.__path__[0])))
   return subprocess.run(
-      [sys.executable, '-c', textwrap.dedent(code)], env=values, cwd=root, timeout=120,
+      [sys.executable, '-c', textwrap.dedent(code)], env=values, timeout=120,
       capture_output=True, text=True)
 
 
@@ -356,7 +355,8 @@ def test_dummy_marks_depend_on_the_seed():
     ('gym_CartPole-v7', 'gym_CartPole-v1'), ('gym_CartPloe-v1', 'gym_CartPole-v1'),
     ('dummy_continous', 'dummy_continuous'), ('py_nothing', 'PACKAGE.MODULE:FUNCTION'),
     ('py_no_such.module:f', "no module 'no_such'"), ('py_os.nope:f', "no module 'os.nope'"),
-    ('py_os.path:joinn', 'Nearest: join'), ('gym_no_such_package:Env-v0', 'PACKAGE:ID')])
+    ('py_os.path:joinn', 'Nearest: join'), ('gym_no_such.package:Env-v0', "no package 'no_such'"),
+    ('gym_ale_py:ALE/Pon-v5', 'gym_ale_py:ALE/Pong-v5')])
 def test_unknown_tasks_are_refused_with_the_nearest_names(task, said):
   with pytest.raises(UserError, match=said.replace('(', r'\(')) as info:
     envs.check_task(task)

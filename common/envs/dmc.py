@@ -69,7 +69,7 @@ class DeepMindControl:
   @property
   def frame_limit(self):
     """Frames after which the suite itself ends an episode (may be infinite)."""
-    return self._env._step_limit  # pylint: disable=protected-access
+    return self._env._step_limit  # dm_control has no public name for it
 
   def reset(self, seed=None):
     """Begin an episode, which is a function of the seed if one is given."""

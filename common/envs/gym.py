@@ -80,7 +80,9 @@ def make(identifier):
     # Gym's checker fails on NumPy 2, and Gymnasium's only warns.
     env = library.make(identifier, disable_env_checker=True)
   except (library.error.Error, ImportError) as error:
-    raise UserError(f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}') from error
+    raise UserError(
+        f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}. '
+        'Install what is missing, or choose another task.') from error
   return GymEnv(env, f'gym_{identifier}')
 
 
@@ -90,18 +92,33 @@ def find(identifier):
   Raises:
     UserError: neither has it.
   """
-  known = list(gymnasium.registry)
-  for name in ('gymnasium', 'gym'):
-    library = _import_library(name)
+  package, _, name = identifier.rpartition(':')
+  if package:
+    _import_package(package, identifier)
+  known = {}
+  for library in (gymnasium, _import_library('gym')):
     try:
-      library.spec(identifier)
+      library.spec(name)
       return library
-    except (library.error.Error, ImportError):
-      known = list(dict.fromkeys([*known, *library.envs.registry]))
+    except library.error.Error:
+      known.update(library.envs.registry)
+  prefix = f'gym_{package}:' if package else 'gym_'
   raise UserError(
-      f'task: neither Gymnasium nor Gym has an environment {identifier!r}. '
-      f'{nearest(f"gym_{identifier}", [f"gym_{known}" for known in known])} '
+      f'task: neither Gymnasium nor Gym has an environment {name!r}. '
+      f'{nearest(prefix + name, [prefix + other for other in known])} '
       'One that a package registers is named with it: gym_PACKAGE:ID.')
+
+
+def _import_package(package, identifier):
+  """Import a package that registers environments."""
+  try:
+    importlib.import_module(package)
+  except ModuleNotFoundError as error:
+    if error.name and (package + '.').startswith(error.name + '.'):
+      raise UserError(
+          f'task: there is no package {error.name!r}, named by gym_{identifier}. Install it, or '
+          'name one that is: gym_PACKAGE:ID.') from None
+    raise
 
 
 def _import_library(name):

@@ -205,7 +205,7 @@ def _serve(pipe, constructor):
   env = failure = None
   try:
     env = constructor()
-  except Exception as error:  # pylint: disable=broad-except; the parent raises it
+  except Exception as error:  # the parent raises it
     failure = _describe(error)
   try:
     while True:
@@ -222,7 +222,7 @@ def _serve(pipe, constructor):
 def _attempt(env, method, args):
   try:
     return 'result', _perform(env, method, args)
-  except Exception as error:  # pylint: disable=broad-except; the parent raises it
+  except Exception as error:  # the parent raises it
     return _describe(error)
 
 

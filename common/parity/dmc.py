@@ -48,3 +48,6 @@ def _compare(env, name, facts, size):
   assert list(image) == list(facts['image_shape']), (name, image, facts['image_shape'])
   # The suite gives no reward at a reset; the driver stores 0 there.
   assert facts['first_reward'] is None, (name, facts['first_reward'])
+
+
+CHECKS = {'dmc_facts': dmc_facts}

@@ -1,0 +1,1 @@
+"""What common.benchmark times, and what it counts."""

@@ -1,0 +1,87 @@
+"""The real agent on a random batch, and the matmul peak of the same process."""
+import importlib
+import resource
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+from common import devices
+from common.benchmark_cases import operations
+
+ACTIONS = 6    # entries of an action, as of dmc_walker_walk
+VECTOR = 24    # entries of a vector observation, as of that task without images
+MATRIX = 2048  # rows of the matrices whose product gives the peak
+
+
+class Trial:
+  """An agent that can make updates, all on the same batch."""
+
+  def __init__(self, config):
+    """Build dreamer.agent.Dreamer, and a batch of its size.
+
+    Args:
+      config: Config, whose cnn_keys and mlp_keys choose among `image` and `vector`.
+    """
+    if config.action_dist == 'auto':
+      config = config.replace(action_dist='tanh_normal')
+    config = devices.setup(config)
+    box = gymnasium.spaces.Box
+    shape = (config.image_size, config.image_size, 3)
+    self._config = config
+    self.spaces = {
+        'image': box(0, 255, shape, np.uint8),
+        'vector': box(-np.inf, np.inf, (VECTOR,), np.float32)}
+    self.agent = importlib.import_module('dreamer.agent').Dreamer(
+        config, self.spaces, box(-1, 1, (ACTIONS,), np.float32))
+    rng = np.random.default_rng(0)
+    windows = [self.episode(rng, config.batch_length) for _ in range(config.batch_size)]
+    self._data = self.agent.distribute(
+        {key: np.stack([window[key] for window in windows]) for key in windows[0]})
+
+  def episode(self, rng, rows):
+    """Random rows as replay has them: dict of arrays [rows, ...]."""
+    data = {
+        'image': rng.integers(0, 256, (rows, *self.spaces['image'].shape), np.uint8),
+        'vector': rng.normal(size=(rows, VECTOR)).astype(np.float32),
+        'action': rng.uniform(-1, 1, (rows, ACTIONS)).astype(np.float32),
+        'reward': rng.uniform(0, 1, rows).astype(np.float32),
+        'discount': np.ones(rows, np.float32)}
+    unused = set(self.spaces) - set(self.agent.world_model.obs_keys)
+    return {key: value for key, value in data.items() if key not in unused}
+
+  def step(self, data=None):
+    """Make one update, on the random batch by default; returns its (wall, CPU) seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    metrics = self.agent.train(self._data if data is None else data)
+    for value in metrics.values():
+      np.asarray(value)  # a GPU may still be at it
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+  def peak(self, repeats=8):
+    """GFLOP/s of the fastest of some products of float32 matrices."""
+    multiply = tf.function(lambda a, b: tf.matmul(a, b)[0, 0], autograph=False)
+    a, b = tf.random.normal([2, MATRIX, MATRIX])
+    multiply(a, b)
+    seconds = []
+    for _ in range(repeats):
+      started = time.perf_counter()
+      multiply(a, b).numpy()
+      seconds.append(time.perf_counter() - started)
+    return 2e-9 * MATRIX ** 3 / min(seconds)
+
+  def memory(self):
+    """Largest resident memory of this process so far, in GB."""
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+  def traces(self):
+    """How often the update was traced."""
+    return self.agent._train.experimental_get_tracing_count()  # pylint: disable=protected-access
+
+  def operations(self, value_twice=False):
+    """Dict of part to GFLOP of an update; see operations.count."""
+    used = {key: self.spaces[key] for key in self.agent.world_model.obs_keys}
+    return operations.count(self._config, used, ACTIONS, value_twice)

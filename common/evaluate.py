@@ -1,0 +1,113 @@
+"""Evaluate a saved agent: python -m common.evaluate --logdir DIR --episodes 10.
+
+Prints the returns of episodes without exploration noise, beside those of the
+zero action and of uniformly random actions from the same starts, and appends
+them to DIR/evaluate.jsonl. Results that count are means of 10 episodes.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+from common import config as config_lib
+from common import driver
+from common import logdir as logdir_lib
+from common import replay
+from common import video
+from common.config import UserError
+
+SEED = 2000  # offset of the seeds, so that no episode of the training returns
+
+
+@config_lib.entry
+def main(argv=None):
+  """Run the command; exit code 2 and one line for a mistake of the user."""
+  parser = argparse.ArgumentParser(
+      prog='python -m common.evaluate', description=__doc__.split('\n\n')[1])
+  parser.add_argument('--logdir', required=True, help='directory of the run')
+  parser.add_argument(
+      '--episodes', type=int, default=10, help='how many (default: 10)')
+  parser.add_argument(
+      '--video', help='write the first episode to this .gif or .mp4 file')
+  args = parser.parse_args(argv)
+  if args.episodes < 1:
+    raise UserError(f'evaluate: --episodes is {args.episodes} but must be at least 1.')
+  if args.video:
+    video.check(args.video)
+  logdir = pathlib.Path(args.logdir).expanduser()
+  row, episodes = evaluate(logdir, args.episodes)
+  if args.video:
+    images = [x for x in episodes[0].values() if x.ndim == 4]
+    if not images:
+      raise UserError(f'{logdir}: the agent sees no images, so --video has none.')
+    video.write(args.video, images[0])
+  with (logdir / 'evaluate.jsonl').open('a') as file:
+    file.write(json.dumps(row) + '\n')
+  print(
+      f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '
+      f'+- {row["return_std"]:.1f} over {args.episodes} episodes '
+      f'(zero action {row["zero_return"]:.1f}, random actions '
+      f'{row["random_return"]:.1f})')
+  print(json.dumps(row))
+
+
+def evaluate(logdir, episodes):
+  """Returns of a saved agent, of the zero action and of random actions.
+
+  Args:
+    logdir: pathlib.Path of a run.
+    episodes: how many of each.
+  Returns:
+    (row, episodes): a dict of plain values with `step` (frames on disk),
+    `return`, `return_std`, `returns`, `zero_return`, `random_return` and
+    `noise`, and the agent's episodes.
+  Raises:
+    UserError: there is no run or no checkpoint.
+  """
+  config, _, act_space = logdir_lib.load_config(logdir)
+  # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
+  from common import checkpoint
+  from common import run
+  agent = checkpoint.load(logdir)
+
+  def play(policy, config):
+    envs = run.make_envs(config, 1, run.EVAL_ENV, 'eval')
+    try:
+      return run.run_episodes(
+          policy, envs, config.action_repeat, config.seed + SEED, episodes)
+    finally:
+      for env in envs:
+        env.close()
+  zero = np.zeros((1,) + act_space.shape, np.float32)
+  if hasattr(act_space, 'n'):
+    zero[:, 0] = 1  # the first of discrete actions, usually to do nothing
+  found = play(
+      lambda obs, state, is_first: agent.policy(
+          {**obs, 'is_first': is_first}, state, 'eval'), config)
+  blind = _without_images(config)
+  baselines = {
+      'zero_return': play(lambda *_: (zero, None), blind),
+      'random_return': play(driver.random_policy(act_space, config.seed), blind)}
+  returns = [float(episode['reward'].sum()) for episode in found]
+  row = {
+      'task': config.task, 'agent': config.agent,
+      'step': replay.count_frames(logdir / 'episodes', config.action_repeat),
+      'episodes': episodes, 'return': float(np.mean(returns)),
+      'return_std': float(np.std(returns)), 'returns': returns,
+      'noise': config.eval_noise}
+  for name, played in baselines.items():
+    row[name] = float(np.mean([episode['reward'].sum() for episode in played]))
+  return row, found
+
+
+def _without_images(config):
+  """Who does not look needs no rendering, where that can be chosen."""
+  if config_lib.suite(config.task) != 'dmc':
+    return config
+  return config.replace(cnn_keys='', mlp_keys='.*')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,56 @@
+"""Animations from frames: GIF with Pillow, MP4 with the ffmpeg of imageio-ffmpeg."""
+
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from common.config import UserError
+
+SUFFIXES = ('.gif', '.mp4')
+
+
+def check(path):
+  """Refuse a file name whose suffix names no format, before any work is done."""
+  path = pathlib.Path(path)
+  if path.suffix.lower() not in SUFFIXES:
+    raise UserError(
+        f'{path}: the suffix chooses the format. Expected one of '
+        f'{", ".join(SUFFIXES)}.')
+  if not path.absolute().parent.is_dir():
+    raise UserError(f'{path}: its folder does not exist. Make it first.')
+
+
+def write(path, frames, fps=20):
+  """Write uint8 frames [T, H, W, C], C is 1 or 3, to a .gif or .mp4 file."""
+  check(path)
+  if pathlib.Path(path).suffix.lower() == '.gif':
+    pathlib.Path(path).write_bytes(encode_gif(frames, fps))
+  else:
+    _write_mp4(path, frames, fps)
+
+
+def encode_gif(frames, fps=20):
+  """The bytes of an endless animated GIF of uint8 frames [T, H, W, C]."""
+  assert frames.dtype == np.uint8 and frames.ndim == 4 and len(frames), frames.shape
+  images = [
+      Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+      for frame in frames]
+  buffer = io.BytesIO()
+  images[0].save(
+      buffer, 'GIF', save_all=True, append_images=images[1:],
+      duration=1000 // fps, loop=0)
+  return buffer.getvalue()
+
+
+def _write_mp4(path, frames, fps):
+  # Delayed: only MP4 needs the package, which starts a process.
+  import imageio_ffmpeg
+  height, width = frames.shape[1:3]
+  writer = imageio_ffmpeg.write_frames(
+      str(path), (width, height), fps=fps, macro_block_size=2)
+  writer.send(None)
+  for frame in np.broadcast_to(frames, frames.shape[:3] + (3,)):
+    writer.send(np.ascontiguousarray(frame))
+  writer.close()
