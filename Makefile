@@ -57,8 +57,8 @@ setup: .venv/.gl
 	fi
 	echo 'Installing packages into .venv (minutes the first time) ...'
 	# The pip of Python 3.10 to 3.12 can search for many minutes where a newer one takes seconds.
-	$(RUN) -m pip install -q --disable-pip-version-check 'pip>=24.2'
-	$(RUN) -m pip install -q -e '.[test,atari]'
+	$(RUN) -m pip install -qq --disable-pip-version-check 'pip>=24.2'
+	$(RUN) -m pip install -qq -e '.[test,atari]'
 	touch $@
 
 # Rendering without a screen needs the system's GL libraries: EGL, or else OSMesa.

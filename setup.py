@@ -38,7 +38,7 @@ setup(
         'tensorflow-probability>=0.25,<0.26',
         'numpy>=1.26,<3',
         'dm_control>=1.0.28,<1.1',
-        'mujoco>=3.2.7,<4',
+        'mujoco>=3.3,<4',
         'gym>=0.26,<0.27',
         'gymnasium>=1.0,<2',
         'ruamel.yaml>=0.18,<0.20',

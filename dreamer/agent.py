@@ -30,7 +30,8 @@ class Dreamer(agent.Agent):
         wm, wm.starts(outputs['post']), reward_fn, seeds[1])
     # A sample for the estimate of 100 draws: the last state of each chunk.
     last = self.behaviour.actor(tf.stop_gradient(outputs['feat'][:, -1]))
-    entropy = tf.reduce_mean(last.entropy(seeds[2])) if seed is not None else 0.0
+    entropy = (
+        tf.zeros(()) if seed is None else tf.reduce_mean(last.entropy(seeds[2])))
     return {'model': model_grads, **grads}, {**metrics, **more, 'action_ent': entropy}
 
   def apply(self, grads):

@@ -1,0 +1,153 @@
+"""The benchmark: what it counts, its limits, its answers, and how it refuses mistakes."""
+import json
+import subprocess
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+
+from common import benchmark
+from common import config
+from common.benchmark_cases import operations
+
+IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
+VECTOR = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (24,), np.float32)}
+
+# GFLOP of 50 x 50 rows and horizon 15, counted by hand.
+PUBLISHED = {
+    'encoder': 213, 'decoder': 363, 'posterior scan': 8, 'heads on the posterior': 4,
+    'actor': 123, 'prior steps': 45, 'heads on dreams': 38, 'value, for the actor': 62,
+    'value, for its loss': 86}
+
+
+def count(*flags, spaces=None, **options):
+  return operations.count(config.load('dreamer', flags), spaces or IMAGE, 6, **options)
+
+
+def answers(capsys):
+  """The JSON lines that were printed."""
+  lines = capsys.readouterr().out.splitlines()
+  return [json.loads(line) for line in lines if line.startswith('{')]
+
+
+def run(*argv):
+  """Run a command in this process; returns its exit code."""
+  with pytest.raises(SystemExit) as error:
+    benchmark.main(list(argv))
+  return error.value.code or 0
+
+
+def test_published_size_counts_942_gflop_with_the_value_head_twice():
+  parts = count(value_twice=True)
+  assert {key: round(value) for key, value in parts.items()} == PUBLISHED
+  assert sum(parts.values()) == pytest.approx(942, rel=0.002)
+
+
+def test_value_head_counted_once_saves_one_forward_pass():
+  weights = 230 * 400 + 2 * 400 * 400 + 400
+  saved = 2e-9 * 2500 * 15 * weights
+  assert sum(count(value_twice=True).values()) - sum(count().values()) == pytest.approx(saved)
+
+
+def test_count_is_proportional_to_the_batch():
+  assert sum(count('--batch_size', '100').values()) == pytest.approx(2 * sum(count().values()))
+
+
+def test_pcont_adds_heads_and_leaves_out_the_last_rows():
+  parts, more = count(), count('--pcont', 'True')
+  assert more['actor'] == pytest.approx(parts['actor'] * 49 / 50)
+  assert more['heads on the posterior'] > parts['heads on the posterior']
+
+
+def test_vectors_are_counted_as_perceptrons():
+  parts = count('--configs', 'dmc_proprio', spaces=VECTOR)
+  assert parts['encoder'] == pytest.approx(2e-9 * 2500 * (2 * 24 * 400 + 3 * 3 * 400 ** 2))
+  hidden = 230 * 400 + 3 * 400 ** 2 + 400 * 24
+  assert parts['decoder'] == pytest.approx(2e-9 * 2500 * 3 * hidden)
+
+
+@pytest.mark.parametrize('argv, hint', [
+    (['train_step', '--free_nat', '1'], 'free_nats'),
+    (['train_step', '--configs', 'debgu'], 'debug'),
+    (['train_step', '--vary', 'jjit', 'True', 'False'], 'jit'),
+    (['train_step', '--size', 'smal'], 'small'),
+    (['train_step', '--steps', '0'], 'at least 1'),
+    (['train_step', '--vary', 'horizon', '5', 'x'], 'horizon'),
+    (['data', '--batch_size', 'x'], 'batch_size'),
+    (['env', '--task', 'dmc_walker_wlak'], 'dmc_walker_walk'),
+    (['train-step'], 'train_step')])
+def test_mistakes_are_refused_with_code_2_and_a_hint(argv, hint, capsys):
+  assert run(*argv) == 2
+  captured = capsys.readouterr()
+  assert hint in captured.err and not captured.out
+
+
+def test_mistakes_are_refused_before_tensorflow_is_imported(root):
+  started = time.perf_counter()
+  code = (
+      'import sys; from common import benchmark\n'
+      'try: benchmark.main(["train_step", "--free_nat", "1"])\n'
+      'except SystemExit as error: assert error.code == 2\n'
+      'assert "tensorflow" not in sys.modules')
+  subprocess.run([sys.executable, '-c', code], cwd=root, check=True, capture_output=True)
+  assert time.perf_counter() - started < 10
+
+
+@pytest.mark.integration
+def test_each_variant_gives_seconds_memory_peak_and_one_trace(capsys):
+  assert run('train_step', '--configs', 'debug', '--steps', '1') == 0
+  rows = answers(capsys)
+  assert [(row['jit'], row['onednn']) for row in rows] == [(False, True), (False, False)]
+  for row in rows:
+    assert row['traces'] == 1
+    assert 0 < row['wall'] < row['first_call'] and row['cpu'] > 0 and 0.1 < row['memory'] < 14
+    assert row['best_peak'] == max(row['peak'] for row in rows)
+    expected = row['gflop'] / row['wall'] / row['best_peak']
+    assert row['share'] == pytest.approx(expected, rel=1e-3)
+    assert row['gflop'] == pytest.approx(sum(row['parts'].values()), rel=1e-3)
+
+
+def test_a_variant_over_its_limits_is_a_row_and_no_failure(capsys):
+  flags = ['--configs', 'debug', '--onednn', 'True']
+  assert run('train_step', *flags, '--timeout', '0.1') == 0
+  assert run('train_step', *flags, '--memory', '0.05') == 0
+  assert [row['problem'] for row in answers(capsys)] == ['over 0.1 s', 'over 0.05 GB']
+
+
+@pytest.mark.integration
+def test_an_error_in_a_process_is_shown_and_gives_code_1(capsys):
+  # No observation has this name, which only the world model finds out.
+  flags = ['--configs', 'debug', '--onednn', 'True', '--cnn_keys', '', '--mlp_keys', 'nothing']
+  assert run('train_step', *flags) == 1
+  captured = capsys.readouterr()
+  assert 'Traceback' in captured.err and 'world_model.py' in captured.err
+  assert json.loads(captured.out.splitlines()[-1])['problem'].startswith('failed: ')
+
+
+@pytest.mark.integration
+def test_vary_compares_the_medians_of_two_agents(capsys):
+  flags = ['--configs', 'debug', '--cnn_keys', '', '--mlp_keys', 'vector']
+  assert run('train_step', *flags, '--vary', 'horizon', '3', '60', '--steps', '5') == 0
+  row, = answers(capsys)
+  assert row['key'] == 'horizon' and row['values'] == [3, 60]
+  assert row['medians'][0] < row['medians'][1]
+  assert row['ratio'] == pytest.approx(row['medians'][1] / row['medians'][0], rel=1e-3)
+
+
+@pytest.mark.integration
+def test_data_reports_the_share_of_waiting(capsys):
+  assert run('data', '--configs', 'debug', '--steps', '3') == 0
+  row, = answers(capsys)
+  assert row['batches_per_s'] > 0 and row['updates_per_s'] > 0
+  assert 0 <= row['wait_share'] < 1
+
+
+def test_env_counts_decisions_with_and_without_images_and_in_processes(capsys):
+  assert run('env', '--task', 'dummy_continuous', '--steps', '5') == 0
+  rows = answers(capsys)
+  assert len(rows) == 3 and all(row['decisions_per_s'] > 0 for row in rows)
+  assert all(row['frames_per_s'] == pytest.approx(2 * row['decisions_per_s']) for row in rows)
+
+
