@@ -130,7 +130,7 @@ class Agent(tf.Module):
   @property
   def skipped(self):
     """Most updates that an optimiser has skipped in a row, for non-finite gradients."""
-    return max(int(opt.skipped) for opt in self.optimizers().values())
+    return max(int(opt.skipped.numpy()) for opt in self.optimizers().values())
 
   def _train_step(self, data):
     seed = tf.stack([self.config.seed, self.updates])
@@ -149,13 +149,14 @@ class Agent(tf.Module):
     """
     if self.strategy.num_replicas_in_sync == 1:
       grads, metrics = self.gradients(self.world_model.preprocess(data), seed)
-    else:
-      grads, metrics = self.strategy.run(
-          functools.partial(self._replica_gradients, seed=seed), (data,))
-      mean = functools.partial(
-          self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
-      grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
-    return {**metrics, **self.apply(grads)}
+      return {**metrics, **self.apply(grads)}
+    grads, metrics = self.strategy.run(
+        functools.partial(self._replica_gradients, seed=seed), (data,))
+    mean = functools.partial(
+        self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
+    grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
+    with self.strategy.scope():
+      return {**metrics, **self.apply(grads)}
 
   def _replica_gradients(self, data, seed):
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -39,8 +39,8 @@ EPISODES = 4  # in the replay that batches are drawn from
 COLUMNS = (   # of the table: title, key of the row, format
     ('XLA', 'jit', ''), ('oneDNN', 'onednn', ''), ('wall s', 'wall', '.3f'),
     ('CPU s', 'cpu', '.3f'), ('first call s', 'first_call', '.1f'), ('of peak', 'share', '.1%'),
-    ('twice', 'share_twice', '.1%'), ('own peak', 'peak', '.1f'), ('memory GB', 'memory', '.2f'),
-    ('traces', 'traces', ''))
+    ('twice', 'share_twice', '.1%'), ('by CPU s', 'share_cpu', '.1%'), ('own peak', 'peak', '.1f'),
+    ('memory GB', 'memory', '.2f'), ('traces', 'traces', ''))
 
 
 @config_lib.entry
@@ -64,7 +64,7 @@ def main(argv=None):
   step.set_defaults(run=train_step)
 
   data = add('data', help='batches a second, and how long updates wait for them')
-  data.add_argument('--size', choices=SIZES, default='published')
+  data.add_argument('--size', choices=SIZES, help='default: published; with --configs theirs')
   data.add_argument('--steps', type=_positive, default=10, help='updates in the burst')
   data.set_defaults(run=wait_for_data)
 
@@ -78,7 +78,7 @@ def main(argv=None):
 
 def train_step(args, flags):
   """Time updates of the real agent on a random batch; returns the exit code."""
-  size = args.size or ('configured' if '--configs' in flags else 'both')
+  size = _size(args, flags, 'both')
   sizes = list(SIZES) if size == 'both' else [size]
   load = lambda size, *more: config_lib.load('dreamer', [*SIZES.get(size, []), *flags, *more])
   if args.vary:
@@ -91,24 +91,24 @@ def train_step(args, flags):
   rows = []
   for size, config in configs.items():
     rows += _run_variants(size, config, args)
-  peak = max((row['peak'] for row in rows if 'peak' in row), default=None)
+  measured = [row for row in rows if 'peak' in row]
+  peaks = {key: max((row[key] for row in measured), default=None) for key in ('peak', 'peak_cpu')}
   for size, config in configs.items():
-    _print_variants(config, [row for row in rows if row['size'] == size], peak)
-  if peak:
-    print(f'Best matmul peak of this run: {peak:.1f} GFLOP/s (2048 x 2048, float32).')
+    _print_variants(config, [row for row in rows if row['size'] == size], **peaks)
+  if measured:
+    print(
+        f'Best matmul peak of this run: {peaks["peak"]:.1f} GFLOP/s, {peaks["peak_cpu"]:.1f} per '
+        'CPU second (2048 x 2048, float32).')
   return int(any('failed' in row.get('problem', '') for row in rows))
 
 
 def wait_for_data(args, flags):
   """Time batches alone, then updates that draw them; returns the exit code."""
-  config = config_lib.load('dreamer', SIZES[args.size] + flags)
+  size = _size(args, flags, 'published')
+  config = config_lib.load('dreamer', SIZES.get(size, []) + flags)
   trial = _trial()(config)
-  rng = np.random.default_rng(0)
-  rows = max(config.time_limit // config.action_repeat + 1, config.batch_length + 1)
   with tempfile.TemporaryDirectory() as directory:
-    store = replay.Replay(directory, config.action_repeat)
-    for k in range(EPISODES):
-      store.add(trial.episode(rng, rows), k, 0)
+    store = _random_replay(directory, trial, config)
     burst = lambda first, count: dataset.batches(
         store, config.seed, first, count, config.batch_size, config.batch_length,
         transform=trial.agent.distribute)
@@ -117,7 +117,7 @@ def wait_for_data(args, flags):
     started = time.perf_counter()
     for _ in burst(0, count):
       pass
-    rate = count / (time.perf_counter() - started)
+    alone = time.perf_counter() - started
     waits, steps = [], []
     batches = burst(count, args.steps)
     for _ in range(args.steps):
@@ -126,12 +126,13 @@ def wait_for_data(args, flags):
       waits.append(time.perf_counter() - started)
       steps.append(trial.step(batch)[0])
   row = dict(
-      size=args.size, batches_per_s=rate, updates_per_s=len(steps) / sum(steps), wait_first=waits[0],
-      wait_rest=sum(waits[1:]), wait_share=sum(waits) / (sum(waits) + sum(steps)))
+      size=size, configs=config.configs, steps=args.steps, batches_per_s=count / alone,
+      updates_per_s=len(steps) / sum(steps), wait_first=waits[0], wait_rest=sum(waits[1:]),
+      wait_share=sum(waits) / (sum(waits) + sum(steps)))
   print(
-      f'{args.size}: {rate:.1f} batches/s alone, {row["updates_per_s"]:.2f} updates/s; a burst of '
-      f'{args.steps} waited {row["wait_share"]:.1%} of its time: {waits[0]:.3f} s for the first '
-      f'batch, {row["wait_rest"]:.3f} s for all others')
+      '{size}: {batches_per_s:.1f} batches/s alone, {updates_per_s:.2f} updates/s; a burst of '
+      '{steps} waited {wait_share:.1%} of its time: {wait_first:.3f} s for the first batch, '
+      '{wait_rest:.3f} s for all others'.format(**row))
   _print_json(row)
   return 0
 
@@ -157,6 +158,16 @@ def step_environments(args, flags):
     print(f'  {name}: {rate:.1f} decisions/s, {frames:.1f} frames/s, {1e3 / rate:.2f} ms each')
     _print_json(dict(task=config.task, way=name, decisions_per_s=rate, frames_per_s=frames))
   return 0
+
+
+def _random_replay(directory, trial, config):
+  """Episodes as long as the time limit allows."""
+  store = replay.Replay(directory, config.action_repeat)
+  rng = np.random.default_rng(0)
+  rows = max(config.time_limit // config.action_repeat + 1, config.batch_length + 1)
+  for k in range(EPISODES):
+    store.add(trial.episode(rng, rows), k, 0)
+  return store
 
 
 def _decisions_per_second(config, amount, strategy, decisions):
@@ -220,11 +231,10 @@ def _run_variants(size, config, args):
   return rows
 
 
-def _print_variants(config, rows, peak):
-  """Print the table and the JSON lines of one size; `peak` is the best of the whole run."""
-  print(
-      f'\n{rows[0]["size"]}: batch {config.batch_size} x {config.batch_length}, '
-      f'horizon {config.horizon}')
+def _print_variants(config, rows, peak, peak_cpu):
+  """Print the table and the JSON lines of one size; the peaks are the best of the whole run."""
+  name = ' '.join([rows[0]['size'], *config.configs])
+  print(f'\n{name}: batch {config.batch_size} x {config.batch_length}, horizon {config.horizon}')
   line = lambda cells: print('  '.join(f'{cell:>12}' for cell in cells))
   line(title for title, _, _ in COLUMNS)
   for row in rows:
@@ -233,13 +243,15 @@ def _print_variants(config, rows, peak):
       continue
     row.update(
         best_peak=peak, share=row['gflop'] / row['wall'] / peak,
-        share_twice=row['gflop_twice'] / row['wall'] / peak)
+        share_twice=row['gflop_twice'] / row['wall'] / peak,
+        best_peak_cpu=peak_cpu, share_cpu=row['gflop'] / row['cpu'] / peak_cpu)
     line(format(row[key], spec) if spec else str(row[key]) for _, key, spec in COLUMNS)
   done = [row for row in rows if 'problem' not in row]
   if done:
+    once, twice = done[0]['gflop'], done[0]['gflop_twice']
     print(
-        f'of peak: {done[0]["gflop"]:.1f} GFLOP (value head evaluated once, as is done; twice, as '
-        f'in straightforward code: {done[0]["gflop_twice"]:.1f}) per wall second, by {peak:.1f}.')
+        f'of peak: {once:.1f} GFLOP with the value head evaluated once, as is done; twice, as in '
+        f'straightforward code: {twice:.1f}.')
   for row in rows:
     _print_json(row)
 
@@ -254,6 +266,11 @@ def _trial():
   """Return the class Trial. TensorFlow reads its settings when it is imported, hence not before."""
   from common.benchmark_cases import trial
   return trial.Trial
+
+
+def _size(args, flags, default):
+  """Return the name of the size; blocks have sizes of their own, called `configured`."""
+  return args.size or ('configured' if '--configs' in flags else default)
 
 
 def _positive(text):

@@ -44,12 +44,14 @@ class Checkpoint:
     self._directory = pathlib.Path(directory)
     self._checkpoint = tf.train.Checkpoint(
         agent=agent, progress=progress, optimizers=agent.optimizers())
-    self._manager = tf.train.CheckpointManager(
-        self._checkpoint, str(directory), KEEP)
+    self._manager = None
 
   def save(self):
     """Write a checkpoint. Raises UserError if the disk refuses."""
     try:
+      if not self._manager:  # it makes the directory, which who only reads must not
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(self._directory), KEEP)
       self._manager.save()
     except (tf.errors.OpError, OSError) as error:
       reason = str(error).splitlines()[0]
@@ -64,9 +66,8 @@ class Checkpoint:
     Raises:
       UserError: there are some, but none can be loaded into this agent.
     """
-    paths = self._manager.checkpoints[::-1]
     problem = None
-    for path in paths:
+    for path in self._paths():
       try:
         status = self._checkpoint.restore(path)
         status.assert_existing_objects_matched()
@@ -80,6 +81,12 @@ class Checkpoint:
           f'{self._directory}: no checkpoint can be loaded ({problem}). Use the '
           'version and settings that wrote it, or another --logdir.')
     return False
+
+  def _paths(self):
+    """Names of the checkpoints whose index is there, the newest first."""
+    indices = self._directory.glob('ckpt-*.index')
+    number = lambda path: int(path.stem.rpartition('-')[2])
+    return [str(path.with_suffix('')) for path in sorted(indices, key=number)[::-1]]
 
 
 def agent_class(name):

@@ -13,8 +13,8 @@ import numpy as np
 
 from common import config as config_lib
 from common import driver
+from common import episodes as episode_files
 from common import logdir as logdir_lib
-from common import replay
 from common import video
 from common.config import UserError
 
@@ -34,17 +34,18 @@ def main(argv=None):
   args = parser.parse_args(argv)
   if args.episodes < 1:
     raise UserError(f'evaluate: --episodes is {args.episodes} but must be at least 1.')
+  logdir = pathlib.Path(args.logdir).expanduser()
+  _, obs_space, _ = logdir_lib.load_config(logdir)
+  images = [key for key, space in obs_space.items() if len(space.shape) == 3]
   if args.video:
     video.check(args.video)
-  logdir = pathlib.Path(args.logdir).expanduser()
-  row, episodes = evaluate(logdir, args.episodes)
-  if args.video:
-    images = [x for x in episodes[0].values() if x.ndim == 4]
     if not images:
       raise UserError(f'{logdir}: the agent sees no images, so --video has none.')
-    video.write(args.video, images[0])
+  row, episodes = evaluate(logdir, args.episodes)
   with (logdir / 'evaluate.jsonl').open('a') as file:
     file.write(json.dumps(row) + '\n')
+  if args.video:
+    video.write(args.video, episodes[0][images[0]])
   print(
       f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '
       f'+- {row["return_std"]:.1f} over {args.episodes} episodes '
@@ -93,7 +94,7 @@ def evaluate(logdir, episodes):
   returns = [float(episode['reward'].sum()) for episode in found]
   row = {
       'task': config.task, 'agent': config.agent,
-      'step': replay.count_frames(logdir / 'episodes', config.action_repeat),
+      'step': episode_files.count_frames(logdir / 'episodes', config.action_repeat),
       'episodes': episodes, 'return': float(np.mean(returns)),
       'return_std': float(np.std(returns)), 'returns': returns,
       'noise': config.eval_noise}

@@ -6,8 +6,10 @@ Nothing here imports TensorFlow, so that a mistake is refused at once.
 import contextlib
 import fcntl
 import json
+import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -16,7 +18,7 @@ import gymnasium
 import numpy as np
 
 from common import config as config_lib
-from common import replay
+from common import episodes
 from common.config import UserError
 from common.envs import wrappers
 
@@ -77,10 +79,12 @@ def start(config):
 
 def check(path, config):
   """Refuse a directory of another agent or of an incompatible config."""
-  if not (path / 'config.yaml').exists():
+  if not os.path.exists(path / 'config.yaml'):
     return
   old = config_lib.read(path / 'config.yaml')
   keys = [key for key in config if key not in FREE]
+  if old.get('agent') != config.agent:
+    keys = ['agent']  # the rest follows from that
   lines = config_lib.difference(old, config, keys)
   if lines:
     raise UserError(
@@ -92,7 +96,7 @@ def finished(path, config):
   """Whether a run has reached config.steps and its last evaluation."""
   if not (path / 'config.yaml').exists():
     return False
-  if replay.count_frames(path / 'episodes', config.action_repeat) < config.steps:
+  if episodes.count_frames(path / 'episodes', config.action_repeat) < config.steps:
     return False
   return not config.eval_episodes or any(
       'eval/return' in row and row['step'] >= config.steps
@@ -113,10 +117,19 @@ def save_config(path, config, obs_space, act_space):
   """Write config.yaml with the spaces of the environment."""
   box = lambda space: {
       'shape': list(space.shape), 'dtype': str(space.dtype)}
-  config_lib.save(config, path / 'config.yaml', {
-      'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
-      'act_space': {
-          **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+  with _writing(path / 'config.yaml'):
+    config_lib.save(config, path / 'config.yaml', {
+        'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
+        'act_space': {
+            **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+
+
+def settle(config, act_space):
+  """The config with action_dist as the space of actions decides, if it is auto."""
+  if config.get('action_dist') != 'auto':
+    return config
+  discrete = isinstance(act_space, wrappers.OneHot)
+  return config.replace(action_dist='onehot' if discrete else 'tanh_normal')
 
 
 def save_run(path, seconds):
@@ -137,11 +150,12 @@ def save_run(path, seconds):
   module = pathlib.Path(sys.argv[0])
   command = ['python', '-m', f'{module.parent.name}.{module.stem}'] + sys.argv[1:]
   text = json.dumps({
-      'command': ' '.join(command), 'commit': commit, 'versions': versions,
+      'command': shlex.join(command), 'commit': commit, 'versions': versions,
       'seconds': round(seconds)}, indent=2)
   temporary = path / '.run.json'
-  temporary.write_text(text + '\n')
-  temporary.replace(path / 'run.json')
+  with _writing(path / 'run.json'):
+    temporary.write_text(text + '\n')
+    temporary.replace(path / 'run.json')
 
 
 def load_config(path):
@@ -168,4 +182,15 @@ def load_config(path):
   size = act['shape'][0]
   act = wrappers.OneHot(size) if act['discrete'] else gymnasium.spaces.Box(
       -1, 1, (size,), np.float32)
-  return config_lib.Config(values), obs, act
+  return settle(config_lib.Config(values), act), obs, act
+
+
+@contextlib.contextmanager
+def _writing(path):
+  """Turns a disk that refuses into a UserError."""
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+        f'{path}: cannot be written ({error.strerror}). Everything saved before is '
+        'kept: make room, then start the same command again to continue.') from None

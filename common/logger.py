@@ -4,7 +4,6 @@ A row of metrics.jsonl is a JSON object with `step` (frames), `time` (seconds of
 over resumes) and the metrics under their full names, such as `train/return`.
 """
 import errno
-import io
 import json
 import math
 import os
@@ -12,8 +11,8 @@ import pathlib
 import time
 
 import numpy as np
-from PIL import Image
 
+from common import video
 from common.config import UserError
 
 # What the terminal shows of a row, in this order; everything else is in the files.
@@ -160,7 +159,7 @@ class TensorBoard:
     summary = self._tf.compat.v1.Summary()
     image = summary.value.add(tag=name).image
     image.height, image.width, image.colorspace = frames.shape[1:]
-    image.encoded_image_string = encode_gif(frames)
+    image.encoded_image_string = video.encode_gif(frames)
     self._write(step, summary)
 
   def close(self):
@@ -175,16 +174,6 @@ class TensorBoard:
       self._writer.flush()
     except (OSError, self._tf.errors.OpError) as error:
       raise _unwritable(self._logdir, error) from None
-
-
-def encode_gif(frames, fps=20):
-  """Return the bytes of an endless animated GIF of frames uint8 [T, H, W, C], C is 1 or 3."""
-  assert frames.dtype == np.uint8 and frames.ndim == 4 and len(frames), frames.shape
-  images = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
-  buffer = io.BytesIO()
-  images[0].save(
-      buffer, 'GIF', save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
-  return buffer.getvalue()
 
 
 def _plain(value):

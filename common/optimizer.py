@@ -53,6 +53,9 @@ class Optimizer(tf.Module):
   def apply(self, grads):
     """Update the variables with gradients of the scaled loss.
 
+    With variables on several devices this is called in the scope of their
+    strategy, outside of its `run`.
+
     Args:
       grads: one tensor per variable, averaged over devices; None where the
         loss does not depend on the variable.
@@ -69,12 +72,15 @@ class Optimizer(tf.Module):
     factor = self._clip / tf.maximum(norm, self._clip)
     grads = [g * tf.cast(factor, g.dtype) for g in grads]
 
-    def update():
-      for var in self._decayed if self._decay else []:
-        var.assign(var * (1 - self._decay))
+    def adam(grads):
       self.adam.apply_gradients(
           zip(grads, [v for _, v in pairs]),
           experimental_aggregate_gradients=False)
+
+    def update():
+      for var in self._decayed if self._decay else []:
+        var.assign(var * (1 - self._decay))
+      _on_each_replica(adam, grads)
       self.skipped.assign(0)
       return tf.constant(True)
 
@@ -91,3 +97,14 @@ class Optimizer(tf.Module):
     factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
     self._scale.assign(tf.maximum(1.0, self._scale * factor))
     self._finite.assign(tf.where(finite & ~grow, self._finite + 1, 0))
+
+
+def _on_each_replica(function, *args):
+  """Call a function here, or on each device where several share the variables.
+
+  Called from the outside, Adam would change the copy of the first device only.
+  """
+  if tf.distribute.in_cross_replica_context():
+    tf.distribute.get_strategy().run(function, args)
+  else:
+    function(*args)

@@ -11,6 +11,7 @@ Spec section 9; the bursts come at the counts of the published code.
 
 import functools
 import math
+import os
 import signal
 import sys
 import time
@@ -52,12 +53,15 @@ def train(config, logdir):
         run.collect()
         run.save()
       run.evaluate()
+      run.save()
     except Stop as stop:
-      if not config.deterministic:
+      done = f'saved at {run.frames:,} frames'
+      if config.deterministic:
+        # In the middle of an episode nothing could be continued to the bit.
+        done = 'stopped; the last checkpoint is the place to continue from'
+      else:
         run.save()
-      print(
-          f'{stop}: saved at {run.frames:,} frames. Start the same command again '
-          'to continue.', flush=True)
+      print(f'{stop}: {done}. Start the same command again to continue.', flush=True)
       sys.exit(128 + interrupts.signal)
     finally:
       run.close()
@@ -68,34 +72,40 @@ class Run:
   """The parts of a run and the moves between them."""
 
   def __init__(self, config, logdir, interrupts):
-    self._logdir, self._interrupts = logdir, interrupts
+    self._logdir, self._interrupts, self._config = logdir, interrupts, config
     self._envs = make_envs(config, config.envs, 0, 'train')
-    self._eval_envs = make_envs(config, 1, EVAL_ENV, 'eval')
+    self._eval_envs = []
+    try:
+      self._eval_envs = make_envs(config, 1, EVAL_ENV, 'eval')
+      self._build()
+    except BaseException:
+      self._close_envs()
+      raise
+
+  def _build(self):
+    config, logdir = self._config, self._logdir
     env = self._envs[0]
     self._act_space = env.act_space
-    if config.action_dist == 'auto':
-      discrete = isinstance(env.act_space, envs.wrappers.OneHot)
-      config = config.replace(action_dist='onehot' if discrete else 'tanh_normal')
-    self._config = config
     agent_class = checkpoint.agent_class(config.agent)
-    self._agent = agent_class(config, env.obs_space, env.act_space)
+    self._agent = agent_class(
+        logdir_lib.settle(config, env.act_space), env.obs_space, env.act_space)
     self._replay = Replay(
         logdir / 'episodes', config.action_repeat, config.replay_capacity,
         prune_disk=config.prune_disk, last_row=config.dataset_last_row,
         balance=config.dataset_balance)
     self._logger = Logger(logdir, config.steps)
     self._progress = checkpoint.Progress(
-        pretrained=False, trained=None, logged=None, next_eval=None,
-        eval_episodes=0, episodes={}, rows=0)
+        pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
+        eval_episodes=0, episodes={}, rows=0, means={})
     self._checkpoint = checkpoint.Checkpoint(
         logdir / 'checkpoint', self._agent, self._progress)
     self._restore()
     logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
-    logdir_lib.save_run(logdir, 0)
+    logdir_lib.save_run(logdir, self._logger.time)
     self._clock = Clock(self.frames)
-    self._sums = Means()
+    self._sums = Means(self._progress.values['means'])
     self._driver = self._make_driver()
-    self._state = None
+    self._state, self._estimated = None, False
     self._banner()
 
   @property
@@ -116,22 +126,28 @@ class Run:
         self._driver(checked, decisions=self._decisions(missing))
 
   def pretrain(self):
-    """Make the first updates, once in the life of a run."""
+    """Make the first updates, once in the life of a run, or those that it owes."""
     values = self._progress.values
-    if not values['pretrained']:
+    first = not values['pretrained']
+    if first:
       # Bursts follow on this grid: prefill + k * train_every.
-      values.update(trained=self.frames, next_eval=self.frames)
-      self._learn(self._config.pretrain)
-      values['pretrained'] = True
+      values.update(pretrained=True, trained=self.frames, next_eval=self.frames)
+    if first or values['owed']:
+      self._learn(self._config.pretrain if first else 0)
       self.save()
-    self._say_time_left()
 
   def evaluate(self):
     """Log the mean return of noise-free episodes, if they are due."""
     values, config = self._progress.values, self._config
-    due = self.frames >= min(values['next_eval'], config.steps)
-    if not due or not config.eval_episodes:
+    if self.frames < min(values['next_eval'], config.steps):
       return
+    if config.eval_episodes:
+      self._evaluate()
+    while values['next_eval'] <= self.frames:
+      values['next_eval'] += config.eval_every
+
+  def _evaluate(self):
+    values, config = self._progress.values, self._config
     def policy(obs, state, is_first):
       self._interrupts.check()
       return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
@@ -140,8 +156,6 @@ class Run:
         policy, self._eval_envs, config.action_repeat, config.seed + EVAL_ENV,
         config.eval_episodes, values['eval_episodes'])
     values['eval_episodes'] += config.eval_episodes
-    while values['next_eval'] <= self.frames:
-      values['next_eval'] += config.eval_every
     returns = [episode['reward'].sum() for episode in episodes]
     self._logger.write(self.frames, {
         'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
@@ -178,15 +192,18 @@ class Run:
     """Write a checkpoint of everything that the next process has to know."""
     self._progress.values.update(
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
-        rows=self._logger.rows)
+        rows=self._logger.rows, means=self._sums.values)
     self._checkpoint.save()
+    logdir_lib.save_run(self._logdir, self._logger.time)
 
   def close(self):
     """End the environments and close the files."""
+    self._close_envs()
+    self._logger.close()
+
+  def _close_envs(self):
     for env in self._envs + self._eval_envs:
       env.close()
-    logdir_lib.save_run(self._logdir, self._logger.time)
-    self._logger.close()
 
   def _restore(self):
     resumed = self._checkpoint.restore()
@@ -227,22 +244,43 @@ class Run:
       self._learn(config.train_steps)
 
   def _learn(self, updates):
-    """A burst of updates on the episodes that are there now."""
-    config, agent = self._config, self._agent
+    """A burst of updates on the episodes that are there now.
+
+    What an interrupt leaves of it is owed: the checkpoint of that moment knows
+    how many, and the next process makes them at first.
+    """
+    values, config, agent = self._progress.values, self._config, self._agent
+    values['owed'] += updates
     keys = agent.world_model.obs_keys + ['action', 'reward', 'discount']
     batches = dataset.batches(
-        self._replay, config.seed, int(agent.updates), updates,
+        self._replay, config.seed, int(agent.updates), values['owed'],
         config.batch_size, config.batch_length, keys, agent.distribute)
+    # Asking the devices for the count at each update would make them wait.
+    ask = config.nan_limit - agent.skipped
     with self._clock('train'):
-      for i in range(updates):
-        with self._clock('data'):
-          data = next(batches)
-        self._sums.add(agent.train(data))
-        if not (i + 1) % config.nan_limit and agent.skipped >= config.nan_limit:
-          self._give_up(data)
-        self._interrupts.check()
-      self._sums.settle()
+      try:
+        for data in self._timed(batches):
+          self._sums.add(agent.train(data))
+          values['owed'] -= 1
+          ask -= 1
+          if ask <= 0:
+            ask = config.nan_limit - agent.skipped
+            if ask <= 0:
+              self._give_up(data)
+          self._interrupts.check()
+      finally:
+        self._sums.settle()
+    self._say_time_left()
     self._log_training()
+
+  def _timed(self, batches):
+    """The same batches; the time of waiting for them is that of the data."""
+    while True:
+      with self._clock('data'):
+        data = next(batches, None)
+      if data is None:
+        return
+      yield data
 
   def _log_training(self):
     values = self._progress.values
@@ -272,7 +310,7 @@ class Run:
 
   def _banner(self):
     config, model = self._config, self._agent.world_model
-    bursts = max(0, math.ceil((config.steps - config.prefill) / config.train_every))
+    bursts = max(0, (config.steps - config.prefill) // config.train_every)
     updates = config.pretrain + bursts * config.train_steps
     size = lambda module: sum(
         int(np.prod(v.shape)) for v in module.trainable_variables)
@@ -286,10 +324,11 @@ class Run:
         flush=True)
 
   def _say_time_left(self):
+    """Once, after the first updates of this process."""
     seconds = self._sums.seconds_per_update
-    if seconds is None:
+    if seconds is None or self._estimated:
       return
-    config = self._config
+    self._estimated, config = True, self._config
     left = max(0, config.steps - self.frames) / config.train_every
     hours = left * config.train_steps * seconds / 3600
     hint = ''
@@ -332,11 +371,16 @@ def make_envs(config, count, first, mode):
 
 
 class Means:
-  """Running means of the metrics of updates since the last row."""
+  """Running means of the metrics of updates since the last row.
 
-  def __init__(self):
-    self._pending, self._values, self._skipped = [], {}, 0
-    self._started = None
+  Attributes:
+    values: dict of name to [sum, count], which a checkpoint keeps.
+    seconds_per_update: None before the second update.
+  """
+
+  def __init__(self, values):
+    self.values = values
+    self._pending, self._started = [], None
     self.seconds_per_update = None
 
   def add(self, metrics):
@@ -353,20 +397,24 @@ class Means:
     for metrics in self._pending:
       metrics = {name: float(value) for name, value in metrics.items()}
       norms = [value for name, value in metrics.items() if 'grad_norm' in name]
-      self._skipped += not np.all(np.isfinite(norms))
+      self._add('skipped', float(not np.all(np.isfinite(norms))))
       for name, value in metrics.items():
         if np.isfinite(value):
-          self._values.setdefault(name, []).append(value)
+          self._add(name, value)
     if self._pending and self.seconds_per_update is None and self._count:
       self.seconds_per_update = (time.perf_counter() - self._started) / self._count
     self._pending = []
 
   def take(self):
     """Means by name, with the count of skipped updates; starts anew."""
-    result = {name: np.mean(values) for name, values in self._values.items()}
-    result['skipped'] = self._skipped
-    self._values, self._skipped = {}, 0
-    return result
+    skipped = int(self.values.pop('skipped', [0, 0])[0])
+    result = {name: total / count for name, (total, count) in self.values.items()}
+    self.values = {}
+    return {**result, 'skipped': skipped}
+
+  def _add(self, name, value):
+    total, count = self.values.get(name, (0.0, 0))
+    self.values[name] = [total + value, count + 1]
 
 
 class Clock:
@@ -442,4 +490,5 @@ class Interrupts:
     if self.signal is not None:
       raise KeyboardInterrupt
     self.signal = number
-    print('Stopping after this step ...', flush=True)
+    # Not by print, which may be at work at this very moment.
+    os.write(1, b'Stopping after this step ...\n')

@@ -1,5 +1,6 @@
 """Animations from frames: GIF with Pillow, MP4 with the ffmpeg of imageio-ffmpeg."""
 
+import importlib.util
 import io
 import pathlib
 
@@ -18,6 +19,9 @@ def check(path):
     raise UserError(
         f'{path}: the suffix chooses the format. Expected one of '
         f'{", ".join(SUFFIXES)}.')
+  if path.suffix.lower() == '.mp4' and not importlib.util.find_spec('imageio_ffmpeg'):
+    raise UserError(
+        f'{path}: MP4 needs a package. Type: pip install imageio-ffmpeg, or choose .gif.')
   if not path.absolute().parent.is_dir():
     raise UserError(f'{path}: its folder does not exist. Make it first.')
 

@@ -122,6 +122,16 @@ def test_actions_reach_the_bounds_of_the_suite():
   env.close()
 
 
+def test_closing_frees_the_physics():
+  env = dmc.DeepMindControl('pendulum_swingup')
+  env.reset()
+  physics = env._env.physics
+  env.close()
+  env.close()
+  with pytest.raises(AttributeError):
+    physics.render(64, 64, 0)
+
+
 def test_vectors_alone_need_no_opengl_and_no_tensorflow():
   code = '''
       import sys
@@ -148,6 +158,23 @@ def test_images_work_after_vectors_in_the_same_process_and_end_without_traceback
   '''
   done = run_python(code, MUJOCO_GL=None)
   assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('first', ['environment', 'tensorflow'])
+def test_tensorflow_and_a_renderer_live_in_one_process(first):
+  code = f'''
+      import common
+      if {first == 'tensorflow'}:
+        import tensorflow
+      from common.envs import dmc
+      env = dmc.DeepMindControl('walker_walk')
+      env.reset()
+      import tensorflow as tf
+      double = tf.function(lambda x: x + x, jit_compile=True)
+      assert double(tf.ones(3)).numpy().sum() == 6 and env.reset()['image'].std() > 5
+      env.close()
+  '''
+  assert run_python(code).returncode == 0
 
 
 @pytest.mark.parametrize('backend, said', [

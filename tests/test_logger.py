@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from common import logger
+from common import video
 from common.config import UserError
 
 
@@ -116,7 +117,7 @@ def test_the_terminal_shows_frames_return_losses_fps_and_time_left(make, capsys)
 def test_gif_shows_the_frames_at_twenty_a_second():
   frames = np.zeros([3, 8, 16, 3], np.uint8)
   frames[:, :, :, 0] = np.array([0, 128, 255])[:, None, None]
-  image = Image.open(io.BytesIO(logger.encode_gif(frames)))
+  image = Image.open(io.BytesIO(video.encode_gif(frames)))
   assert (image.n_frames, image.size, image.info['duration']) == (3, (16, 8), 50)
   for index, red in enumerate((0, 128, 255)):
     image.seek(index)
@@ -125,7 +126,7 @@ def test_gif_shows_the_frames_at_twenty_a_second():
 
 def test_gif_of_grey_frames():
   frames = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones([4, 8, 8, 1], np.uint8)
-  assert Image.open(io.BytesIO(logger.encode_gif(frames * 60))).n_frames == 4
+  assert Image.open(io.BytesIO(video.encode_gif(frames * 60))).n_frames == 4
 
 
 def test_tensorboard_holds_scalars_and_videos(tmp_path):

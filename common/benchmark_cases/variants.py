@@ -10,16 +10,18 @@ import sys
 import time
 import traceback
 
-BEST = {'wall': min, 'cpu': min, 'peak': max}  # how repeated answers are put together
+# How repeated answers are put together.
+BEST = {'wall': min, 'cpu': min, 'peak': max, 'peak_cpu': max}
 
 
 class Variant:
   """One way to run the update.
 
   Attributes:
-    row: dict of what is known so far: size, jit, onednn; after the warm-up first_call (seconds);
-      after steps the least wall and cpu (seconds); after the finish the peak (GFLOP/s), memory
-      (GB), traces and operations (GFLOP). `problem` says why it came to an early end.
+    row: dict of what is known so far: size, configs, jit, onednn; after the warm-up first_call
+      (seconds), peak and peak_cpu (GFLOP/s); after steps the least wall and cpu (seconds); after
+      the finish memory (GB), traces and operations (GFLOP). `problem` says why it came to an
+      early end.
   """
 
   def __init__(self, size, config, onednn, timeout, memory):
@@ -32,7 +34,7 @@ class Variant:
       timeout: seconds that it may work in all.
       memory: GB that it may take.
     """
-    self.row = dict(size=size, jit=config.jit, onednn=onednn)
+    self.row = dict(size=size, configs=config.configs, jit=config.jit, onednn=onednn)
     self._timeout, self._memory, self._used = timeout, memory, 0.0
     context = multiprocessing.get_context('spawn')
     self._pipe, pipe = context.Pipe()
@@ -126,14 +128,14 @@ def _serve(pipe, config, onednn):
     trial = trial_lib.Trial(config)
     peak = trial.peak()
     first_call, _ = trial.step()
-    pipe.send(dict(first_call=first_call))
+    pipe.send(dict(first_call=first_call, **peak))
     while pipe.recv() == 'step':
       wall, cpu = trial.step()
       pipe.send(dict(wall=wall, cpu=cpu))
     parts = trial.operations()
     twice = sum(trial.operations(value_twice=True).values())
     pipe.send(dict(
-        peak=max(peak, trial.peak()), memory=trial.memory(), traces=trial.traces(),
-        gflop=sum(parts.values()), gflop_twice=twice, parts=parts))
+        memory=trial.memory(), traces=trial.traces(), gflop=sum(parts.values()),
+        gflop_twice=twice, parts=parts, **trial.peak()))
   except Exception:  # whatever it is, the row says so
     pipe.send(traceback.format_exc())

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import importlib
 import os
+import sys
 import threading
 import weakref
 
@@ -168,6 +169,9 @@ def enable_rendering():
       raise UserError(
           f'dmc: images were asked for but MUJOCO_GL={backend} forbids rendering. '
           'Unset MUJOCO_GL, or learn from vectors: --configs dmc_proprio.')
+    # Mesa, which renders without a GPU, shows its LLVM to the whole process. TensorFlow brings
+    # another one, and would crash when imported after this unless it prefers its own.
+    sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
 
 
 @functools.lru_cache()

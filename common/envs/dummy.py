@@ -73,4 +73,5 @@ def find(name):
   """Raise UserError unless the environment exists."""
   if name not in TASKS:
     known = [f'dummy_{known}' for known in TASKS]
-    raise UserError(f'task: the suite dummy has no task {name!r}. {nearest(f"dummy_{name}", known)}')
+    hint = nearest(f'dummy_{name}', known)
+    raise UserError(f'task: the suite dummy has no task {name!r}. {hint}')

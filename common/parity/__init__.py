@@ -19,7 +19,7 @@ import pkgutil
 import numpy as np
 
 from common import config
-from common.replay import UNREADABLE  # as a module it is hidden by parity.replay
+from common.episodes import UNREADABLE
 
 # Components with outputs that record a quirk of the reference which the specification says to
 # fix. Their checks alone may list such outputs in place of reproducing them.
