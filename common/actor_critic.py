@@ -47,27 +47,32 @@ class ActorCritic(tf.Module):
       start: states [N, ...].
       seed: int32 [2], or None for zero noise.
     Returns:
-      (feat, action) float [H, N, F] and [H, N, A]: feat[i] follows action[i].
+      (feat, action, entropy) float [H, N, F], [H, N, A] and [H, N]: feat[i]
+      follows action[i]. The entropy is an estimate from one sample, and zero
+      unless actor_ent asks for it.
     """
     model = world_model.rssm
 
     def step(carry, _, seed):
-      state, _ = carry
+      state, _, entropy = carry
       seeds = dists.split_seed(seed, 2)
-      feat = tf.stop_gradient(model.get_feat(state))
-      action = self.actor(feat).sample(seeds[0])
+      dist = self.actor(tf.stop_gradient(model.get_feat(state)))
+      if self._config.actor_ent:
+        action, entropy = dist.sample_with_entropy(seeds[0])
+      else:
+        action = dist.sample(seeds[0])
       action = tf.cast(action, state['deter'].dtype)
-      return model.img_step(state, action, seeds[1]), action
-    zeros = tf.zeros(
-        [tf.shape(start['deter'])[0], self.actor.size], start['deter'].dtype)
+      return model.img_step(state, action, seeds[1]), action, entropy
+    count, dtype = tf.shape(start['deter'])[0], start['deter'].dtype
+    carry = (start, tf.zeros([count, self.actor.size], dtype), tf.zeros([count]))
     inputs = tf.zeros([self._config.horizon, 0])
-    states, action = rssm.scan(step, (start, zeros), inputs, seed)
-    return model.get_feat(states), action
+    states, action, entropy = rssm.scan(step, carry, inputs, seed)
+    return model.get_feat(states), action, entropy
 
   def gradients(self, world_model, start, reward_fn, seed):
     """Gradients of both losses on imagined trajectories.
 
-      actor_loss = -mean(weight * R)
+      actor_loss = -mean(weight * (R + actor_ent * entropy))
       value_loss = -mean(weight * log Normal(value, 1)(stop_gradient(R)))
 
     Args:
@@ -81,7 +86,7 @@ class ActorCritic(tf.Module):
       and weight [H-1, N]; dict of float32 scalars.
     """
     with tf.GradientTape() as actor_tape:
-      feat, action = self.imagine(world_model, start, seed)         # [H, N, F]
+      feat, action, entropy = self.imagine(world_model, start, seed)
       reward = reward_fn(feat)                                      # [H, N]
       pcont = world_model.pcont(feat)                               # [H, N]
       with tf.GradientTape() as value_tape:
@@ -92,7 +97,10 @@ class ActorCritic(tf.Module):
         value_loss = -tf.reduce_mean(
             weight * value_dist[:-1].log_prob(tf.stop_gradient(returns)))
         value_scaled = self.value_optimizer.scale_loss(value_loss)
-      actor_loss = -tf.reduce_mean(weight * returns)
+      objective = returns
+      if self._config.actor_ent:
+        objective += self._config.actor_ent * entropy[:-1]          # [H-1, N]
+      actor_loss = -tf.reduce_mean(weight * objective)
       actor_scaled = self.actor_optimizer.scale_loss(actor_loss)
     grads = dict(
         value=value_tape.gradient(value_scaled, self.value_optimizer.variables_),

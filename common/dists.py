@@ -102,6 +102,11 @@ class TanhNormal:
     """One reparameterised action [..., A] in [-1, 1]."""
     return tf.tanh(sample_gaussian(self.normal_mean, self.normal_std, seed))
 
+  def sample_with_entropy(self, seed):
+    """(action [..., A], minus its log-density [...]), both reparameterised."""
+    raw = sample_gaussian(self.normal_mean, self.normal_std, seed)
+    return tf.tanh(raw), -self._log_prob_of_raw(raw)
+
   def log_prob(self, action):
     """Log-density [...] of float [..., A] actions."""
     return self._dist.log_prob(action)
@@ -124,15 +129,17 @@ class TanhNormal:
     return -tf.reduce_mean(self._sample_many(seed)[1], 0)
 
   def _sample_many(self, seed):
-    # The density of a sample follows from the noise that made it, without the
-    # inverse, which would lose precision where the tanh saturates.
     shape = tf.concat([[self.SAMPLES], tf.shape(self.normal_mean)], 0)
     noise = tf.random.stateless_normal(shape, seed, dtype=self.normal_mean.dtype)
-    normal = tfd.Normal(self.normal_mean, self.normal_std)
     raw = self.normal_mean + self.normal_std * noise
-    log_probs = normal.log_prob(raw) - TanhBijector().forward_log_det_jacobian(
-        raw, event_ndims=0)
-    return tf.tanh(raw), tf.reduce_sum(log_probs, -1)
+    return tf.tanh(raw), self._log_prob_of_raw(raw)
+
+  def _log_prob_of_raw(self, raw):
+    # The density of a sample follows from what was squashed, without the
+    # inverse, which would lose precision where the tanh saturates.
+    normal = tfd.Normal(self.normal_mean, self.normal_std)
+    jacobian = TanhBijector().forward_log_det_jacobian(raw, event_ndims=0)
+    return tf.reduce_sum(normal.log_prob(raw) - jacobian, -1)
 
 
 class OneHot:
@@ -165,6 +172,10 @@ class OneHot:
       onehot = self._dist.sample(seed=seed)
     onehot = tf.stop_gradient(tf.cast(onehot, self.probs.dtype))
     return onehot + (self.probs - tf.stop_gradient(self.probs))
+
+  def sample_with_entropy(self, seed):
+    """(sample [..., A], exact entropy [...])."""
+    return self.sample(seed), self.entropy()
 
   def mode(self, seed=None):
     """One-hot of the largest logit [..., A]."""

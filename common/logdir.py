@@ -125,11 +125,24 @@ def save_config(path, config, obs_space, act_space):
 
 
 def settle(config, act_space):
-  """The config with action_dist as the space of actions decides, if it is auto."""
-  if config.get('action_dist') != 'auto':
-    return config
+  """The config with action_dist as the space of actions decides, if it is auto.
+
+  The default noise would leave the one-hot actions, so it becomes epsilon_greedy
+  with it.
+
+  Raises:
+    UserError: noise was chosen that the actions cannot take.
+  """
   discrete = isinstance(act_space, wrappers.OneHot)
-  return config.replace(action_dist='onehot' if discrete else 'tanh_normal')
+  if config.get('action_dist') == 'auto':
+    config = config.replace(action_dist='onehot' if discrete else 'tanh_normal')
+    if discrete and config.expl == 'additive_gaussian':
+      config = config.replace(expl='epsilon_greedy')
+  if discrete and config.expl != 'epsilon_greedy':
+    raise UserError(
+        f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '
+        'Pass --expl epsilon_greedy.')
+  return config
 
 
 def save_run(path, seconds):

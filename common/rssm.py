@@ -2,8 +2,9 @@
 
 B batch, T time, A action, E embed, S stoch, D deter, F = S + D features.
 A state is a dict: mean, std and stoch [B, S] of the stochastic part, always
-float32, and deter [B, D] in the dtype of the layers. Every step takes a stateless seed, int32 [2], or None for the centre of
-each distribution instead of a sample.
+float32, and deter [B, D] in the dtype of the layers. Every step takes a
+stateless seed, int32 [2], or None for the centre of each distribution instead
+of a sample.
 
     deter[t-1] ------------> gru ---> deter[t] -----> prior stoch[t]
     stoch[t-1], action[t] ----^          |

@@ -1,0 +1,179 @@
+"""Runs that take a moment: the real loop around an agent that computes next to nothing."""
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+from common import agent
+from common import checkpoint
+from common import config as config_lib
+from common import logdir
+from common import optimizer
+
+# Episodes of 20 frames, which are 10 decisions; prefill 40, then a burst of 3 updates every 20
+# frames, evaluation and checkpoint every 40, the end at 120. As small as a Dreamer gets.
+BASE = [
+    '--configs', 'debug', '--task', 'dummy_continuous_vector', '--cnn_keys=', '--mlp_keys', '.*',
+    '--time_limit', 20, '--prefill', 40, '--steps', 120, '--train_every', 20, '--eval_every', 40,
+    '--deter_size', 4, '--stoch_size', 2, '--num_units', 4, '--mlp_units', 4,
+    '--batch_size', 2, '--batch_length', 5, '--horizon', 3]
+
+
+class Toy(agent.Agent):
+  """An agent with one weight vector, whose every update and action leaves a trace in it.
+
+  The loss pulls the weights to the mean of the batch, off by a random draw. So two runs end with
+  the same weights only if batches, order, random state and Adam moments were the same.
+  """
+
+  def build(self):
+    """Make the weights."""
+    self.weights = tf.Variable(tf.zeros([self.action_size]))
+    self.optimizer = optimizer.Optimizer([self.weights], 1e-2, loss_scale=True)
+
+  def gradients(self, data, seed):
+    """Gradient of the distance to the batch; NaN if a reward is."""
+    noise = tf.random.stateless_normal(self.weights.shape, seed)
+    with tf.GradientTape() as tape:
+      target = tf.reduce_mean(data['reward']) + tf.reduce_mean(data['vector']) + noise
+      loss = tf.reduce_sum((self.weights - target) ** 2)
+      scaled = self.optimizer.scale_loss(loss)
+    return {'model': tape.gradient(scaled, [self.weights])}, {'model_loss': loss}
+
+  def apply(self, grads):
+    """Update the weights."""
+    return {'model_grad_norm': self.optimizer.apply(grads['model'])}
+
+  def filter_and_act(self, obs, state, is_first, mode, seed):
+    """The weights, squashed, whatever is seen."""
+    action = tf.tanh(self.weights)[None] * tf.ones([is_first.shape[0], 1])
+    return action, state['latent']
+
+  def optimizers(self):
+    """The only one."""
+    return {'model': self.optimizer}
+
+
+class Uneven:
+  """Environment whose episodes end by themselves after 3 to 12 decisions, drawn at the reset."""
+
+  obs_space = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)}
+  act_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+  def reset(self, seed=None):
+    """Begin an episode of a length that depends on the seed."""
+    self._left = int(np.random.default_rng(seed).integers(3, 13))
+    return self._observe()
+
+  def step(self, action):
+    """Count down; the reward is the sum of the action."""
+    self._left -= 1
+    return self._observe(), float(np.sum(action)), self._left == 0, {}
+
+  def close(self):
+    """Nothing to free."""
+
+  def _observe(self):
+    return {'vector': np.array([self._left], np.float32)}
+
+
+class Faulty(Uneven):
+  """The same, but all its rewards are NaN."""
+
+  def step(self, action):
+    """Count down; the reward is NaN."""
+    obs, _, done, info = super().step(action)
+    return obs, float('nan'), done, info
+
+
+def config(path, *flags):
+  """The configuration of a short run with its directory at `path`."""
+  argv = [*BASE, '--logdir', path, *flags]
+  return config_lib.load('dreamer', [str(arg) for arg in argv])
+
+
+def start(path, *flags):
+  """Run, or continue, in this process."""
+  logdir.start(config(path, *flags))
+
+
+def rows(path, name=None, timeless=False):
+  """Rows of the metrics, of those that have `name`; timeless: without what clocks say."""
+  found = [json.loads(line) for line in (path / 'metrics.jsonl').read_text().splitlines()]
+  found = [row for row in found if name is None or name in row]
+  if timeless:
+    clocks = ('time', 'fps', 'time/env', 'time/policy', 'time/train', 'time/data')
+    found = [{k: v for k, v in row.items() if k not in clocks} for row in found]
+  return found
+
+
+def episodes(path):
+  """Sorted (k, e, rows) of the stored episodes."""
+  names = [file.stem for file in (pathlib.Path(path) / 'episodes').iterdir()]
+  return sorted(tuple(map(int, name.split('-'))) for name in names)
+
+
+def saved(path):
+  """Everything in the newest checkpoint but the names of its objects, by name."""
+  reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(path / 'checkpoint')))
+  names = [name for name in reader.get_variable_to_shape_map() if 'OBJECT_GRAPH' not in name]
+  return {name: reader.get_tensor(name) for name in names}
+
+
+def same(one, two):
+  """Whether two dicts of arrays agree to the last bit; names the first that does not."""
+  assert one.keys() == two.keys(), one.keys() ^ two.keys()
+  for name in one:
+    assert np.array_equal(one[name], two[name]), (name, one[name], two[name])
+  return True
+
+
+class Kill(BaseException):
+  """Ends a run in this process where SIGKILL would: nothing is saved, nothing is closed."""
+
+
+def kill_at(monkeypatch, owner, name, count, error=Kill, after=False):
+  """Let the call number `count` of a function fail, before or after its work is done."""
+  original, calls = getattr(owner, name), [0]
+  def function(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == count and not after:
+      raise error
+    result = original(*args, **kwargs)
+    if calls[0] == count:
+      raise error
+    return result
+  monkeypatch.setattr(owner, name, function)
+
+
+def signal_at(monkeypatch, owner, name, count, number=signal.SIGINT):
+  """Send this process a signal during call number `count` of a function."""
+  original, calls = getattr(owner, name), [0]
+  def function(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == count:
+      os.kill(os.getpid(), number)
+    return original(*args, **kwargs)
+  monkeypatch.setattr(owner, name, function)
+
+
+def use_toy(setter=setattr):
+  """Let runs use the toy instead of the agent that their command names."""
+  setter(checkpoint, 'agent_class', lambda name: Toy)
+
+
+@config_lib.entry
+def main(argv=None):
+  """Entry point of the tests that need a process of their own: python loops.py DIR FLAGS."""
+  argv = sys.argv[1:] if argv is None else argv
+  use_toy()
+  start(pathlib.Path(argv[0]), *argv[1:])
+
+
+if __name__ == '__main__':
+  main()

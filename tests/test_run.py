@@ -1,0 +1,281 @@
+"""The loop makes the updates, evaluations, rows and files that its schedule promises."""
+import json
+import pathlib
+import resource
+
+import numpy as np
+import pytest
+
+from common import checkpoint
+from common import config as config_lib
+from common import envs
+from common import episodes
+from common import logdir
+from common import run
+from common.config import UserError
+from common.logger import Logger
+import loops
+
+
+@pytest.fixture
+def toy(monkeypatch):
+  """Runs use the toy agent."""
+  loops.use_toy(monkeypatch.setattr)
+
+
+@pytest.fixture
+def spied(monkeypatch):
+  """List of (mode, what, value) of all environments: resets with seeds, steps with actions."""
+  events, make = [], envs.make
+
+  def spy(config, index, mode):
+    env = make(config, index, mode)
+    reset, step = env.reset, env.step
+    def spied_reset(seed=None):
+      events.append((mode, 'reset', seed))
+      return reset(seed)
+    def spied_step(action):
+      events.append((mode, 'step', action.tolist()))
+      return step(action)
+    env.reset, env.step = spied_reset, spied_step
+    return env
+  monkeypatch.setattr(envs, 'make', spy)
+  return events
+
+
+@pytest.mark.parametrize('flags, prefilled', [
+    ([], 40),
+    (['--pretrain', 5, '--train_every', 40, '--train_steps', 2], 40),
+    (['--train_every', 10, '--train_steps', 1], 40),  # bursts in the middle of an episode, too
+    (['--prefill', 50, '--train_every', 30], 60),  # the grid starts where the prefill ended
+    (['--time_limit', 50, '--prefill', 50, '--steps', 250, '--eval_every', 100], 50)])
+def test_updates_follow_the_frames_at_evaluations_and_at_the_end(
+    toy, tmp_path, monkeypatch, flags, prefilled):
+  config = loops.config(tmp_path, *flags)
+  seen = []
+  evaluate = run.Run.evaluate
+  def spy(self):
+    seen.append((self.frames, int(self._agent.updates)))
+    evaluate(self)
+  monkeypatch.setattr(run.Run, 'evaluate', spy)
+  logdir.start(config)
+  assert seen[0] == (prefilled, config.pretrain) and seen[-1][0] >= config.steps
+  for frames, updates in seen:
+    bursts = (frames - prefilled) // config.train_every
+    assert updates == config.pretrain + config.train_steps * bursts, (frames, updates)
+  assert loops.rows(tmp_path, 'agent/updates')[-1]['agent/updates'] == seen[-1][1]
+
+
+def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path):
+  loops.start(
+      tmp_path, '--time_limit', 80, '--prefill', 80, '--steps', 160, '--eval_every', 80)
+  rows = loops.rows(tmp_path, 'agent/updates')
+  assert [row['agent/updates'] for row in rows] == [2, 5, 8, 11, 14]
+  # The episode in progress is not on disk yet.
+  assert [row['step'] for row in rows] == [80, 80, 80, 80, 160]
+
+
+@pytest.mark.parametrize('steps, expected', [(120, [40, 80, 120]), (100, [40, 80, 100])])
+def test_evaluation_comes_before_collection_and_once_at_the_end(toy, tmp_path, steps, expected):
+  loops.start(tmp_path, '--steps', steps, '--eval_episodes', 2)
+  rows = loops.rows(tmp_path)
+  assert [row['step'] for row in rows if 'eval/return' in row] == expected
+  kinds = [next(kind for kind in ('train/', 'agent/', 'eval/') if any(
+      name.startswith(kind) for name in row)) for row in rows]
+  assert kinds[:6] == ['train/', 'train/', 'agent/', 'eval/', 'train/', 'agent/']
+  assert kinds[-1] == 'eval/'
+  row = loops.rows(tmp_path, 'eval/return')[0]
+  assert row['eval/episodes'] == 2 and row['eval/noise'] == 0 and 'eval/return_std' in row
+
+
+def test_a_run_without_evaluation_ends_and_saves(toy, tmp_path):
+  loops.start(tmp_path, '--eval_episodes', 0)
+  assert not loops.rows(tmp_path, 'eval/return')
+  assert loops.rows(tmp_path)[-1]['step'] == 120
+  assert loops.saved(tmp_path)['agent/updates/.ATTRIBUTES/VARIABLE_VALUE'] == 14
+
+
+def test_steps_count_frames_of_finished_episodes(toy, tmp_path):
+  loops.start(tmp_path, '--action_repeat', 4)
+  rows = loops.rows(tmp_path)
+  assert all('step' in row and 'time' in row for row in rows)
+  assert [row['step'] for row in rows] == sorted(row['step'] for row in rows)
+  assert [row['time'] for row in rows] == sorted(row['time'] for row in rows)
+  returns = loops.rows(tmp_path, 'train/return')
+  assert [row['step'] for row in returns] == [20, 40, 60, 80, 100, 120]
+  assert all(row['train/length'] == 20 for row in returns)
+  assert [x[2] for x in loops.episodes(tmp_path)] == [6] * 6
+  assert episodes.count_frames(tmp_path / 'episodes', 4) == 120
+
+
+def test_evaluation_episodes_are_not_stored(toy, tmp_path, spied):
+  loops.start(tmp_path, '--eval_episodes', 3)
+  assert sum(event[:2] == ('eval', 'reset') for event in spied) == 9
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  assert len(loops.rows(tmp_path, 'train/return')) == 6
+
+
+def test_all_episodes_start_from_seeds_of_their_own(toy, tmp_path, spied):
+  loops.start(tmp_path, '--eval_episodes', 3, '--envs', 2)
+  seeds = [value for _, what, value in spied if what == 'reset']
+  assert len(seeds) >= 15 and None not in seeds
+  assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize('noise', [0, 0.5])
+def test_evaluation_is_without_noise_unless_asked_for(toy, tmp_path, spied, noise):
+  # The toy acts by its weights alone, which do not change during an evaluation.
+  loops.start(tmp_path, '--steps', 40, '--eval_noise', noise)
+  actions = [value for mode, what, value in spied if (mode, what) == ('eval', 'step')]
+  assert len(actions) == 10
+  assert all(action == actions[0] for action in actions) == (noise == 0)
+  assert loops.rows(tmp_path, 'eval/noise')[0]['eval/noise'] == noise
+
+
+def test_training_actions_are_noisy_and_the_prefill_is_uniform(toy, tmp_path, spied):
+  loops.start(tmp_path, '--time_limit', 200, '--prefill', 200, '--steps', 400)
+  actions = np.array([value for mode, what, value in spied if (mode, what) == ('train', 'step')])
+  first, later = actions[:100], actions[100:]
+  assert abs(first.mean()) < 0.15 and abs(first.std() - 3 ** -0.5) < 0.06
+  assert len(np.unique(later, axis=0)) == len(later)
+  assert abs(later.std() - 0.3) < 0.1
+
+
+def test_rows_of_training_keep_to_the_grid_of_log_every(toy, tmp_path):
+  loops.start(tmp_path, '--steps', 200, '--train_every', 10, '--log_every', 40)
+  rows = loops.rows(tmp_path, 'agent/model_loss')
+  assert [row['step'] for row in rows] == [40, 80, 120, 160, 200]
+  for row in rows:
+    assert {'agent/skipped', 'agent/model_grad_norm', 'fps', 'time/env', 'time/policy',
+            'time/train', 'time/data'} <= set(row)
+    assert 0 < sum(row[f'time/{x}'] for x in ('env', 'policy', 'train', 'data')) < 1.01
+
+
+def test_environments_in_processes_collect_together(toy, tmp_path):
+  loops.start(tmp_path, '--envs', 2, '--parallel', 'process', '--eval_every', 80)
+  assert loops.episodes(tmp_path) == [(k, e, 11) for k in range(3) for e in range(2)]
+
+
+def test_the_start_says_frames_decisions_updates_sizes_and_time(toy, tmp_path, capsys):
+  loops.start(tmp_path)
+  out = capsys.readouterr().out
+  assert '120 frames = 60 decisions (action repeat 2) = 14 updates' in out
+  assert 'parameters' in out and 'CPU' in out or 'GPU' in out
+  assert 's an update' in out and f'Finished at 120 frames: {tmp_path}' in out
+
+
+def test_config_yaml_holds_the_merged_config_the_agent_and_the_spaces(toy, tmp_path):
+  loops.start(tmp_path, '--task', 'dummy_discrete_vector', '--action_dist', 'auto')
+  saved = config_lib.read(tmp_path / 'config.yaml')
+  for key, value in loops.config(tmp_path, '--task', 'dummy_discrete_vector',
+                                 '--action_dist', 'auto').items():
+    assert saved[key] == value, key
+  assert (saved['agent'], saved['configs']) == ('dreamer', ['debug'])
+  assert saved['act_space'] == {'shape': [3], 'dtype': 'float32', 'discrete': True}
+  assert saved['obs_space'] == {'vector': {'shape': [2], 'dtype': 'float32'}}
+
+
+def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monkeypatch):
+  monkeypatch.setattr('sys.argv', [
+      '/home/someone/checkout/dreamer/train.py', '--logdir', '~/logs/a b', '--mlp_keys', ''])
+  loops.start(tmp_path / 'run')
+  text = (tmp_path / 'run' / 'run.json').read_text()
+  found = json.loads(text)
+  assert found['command'] == "python -m dreamer.train --logdir '~/logs/a b' --mlp_keys ''"
+  assert '/home' not in text and str(tmp_path) not in text and str(pathlib.Path.cwd()) not in text
+  assert set(found) == {'command', 'commit', 'versions', 'seconds'}
+  assert {'python', 'tensorflow', 'numpy'} <= set(found['versions'])
+  last = loops.rows(tmp_path / 'run')[-1]['time']
+  assert abs(found['seconds'] - last) < 10
+
+
+@pytest.mark.parametrize('limit', [1, 4, 5])  # after a part of a burst, several, the first
+def test_non_finite_losses_are_skipped_and_end_the_run(toy, tmp_path, capsys, limit):
+  flags = ['--task', 'py_loops:Faulty', '--time_limit', 8, '--batch_length', 2,
+           '--nan_limit', limit, '--steps', 400]
+  with pytest.raises(SystemExit) as stop:
+    loops.start(tmp_path, *flags)
+  assert stop.value.code == 1
+  error = capsys.readouterr().err
+  assert f'The last {limit} updates were skipped' in error
+  dump = np.load(tmp_path / f'nonfinite-{limit}.npz')
+  assert np.isnan(dump['reward']).any() and dump['action'].shape[:2] == (2, 2)
+  if limit > 2:  # the pretraining was over, so there is a checkpoint
+    saved = loops.saved(tmp_path)
+    assert not saved['agent/weights/.ATTRIBUTES/VARIABLE_VALUE'].any()
+    assert saved['agent/updates/.ATTRIBUTES/VARIABLE_VALUE'] < limit
+  for row in loops.rows(tmp_path, 'agent/skipped'):
+    assert row['agent/skipped'] > 0 and 'agent/model_loss' not in row
+
+
+def test_non_finite_losses_now_and_then_are_counted_only(toy, tmp_path, monkeypatch):
+  gradients, calls = loops.Toy.gradients, []
+  def sometimes(self, data, seed):
+    grads, metrics = gradients(self, data, seed)
+    bad = float('nan') * (self.updates % 3 == 1 and 1.0 or 1.0)
+    return {'model': [loops.tf.where(self.updates % 3 == 1, bad, g) for g in grads['model']]}, metrics
+  monkeypatch.setattr(loops.Toy, 'gradients', sometimes)
+  loops.start(tmp_path, '--nan_limit', 2)
+  rows = loops.rows(tmp_path, 'agent/skipped')
+  assert [row['agent/skipped'] for row in rows] == [1, 1, 1, 1, 1]
+  assert np.isfinite(loops.saved(tmp_path)['agent/weights/.ATTRIBUTES/VARIABLE_VALUE']).all()
+
+
+@pytest.mark.parametrize('owner, name, call', [
+    (episodes, 'write', 1), (episodes, 'write', 4), (Logger, '_append', 5),
+    (checkpoint.Checkpoint, 'save', 1), (checkpoint.Checkpoint, 'save', 2),
+    (logdir, 'save_run', 2), (logdir, 'save_config', 1)])
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
+    toy, tmp_path, monkeypatch, owner, name, call):
+  original, calls = getattr(owner, name), []
+
+  def full(*args, **kwargs):
+    calls.append(name)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if len(calls) == call:
+      # No file may grow beyond what it holds so far, or a few bytes.
+      size = max([x.stat().st_size for x in tmp_path.glob('metrics.jsonl')], default=0)
+      size = size + 5 if owner is Logger else 5
+      resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+      return original(*args, **kwargs)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  monkeypatch.setattr(owner, name, full)
+  with pytest.raises(UserError) as error:
+    loops.start(tmp_path)
+  message = str(error.value)
+  assert 'same command again' in message and '\n' not in message and str(tmp_path) in message
+  before = loops.episodes(tmp_path)
+  loops.start(tmp_path)
+  assert [x[:2] for x in loops.episodes(tmp_path)] == [(k, 0) for k in range(6)]
+  assert set(before) <= set(loops.episodes(tmp_path))
+  assert loops.rows(tmp_path)[-1]['step'] == 120
+
+
+def resident():
+  """Mebibytes of this process in memory."""
+  pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+  return pages * resource.getpagesize() / 2 ** 20
+
+
+def growth(tmp_path, monkeypatch, steps, *flags):
+  """Mebibytes by which this process grows over the second half of a run."""
+  sizes = []
+  save = run.Run.save
+  def spy(self):
+    sizes.append(resident())
+    save(self)
+  monkeypatch.setattr(run.Run, 'save', spy)
+  loops.start(tmp_path, '--steps', steps, '--replay_capacity', 200, *flags)
+  assert len(sizes) >= 8
+  return sizes[-1] - sizes[len(sizes) // 2]
+
+
+def test_memory_is_flat_once_the_replay_is_full(toy, tmp_path, monkeypatch):
+  assert growth(tmp_path, monkeypatch, 1600, '--eval_every', 160) < 16
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_a_long_run_of_dreamer(tmp_path, monkeypatch):
+  assert growth(tmp_path, monkeypatch, 20000, '--eval_every', 1000) < 32
