@@ -11,6 +11,7 @@ from common import logdir as logdir_lib
 from common.config import UserError
 
 KEEP = 2  # the last good one survives when the newest proves damaged
+DAMAGED = (IndexError, ValueError, RuntimeError)  # what TensorFlow raises besides its own
 
 
 class Progress(tf.train.experimental.PythonState):
@@ -36,23 +37,24 @@ class Progress(tf.train.experimental.PythonState):
 class Checkpoint:
   """Saves and restores an agent with the progress of its run.
 
-  A checkpoint counts once its index names it, which is renamed into place
+  A checkpoint counts once its index is there, which is renamed into place
   after the data is written, so a kill at any moment leaves the last good one.
+  No list of them is read, because that could be damaged, too.
   """
 
   def __init__(self, directory, agent, progress):
     self._directory = pathlib.Path(directory)
     self._checkpoint = tf.train.Checkpoint(
         agent=agent, progress=progress, optimizers=agent.optimizers())
-    self._manager = None
 
   def save(self):
     """Write a checkpoint. Raises UserError if the disk refuses."""
     try:
-      if not self._manager:  # it makes the directory, which who only reads must not
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(self._directory), KEEP)
-      self._manager.save()
+      self._checkpoint.save(str(self._directory / 'ckpt'))
+      for path in self._paths()[KEEP:]:
+        path.unlink()  # the index at first
+        for part in self._directory.glob(f'{path.stem}.data-*'):
+          part.unlink()
     except (tf.errors.OpError, OSError) as error:
       reason = str(error).splitlines()[0]
       raise UserError(
@@ -68,12 +70,13 @@ class Checkpoint:
     """
     problem = None
     for path in self._paths():
+      path = path.with_suffix('')
       try:
-        status = self._checkpoint.restore(path)
+        status = self._checkpoint.restore(str(path))
         status.assert_existing_objects_matched()
         status.assert_consumed()
         return True
-      except (tf.errors.OpError, AssertionError, ValueError) as error:
+      except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
         problem = str(error).splitlines()[0]
         print(f'{path}: cannot be loaded ({problem}).', flush=True)
     if problem:
@@ -83,10 +86,9 @@ class Checkpoint:
     return False
 
   def _paths(self):
-    """Names of the checkpoints whose index is there, the newest first."""
-    indices = self._directory.glob('ckpt-*.index')
+    """The indices of the checkpoints, the newest first."""
     number = lambda path: int(path.stem.rpartition('-')[2])
-    return [str(path.with_suffix('')) for path in sorted(indices, key=number)[::-1]]
+    return sorted(self._directory.glob('ckpt-*.index'), key=number)[::-1]
 
 
 def agent_class(name):

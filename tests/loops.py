@@ -50,9 +50,11 @@ class Toy(agent.Agent):
     return {'model_grad_norm': self.optimizer.apply(grads['model'])}
 
   def filter_and_act(self, obs, state, is_first, mode, seed):
-    """The weights, squashed, whatever is seen."""
-    action = tf.tanh(self.weights)[None] * tf.ones([is_first.shape[0], 1])
-    return action, state['latent']
+    """The weights, squashed, or the class of the largest, whatever is seen."""
+    action = tf.tanh(self.weights)
+    if self.config.action_dist == 'onehot':
+      action = tf.one_hot(tf.argmax(self.weights), self.action_size)
+    return tf.tile(action[None], [is_first.shape[0], 1]), state['latent']
 
   def optimizers(self):
     """The only one."""

@@ -119,14 +119,16 @@ def test_onehot_mode_entropy_and_log_probability_are_those_of_the_categorical():
   np.testing.assert_array_equal(dist.mode(), [[1, 0, 0]])
   np.testing.assert_allclose(
       dist.entropy(), [-sum(p * np.log(p) for p in (0.5, 0.3, 0.2))], rtol=1e-5)
-  np.testing.assert_allclose(dist.log_prob(tf.constant([[0.0, 0.0, 1.0]])), np.log([0.2]), rtol=1e-5)
+  np.testing.assert_allclose(
+      dist.log_prob(tf.constant([[0.0, 0.0, 1.0]])), np.log([0.2]), rtol=1e-5)
 
 
 @pytest.mark.parametrize('label', [0.0, 0.99, 1.0])
 def test_bernoulli_takes_soft_labels(label):
   logits = tf.constant([-2.0, 0.0, 3.0])
   expected = -tf.nn.sigmoid_cross_entropy_with_logits(tf.fill([3], label), logits)
-  np.testing.assert_allclose(dists.binary(logits).log_prob(tf.fill([3], label)), expected, rtol=1e-5)
+  np.testing.assert_allclose(
+      dists.binary(logits).log_prob(tf.fill([3], label)), expected, rtol=1e-5)
   np.testing.assert_allclose(dists.binary(logits).mean(), tf.sigmoid(logits), rtol=1e-6)
 
 

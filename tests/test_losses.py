@@ -231,10 +231,12 @@ def test_actor_sees_features_without_gradient():
   np.testing.assert_allclose(tape.gradient(m, theta), 1 + 2 + 3)
 
 
-def test_actor_gradient_equals_finite_differences_in_a_linear_world():
+@pytest.mark.parametrize('actor_ent', [0.0, 0.3])
+def test_actor_gradient_equals_finite_differences_in_a_linear_world(actor_ent):
   # With a first layer of zeros the actor does not read its input, whose gradient is stopped, so
   # that the loss as a function of the weights has exactly the gradient that is used.
-  behaviour = ActorCritic(2, 2, toys.settings(horizon=4, dense_act='tanh', action_init_std=1.0))
+  behaviour = ActorCritic(2, 2, toys.settings(
+      horizon=4, dense_act='tanh', action_init_std=1.0, actor_ent=actor_ent))
   behaviour.actor.mlp.layers[0].kernel.assign(tf.zeros([2, 8]))
   behaviour.actor.mlp.layers[0].bias.assign(tf.random.stateless_normal([8], [0, 1]))
   world = toys.LineWorld([[1.0, 0.3], [-0.2, 0.8]])
@@ -254,6 +256,23 @@ def test_actor_gradient_equals_finite_differences_in_a_linear_world():
       var.assign_sub(sign * eps * direction)
     difference = (losses[0] - losses[1]) / (2 * eps)
     np.testing.assert_allclose(difference, np.sum(grad * direction), rtol=2e-2, atol=1e-4)
+
+
+def test_entropy_enters_the_actor_loss_with_its_weight_and_not_the_value_loss():
+  world, results = toys.LineWorld(np.eye(2), discount=0.9), []
+  start, reward_fn = world.start(np.ones((3, 2))), lambda feat: feat[..., 0]
+  behaviour = ActorCritic(2, 2, toys.settings(action_dist='onehot'))
+  for layer in behaviour.actor.layers:
+    layer.kernel.assign(tf.zeros_like(layer.kernel))
+  behaviour.actor.out.bias.assign(np.log([0.2, 0.8]))  # the same policy in every state
+  for weight in (0.0, 2.0):
+    behaviour._config = toys.settings(action_dist='onehot', actor_ent=weight)
+    results.append(behaviour.gradients(world, start, reward_fn, SEED)[2])
+  entropy = -0.2 * np.log(0.2) - 0.8 * np.log(0.8)
+  bonus = 2.0 * entropy * np.mean([1, 0.9, 0.81])
+  np.testing.assert_allclose(
+      results[1]['actor_loss'], results[0]['actor_loss'] - bonus, rtol=1e-5)
+  np.testing.assert_array_equal(results[1]['value_loss'], results[0]['value_loss'])
 
 
 def test_value_learns_returns_as_constants_and_only_its_own_variables():

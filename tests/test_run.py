@@ -1,10 +1,15 @@
 """The loop makes the updates, evaluations, rows and files that its schedule promises."""
 import json
+import os
 import pathlib
 import resource
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from common import checkpoint
 from common import config as config_lib
@@ -66,13 +71,15 @@ def test_updates_follow_the_frames_at_evaluations_and_at_the_end(
   assert loops.rows(tmp_path, 'agent/updates')[-1]['agent/updates'] == seen[-1][1]
 
 
-def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path):
+def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path, spied, monkeypatch):
+  train, decisions = loops.Toy.train, []
+  def spy(self, data):
+    decisions.append(sum(event[:2] == ('train', 'step') for event in spied))
+    return train(self, data)
+  monkeypatch.setattr(loops.Toy, 'train', spy)
   loops.start(
       tmp_path, '--time_limit', 80, '--prefill', 80, '--steps', 160, '--eval_every', 80)
-  rows = loops.rows(tmp_path, 'agent/updates')
-  assert [row['agent/updates'] for row in rows] == [2, 5, 8, 11, 14]
-  # The episode in progress is not on disk yet.
-  assert [row['step'] for row in rows] == [80, 80, 80, 80, 160]
+  assert decisions == [40] * 2 + [50] * 3 + [60] * 3 + [70] * 3 + [80] * 3
 
 
 @pytest.mark.parametrize('steps, expected', [(120, [40, 80, 120]), (100, [40, 80, 100])])
@@ -209,11 +216,11 @@ def test_non_finite_losses_are_skipped_and_end_the_run(toy, tmp_path, capsys, li
 
 
 def test_non_finite_losses_now_and_then_are_counted_only(toy, tmp_path, monkeypatch):
-  gradients, calls = loops.Toy.gradients, []
+  gradients = loops.Toy.gradients
   def sometimes(self, data, seed):
     grads, metrics = gradients(self, data, seed)
-    bad = float('nan') * (self.updates % 3 == 1 and 1.0 or 1.0)
-    return {'model': [loops.tf.where(self.updates % 3 == 1, bad, g) for g in grads['model']]}, metrics
+    bad = [tf.where(self.updates % 3 == 1, np.nan, grad) for grad in grads['model']]
+    return {'model': bad}, metrics
   monkeypatch.setattr(loops.Toy, 'gradients', sometimes)
   loops.start(tmp_path, '--nan_limit', 2)
   rows = loops.rows(tmp_path, 'agent/skipped')
@@ -279,3 +286,39 @@ def test_memory_is_flat_once_the_replay_is_full(toy, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_memory_is_flat_over_a_long_run_of_dreamer(tmp_path, monkeypatch):
   assert growth(tmp_path, monkeypatch, 20000, '--eval_every', 1000) < 32
+
+
+def check_debug_run(path, *losses):
+  """The traces that the debug block leaves with every agent and suite."""
+  rows = loops.rows(path)
+  assert all('step' in row and 'time' in row for row in rows)
+  for name in ('train/return', 'eval/return', 'agent/model_loss', 'agent/actor_loss', *losses):
+    found = [row[name] for row in rows if name in row]
+    assert len(found) >= 2 and all(np.isfinite(found)), name
+  assert rows[-1]['step'] >= 600
+  assert loops.episodes(path) and loops.saved(path)
+
+
+@pytest.mark.integration
+def test_debug_block_runs_the_whole_loop_from_pixels_as_a_command(tmp_path):
+  started = time.monotonic()
+  command = ('-m dreamer.train --configs dmc debug --task dmc_cartpole_balance --logdir').split()
+  done = subprocess.run(
+      [sys.executable, *command, tmp_path], capture_output=True, text=True, timeout=250)
+  assert done.returncode == 0, done.stderr
+  assert 'Traceback' not in done.stderr
+  if len(os.sched_getaffinity(0)) / max(os.getloadavg()[0], 1) >= 1:  # not on a busy machine
+    assert time.monotonic() - started < 90
+  check_debug_run(tmp_path, 'agent/image_loss')
+  assert [x[2] for x in loops.episodes(tmp_path)] == [51] * 6
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('command, losses', [
+    ('gym debug --task gym_CartPole-v1', ['agent/pcont_loss', 'agent/vector_loss']),
+    ('dmc_proprio debug --task dmc_cartpole_balance', ['agent/position_loss'])])
+def test_other_suites_run_with_the_debug_block(tmp_path, command, losses):
+  argv = ['--configs', *command.split(), '--logdir', str(tmp_path)]
+  logdir.start(config_lib.load('dreamer', argv))
+  check_debug_run(tmp_path, *losses)
+  logdir.start(config_lib.load('dreamer', argv))  # the same command fits what it has made

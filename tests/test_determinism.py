@@ -1,0 +1,142 @@
+"""The same command gives the same metrics, and a killed run can end bit-identical to a whole one."""
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tensorflow.python.framework import config as tf_config
+
+from common import checkpoint
+from common import run
+from common.driver import Driver
+from common.logger import Logger
+from common.replay import Replay
+import loops
+
+EXACT = ['--deterministic', 'True']
+# Two environments whose episodes end at different times; rows of metrics that span checkpoints.
+UNEVEN = [
+    '--task', 'py_loops:Uneven', '--envs', 2, '--batch_length', 2, '--prefill', 40,
+    '--eval_every', 40, '--train_every', 10, '--log_every', 70, '--steps', 200]
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_trace():
+  """Determinism of operations, once on, would slow down all later tests."""
+  yield
+  tf_config.disable_op_determinism()
+
+
+@pytest.fixture
+def toy(monkeypatch):
+  """Runs use the toy agent."""
+  loops.use_toy(monkeypatch.setattr)
+
+
+def identical(one, two):
+  """Whether two runs left the same rows, episodes and weights."""
+  assert loops.rows(one, timeless=True) == loops.rows(two, timeless=True)
+  assert loops.episodes(one) == loops.episodes(two)
+  return loops.same(loops.saved(one), loops.saved(two))
+
+
+@pytest.mark.parametrize('flags', [[], UNEVEN, ['--task', 'dummy_discrete_vector',
+                                                '--action_dist', 'auto']])
+def test_the_same_command_gives_the_same_run(toy, tmp_path, flags):
+  for name in 'ab':
+    loops.start(tmp_path / name, *flags)
+  assert identical(tmp_path / 'a', tmp_path / 'b')
+
+
+def test_another_seed_gives_another_run(toy, tmp_path):
+  for seed in (0, 1):
+    loops.start(tmp_path / str(seed), '--seed', seed)
+  one, two = (loops.rows(tmp_path / name, timeless=True) for name in '01')
+  assert [row['step'] for row in one] == [row['step'] for row in two]
+  assert all(a != b for a, b in zip(one, two))
+
+
+def test_environments_in_processes_give_the_same_run(toy, tmp_path):
+  for strategy in ('none', 'process'):
+    loops.start(tmp_path / strategy, *UNEVEN, '--parallel', strategy)
+  assert identical(tmp_path / 'none', tmp_path / 'process')
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Directories of uninterrupted runs of the toy, with one environment and with two."""
+  path = tmp_path_factory.mktemp('whole')
+  with pytest.MonkeyPatch.context() as patch:
+    loops.use_toy(patch.setattr)
+    loops.start(path / 'one', *EXACT)
+    loops.start(path / 'two', *EXACT, *UNEVEN)
+  return path
+
+
+@pytest.mark.parametrize('name, owner, method, calls', [
+    ('one', Replay, 'add', [1]),  # before anything was saved
+    ('one', Driver, '_step', [37]),
+    ('one', Logger, 'write', [4]),
+    ('one', run.Run, '_evaluate', [3]),
+    ('two', loops.Toy, 'train', [1]),  # prefilled, not saved
+    ('two', loops.Toy, 'train', [25, 5]),  # killed, and killed again
+    ('two', Driver, '_step', [70, 33]),
+    ('two', checkpoint.Checkpoint, 'save', [2, 1]),
+    ('two', Logger, 'write', [21])])
+def test_a_killed_run_ends_bit_identical_if_asked_to(
+    toy, whole, tmp_path, monkeypatch, name, owner, method, calls):
+  flags = EXACT + (UNEVEN if name == 'two' else [])
+  for call in calls:
+    with monkeypatch.context() as patch:
+      patch.setattr(run.Run, 'close', lambda self: None)
+      loops.kill_at(patch, owner, method, call)
+      with pytest.raises(loops.Kill):
+        loops.start(tmp_path, *flags)
+  loops.start(tmp_path, *flags)
+  assert identical(whole / name, tmp_path)
+
+
+@pytest.mark.parametrize('owner, call', [(Driver, 45), (Driver, 12)])
+def test_an_interrupted_run_ends_bit_identical_if_asked_to(
+    toy, whole, tmp_path, monkeypatch, capsys, owner, call):
+  with monkeypatch.context() as patch:
+    loops.signal_at(patch, owner, '_step', call, signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+      loops.start(tmp_path, *EXACT)
+  assert stop.value.code == 143
+  assert 'Start the same command again' in capsys.readouterr().out
+  loops.start(tmp_path, *EXACT)
+  assert identical(whole / 'one', tmp_path)
+
+
+def test_more_steps_later_are_the_same_as_more_steps_at_once(toy, tmp_path):
+  loops.start(tmp_path / 'once', *EXACT)
+  loops.start(tmp_path / 'later', *EXACT, '--steps', 80)
+  loops.start(tmp_path / 'later', *EXACT)
+  assert identical(tmp_path / 'once', tmp_path / 'later')
+
+
+def test_a_deterministic_run_that_deletes_episodes_is_refused(toy, tmp_path):
+  with pytest.raises(loops.config_lib.UserError, match='prune_disk'):
+    loops.start(tmp_path, *EXACT, '--prune_disk', 'True')
+
+
+@pytest.mark.integration
+def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
+  flags = [*EXACT, '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys', '.*']
+  argv = [*loops.BASE, '--logdir', tmp_path / 'killed', *flags]
+  command = [sys.executable, '-m', 'dreamer.train', *map(str, argv)]
+  with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    try:
+      loops.start(tmp_path / 'whole', *flags)  # at the same time, on the other core
+      deadline = time.monotonic() + 200
+      while not list(tmp_path.glob('killed/checkpoint/ckpt-2.index')):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    finally:
+      process.kill()
+  loops.start(tmp_path / 'killed', *flags)
+  assert identical(tmp_path / 'whole', tmp_path / 'killed')
+  assert len(loops.rows(tmp_path / 'whole', 'agent/actor_loss')) == 5

@@ -1,0 +1,304 @@
+"""An interrupted run goes on where it was: weights, moments, counters, episodes and rows."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common import checkpoint
+from common import config as config_lib
+from common import devices
+from common import envs
+from common import logdir
+from common import run
+from common.config import UserError
+from common.driver import Driver
+from common.logger import Logger
+from common.replay import Replay
+import loops
+import toys
+
+UPDATES = 'agent/updates/.ATTRIBUTES/VARIABLE_VALUE'
+WEIGHTS = 'agent/weights/.ATTRIBUTES/VARIABLE_VALUE'
+LOOPS = os.path.join(os.path.dirname(__file__), 'loops.py')
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+  """Runs use the toy agent."""
+  loops.use_toy(monkeypatch.setattr)
+
+
+def kill(path, monkeypatch, *where, flags=(), **options):
+  """Start a run that ends as by SIGKILL at a call; see loops.kill_at."""
+  with monkeypatch.context() as patch:
+    patch.setattr(run.Run, 'close', lambda self: None)
+    loops.kill_at(patch, *where, **options)
+    with pytest.raises(loops.Kill):
+      loops.start(path, *flags)
+
+
+def interrupt(path, monkeypatch, *where, flags=(), number=signal.SIGINT):
+  """Start a run that gets a signal during a call; returns its exit code."""
+  with monkeypatch.context() as patch:
+    loops.signal_at(patch, *where, number=number)
+    with pytest.raises(SystemExit) as stop:
+      loops.start(path, *flags)
+  return stop.value.code
+
+
+@pytest.mark.parametrize('owner, name, call', [
+    (Replay, 'add', 2),  # in the prefill, between the episode's end and its file
+    (Logger, 'write', 2),  # the episode is there, its row is not
+    (checkpoint.Checkpoint, 'save', 1),
+    (Replay, 'add', 4),
+    (Driver, '_step', 37),  # in the middle of an episode
+    (loops.Toy, 'train', 7),  # in the middle of a burst
+    (checkpoint.Checkpoint, 'save', 2),
+    (run.Run, '_evaluate', 3)])
+def test_a_killed_run_goes_on_and_collects_no_episode_twice(
+    tmp_path, monkeypatch, owner, name, call):
+  kill(tmp_path, monkeypatch, owner, name, call)
+  before = {x.name: x.stat().st_mtime_ns for x in (tmp_path / 'episodes').iterdir()}
+  loops.start(tmp_path)
+  after = {x.name: x.stat().st_mtime_ns for x in (tmp_path / 'episodes').iterdir()}
+  assert before.items() <= after.items()
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  rows = loops.rows(tmp_path)
+  assert rows[-1]['step'] == 120 and 'eval/return' in rows[-1]
+  assert [row['time'] for row in rows] == sorted(row['time'] for row in rows)
+  assert loops.saved(tmp_path)[UPDATES] <= 14
+
+
+def test_updates_that_a_kill_lost_are_not_caught_up(tmp_path, monkeypatch):
+  # Killed at 160 frames, saved at 80: bursts at 100, 120, 140 and 160 are lost.
+  flags = ['--steps', 200, '--eval_every', 80, '--prefill', 80]
+  kill(tmp_path, monkeypatch, checkpoint.Checkpoint, 'save', 2, flags=flags)
+  assert loops.rows(tmp_path, 'agent/updates')[-1]['agent/updates'] == 14
+  loops.start(tmp_path, *flags)
+  rows = loops.rows(tmp_path, 'agent/updates')[5:]
+  assert [(row['step'], row['agent/updates']) for row in rows] == [(180, 5), (200, 8)]
+
+
+def test_weights_moments_and_counters_go_on_from_the_checkpoint(tmp_path, monkeypatch):
+  kill(tmp_path, monkeypatch, run.Run, '_evaluate', 2)
+  saved, restored = loops.saved(tmp_path), {}
+  restore = checkpoint.Checkpoint.restore
+  def spy(self):
+    result = restore(self)
+    agent = self._checkpoint.agent
+    restored.update(
+        weights=agent.weights.numpy(), updates=agent.updates.numpy(), calls=agent.calls.numpy(),
+        iterations=agent.optimizer.adam.iterations.numpy(),
+        moment=agent.optimizer.adam.get_slot(agent.weights, 'm').numpy())
+    return result
+  monkeypatch.setattr(checkpoint.Checkpoint, 'restore', spy)
+  loops.start(tmp_path)
+  assert np.array_equal(restored['weights'], saved[WEIGHTS]) and saved[WEIGHTS].any()
+  assert restored['updates'] == restored['iterations'] == saved[UPDATES] == 8
+  assert restored['calls'] == 30  # one evaluation and two episodes
+  assert restored['moment'].any()
+
+
+def test_a_torn_last_line_is_cut_and_time_adds_up(tmp_path, monkeypatch):
+  kill(tmp_path, monkeypatch, run.Run, '_evaluate', 2)
+  lines = (tmp_path / 'metrics.jsonl').read_bytes()
+  last = {**json.loads(lines.splitlines()[-1]), 'time': 1000.0}
+  (tmp_path / 'metrics.jsonl').write_bytes(
+      lines + json.dumps(last).encode() + b'\n{"step": 80, "ti')
+  loops.start(tmp_path)
+  rows = loops.rows(tmp_path)  # every line can be read
+  assert all(row['time'] > 1000 for row in rows[len(lines.splitlines()) + 1:])
+  assert json.loads((tmp_path / 'run.json').read_text())['seconds'] >= 1000
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_say_how_to_continue(tmp_path, monkeypatch, capfd, number, code):
+  assert interrupt(tmp_path, monkeypatch, Driver, '_step', 45, number=number) == code
+  out = capfd.readouterr().out
+  assert 'Stopping after this step' in out
+  assert f'{signal.Signals(number).name}: saved at 60 frames. Start the same command' in out
+  # With the burst at 60 frames, which no regular checkpoint would have.
+  assert loops.saved(tmp_path)[UPDATES] == 5
+  assert signal.getsignal(number) not in (None, signal.SIG_IGN)
+  loops.start(tmp_path)
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+def test_an_interrupt_in_the_prefill_goes_on_with_the_prefill(tmp_path, monkeypatch):
+  assert interrupt(tmp_path, monkeypatch, Driver, '_step', 15) == 130
+  assert loops.saved(tmp_path)[UPDATES] == 0
+  loops.start(tmp_path)
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  assert [row['agent/updates'] for row in loops.rows(tmp_path, 'agent/updates')] == [2, 5, 8, 11, 14]
+
+
+@pytest.mark.parametrize('call', [1, 4, 8])  # in the pretraining, in bursts
+def test_a_burst_that_was_interrupted_is_finished_later(tmp_path, monkeypatch, call):
+  flags = ['--train_steps', 4, '--pretrain', 3]
+  loops.start(tmp_path / 'whole', *flags)
+  path = tmp_path / 'cut'
+  assert interrupt(path, monkeypatch, loops.Toy, 'train', call, flags=flags) == 130
+  assert loops.saved(path)[UPDATES] == call
+  loops.start(path, *flags)
+  assert loops.saved(path)[UPDATES] == loops.saved(tmp_path / 'whole')[UPDATES] == 19
+
+
+def test_an_interrupt_in_an_evaluation_repeats_the_evaluation(tmp_path, monkeypatch):
+  assert interrupt(tmp_path, monkeypatch, envs.wrappers.TimeLimit, 'step', 25) == 130
+  assert not loops.rows(tmp_path, 'eval/return')
+  loops.start(tmp_path)
+  assert [row['step'] for row in loops.rows(tmp_path, 'eval/return')] == [40, 80, 120]
+
+
+def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
+  def twice(self, data):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+  monkeypatch.setattr(loops.Toy, 'train', twice)
+  with pytest.raises(SystemExit) as stop:
+    config_lib.entry(lambda argv: loops.start(tmp_path))([])
+  assert stop.value.code == 130
+  assert not list(tmp_path.glob('checkpoint/*'))
+
+
+def damage(path, how):
+  """Spoil the newest checkpoint of a run as a kill, a full disk or a bad sector would."""
+  index = sorted((path / 'checkpoint').glob('*.index'))[-1]
+  data = index.with_name(index.stem + '.data-00000-of-00001')
+  if how == 'torn data':
+    data.write_bytes(data.read_bytes()[:-100])
+  elif how == 'flipped bits':
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2:len(content) // 2 + 64] = bytes(64 * [255])
+    data.write_bytes(bytes(content))
+  elif how == 'no data':
+    data.unlink()
+  elif how == 'empty index':
+    index.write_bytes(b'')
+  elif how == 'torn index':
+    index.write_bytes(index.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize('how', [
+    'torn data', 'flipped bits', 'no data', 'empty index', 'torn index'])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch, capsys, how):
+  kill(tmp_path, monkeypatch, run.Run, '_evaluate', 3)
+  damage(tmp_path, how)
+  capsys.readouterr()
+  loops.start(tmp_path, '--steps', 160)
+  out = capsys.readouterr().out
+  assert 'ckpt-3: cannot be loaded' in out and 'Continuing at 120 frames, 8 updates' in out
+  # It goes on with 8 updates at 120 frames, and the broken file does not come back.
+  assert loops.saved(tmp_path)[UPDATES] == 14
+  loops.start(tmp_path, '--steps', 200)
+  assert 'cannot be loaded' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('content', [None, b'', b'\xff{'])
+def test_checkpoints_are_found_without_their_list(tmp_path, monkeypatch, capsys, content):
+  kill(tmp_path, monkeypatch, run.Run, '_evaluate', 2)
+  listed = tmp_path / 'checkpoint' / 'checkpoint'
+  listed.unlink() if content is None else listed.write_bytes(content)
+  loops.start(tmp_path)
+  assert 'Continuing at 80 frames, 8 updates' in capsys.readouterr().out
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+def test_no_checkpoint_that_loads_is_one_sentence_and_changes_nothing(tmp_path, monkeypatch):
+  kill(tmp_path, monkeypatch, run.Run, '_evaluate', 2)
+  for index in (tmp_path / 'checkpoint').glob('*.index'):
+    index.write_bytes(b'')
+  before = loops.episodes(tmp_path), (tmp_path / 'metrics.jsonl').read_bytes()
+  with pytest.raises(UserError, match='no checkpoint can be loaded') as error:
+    loops.start(tmp_path)
+  assert '\n' not in str(error.value)
+  assert before == (loops.episodes(tmp_path), (tmp_path / 'metrics.jsonl').read_bytes())
+
+
+def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path, monkeypatch):
+  def fail(self, *args, **kwargs):
+    raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device\nmore')
+  with monkeypatch.context() as patch:
+    loops.kill_at(patch, run.Run, '_evaluate', 2, UserError('armed'))
+    with pytest.raises(UserError, match='armed'):
+      loops.start(tmp_path)
+  saved = loops.saved(tmp_path)
+  with monkeypatch.context() as patch:
+    patch.setattr(tf.train.Checkpoint, 'save', fail)
+    with pytest.raises(UserError, match='No space left on device.*start the same command'):
+      loops.start(tmp_path)
+  assert loops.same(saved, loops.saved(tmp_path))
+
+
+def test_checkpoint_round_trip_of_a_dreamer_is_exact_to_the_bit(tmp_path):
+  def make(seed):
+    config = devices.setup(loops.config(tmp_path, '--seed', seed, '--pcont', 'True'))
+    spaces = envs.make(config).obs_space
+    return dreamer(config, spaces, toys.actions(2))
+  from dreamer.agent import Dreamer as dreamer
+  data = {**toys.batch(2, 5), 'vector': np.ones([2, 5, 2], np.float32)}
+  data.pop('image')
+  one, two = make(seed=1), make(seed=2)
+  for _ in range(3):
+    one.train(one.distribute(data))
+  one.policy({'vector': np.zeros([1, 2], np.float32)})
+  progress = checkpoint.Progress(trained=7, means={'a': [0.1, 3]})
+  checkpoint.Checkpoint(tmp_path, one, progress).save()
+  other = checkpoint.Progress(trained=None, means={}, new=5)
+  assert checkpoint.Checkpoint(tmp_path, two, other).restore()
+  assert other.values == {'trained': 7, 'means': {'a': [0.1, 3]}, 'new': 5}
+  for before, after in zip(one.variables, two.variables, strict=True):
+    assert before.name == after.name and np.array_equal(before.numpy(), after.numpy())
+  for name, optimizer in one.optimizers().items():
+    adam = two.optimizers()[name].adam
+    weights = optimizer.adam.get_weights()
+    assert len(weights) > 4 and weights[0] == 3
+    for before, after in zip(weights, adam.get_weights(), strict=True):
+      assert np.array_equal(before, after)
+  assert (two.updates.numpy(), two.calls.numpy()) == (3, 1)
+
+
+def test_loss_scale_and_skips_are_saved(tmp_path):
+  config = devices.setup(loops.config(tmp_path))
+  spaces = envs.make(config).obs_space
+  one, two = (loops.Toy(config, spaces, toys.actions(2)) for _ in range(2))
+  one.optimizer.apply([tf.constant([np.nan, 1.0])])
+  assert one.optimizer._scale.numpy() == 2 ** 14 and one.skipped == 1
+  checkpoint.Checkpoint(tmp_path, one, checkpoint.Progress()).save()
+  assert checkpoint.Checkpoint(tmp_path, two, checkpoint.Progress()).restore()
+  assert two.optimizer._scale.numpy() == 2 ** 14 and two.skipped == 1
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+  loops.start(tmp_path, '--steps', 240)
+  assert len(list((tmp_path / 'checkpoint').glob('*.index'))) == checkpoint.KEEP
+
+
+def test_sigkill_leaves_no_lock_and_a_second_process_is_refused(tmp_path):
+  path = tmp_path / 'run'
+  command = [sys.executable, LOOPS, path, '--steps', '1000000', '--eval_every', '40']
+  with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    try:
+      deadline = time.monotonic() + 100
+      while not list(path.glob('checkpoint/ckpt-3.index')):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+      files = sorted(x for x in path.iterdir())
+      with pytest.raises(UserError, match='another process is training here'):
+        loops.start(path)
+      assert sorted(x for x in path.iterdir()) == files
+    finally:
+      process.kill()
+  assert process.returncode == -signal.SIGKILL
+  found = loops.episodes(path)
+  end = 20 * (len(found) + 2)
+  loops.start(path, '--steps', end)
+  assert loops.episodes(path) == [(k, 0, 11) for k in range(len(found) + 2)]
+  assert loops.rows(path)[-1]['step'] == end
