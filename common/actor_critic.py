@@ -33,9 +33,9 @@ class ActorCritic(tf.Module):
     self.value = nets.DenseHead(
         feat_size, (), config.value_layers, config.num_units, config.dense_act)
     self.actor_optimizer = optimizer.make(
-        self.actor.trainable_variables, config.actor_lr, config)
+        {'actor': self.actor}, config.actor_lr, config)
     self.value_optimizer = optimizer.make(
-        self.value.trainable_variables, config.value_lr, config)
+        {'value': self.value}, config.value_lr, config)
 
   def imagine(self, world_model, start, seed):
     """Roll the prior forward under the actor.

@@ -27,7 +27,7 @@ class Progress(tf.train.experimental.PythonState):
 
   def serialize(self):
     """The values as a JSON string."""
-    return json.dumps(self.values)
+    return json.dumps(self.values, sort_keys=True)
 
   def deserialize(self, text):
     """Take over saved values; what is new since then keeps its default."""

@@ -11,11 +11,19 @@ import tensorflow as tf
 import tf_keras
 
 
-def make(variables, lr, config):
-  """The optimiser of `variables` with the settings that all of them share."""
+def make(parts, lr, config):
+  """The optimiser of some modules, with the settings that all optimisers share.
+
+  parts: dict of name to tf.Module. Variables are called PART/NAME, such as
+  rssm/kernel, in weight_decay_pattern.
+  """
+  named = [
+      (f'{part}/{var.name}', var) for part, module in parts.items()
+      for var in module.trainable_variables]
   return Optimizer(
-      variables, lr, config.adam_eps, config.grad_clip, config.weight_decay,
-      config.weight_decay_pattern,
+      [var for _, var in named], lr, config.adam_eps, config.grad_clip,
+      config.weight_decay, config.weight_decay_pattern,
+      names=[name for name, _ in named],
       loss_scale=tf_keras.mixed_precision.global_policy().name == 'mixed_float16')
 
 
@@ -29,13 +37,23 @@ class Optimizer(tf.Module):
 
   def __init__(
       self, variables, lr, eps=1e-7, clip=100.0, decay=0.0, decay_pattern='.*',
-      loss_scale=False):
-    """loss_scale: keep a dynamic scale, starting at 2^15 (for float16)."""
+      names=None, loss_scale=False):
+    """Make the moments.
+
+    Args:
+      variables: list of those to update.
+      lr, eps: learning rate and epsilon of Adam.
+      clip: largest global norm of the gradients.
+      decay: fraction by which variables shrink at each update.
+      decay_pattern: regular expression; names that it is found in decay.
+      names: of the variables; None is their own.
+      loss_scale: keep a dynamic scale, starting at 2^15 (for float16).
+    """
     super().__init__()
     self.variables_ = list(variables)
     self._clip, self._decay = clip, decay
-    self._decayed = [
-        v for v in self.variables_ if re.search(decay_pattern, v.name)]
+    names = names or [var.name for var in self.variables_]
+    self._decays = [bool(decay and re.search(decay_pattern, x)) for x in names]
     self._dynamic = loss_scale
     self._scale = tf.Variable(
         2.0 ** 15 if loss_scale else 1.0, trainable=False, name='loss_scale')
@@ -78,8 +96,9 @@ class Optimizer(tf.Module):
           experimental_aggregate_gradients=False)
 
     def update():
-      for var in self._decayed if self._decay else []:
-        var.assign(var * (1 - self._decay))
+      for var, decays in zip(self.variables_, self._decays):
+        if decays:
+          var.assign(var * (1 - self._decay))
       _on_each_replica(adam, grads)
       self.skipped.assign(0)
       return tf.constant(True)

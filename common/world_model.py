@@ -43,12 +43,15 @@ class WorldModel(tf.Module):
     self.decoder = Decoder(feat_size, obs_space, images, vectors, config)
     self.reward = nets.DenseHead(
         feat_size, (), config.reward_layers, config.num_units, config.dense_act)
+    parts = dict(
+        encoder=self.encoder, rssm=self.rssm, decoder=self.decoder,
+        reward=self.reward)
     if config.pcont:
       self.pcont_head = nets.DenseHead(
           feat_size, (), config.pcont_layers, config.num_units,
           config.dense_act, 'binary')
-    self.optimizer = optimizer.make(
-        self.trainable_variables, config.model_lr, config)
+      parts['pcont'] = self.pcont_head
+    self.optimizer = optimizer.make(parts, config.model_lr, config)
 
   @property
   def obs_keys(self):

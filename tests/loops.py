@@ -5,7 +5,6 @@ import pathlib
 import signal
 import sys
 
-import gymnasium
 import numpy as np
 import tensorflow as tf
 
@@ -61,38 +60,6 @@ class Toy(agent.Agent):
     return {'model': self.optimizer}
 
 
-class Uneven:
-  """Environment whose episodes end by themselves after 3 to 12 decisions, drawn at the reset."""
-
-  obs_space = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)}
-  act_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
-
-  def reset(self, seed=None):
-    """Begin an episode of a length that depends on the seed."""
-    self._left = int(np.random.default_rng(seed).integers(3, 13))
-    return self._observe()
-
-  def step(self, action):
-    """Count down; the reward is the sum of the action."""
-    self._left -= 1
-    return self._observe(), float(np.sum(action)), self._left == 0, {}
-
-  def close(self):
-    """Nothing to free."""
-
-  def _observe(self):
-    return {'vector': np.array([self._left], np.float32)}
-
-
-class Faulty(Uneven):
-  """The same, but all its rewards are NaN."""
-
-  def step(self, action):
-    """Count down; the reward is NaN."""
-    obs, _, done, info = super().step(action)
-    return obs, float('nan'), done, info
-
-
 def config(path, *flags):
   """The configuration of a short run with its directory at `path`."""
   argv = [*BASE, '--logdir', path, *flags]
@@ -121,10 +88,12 @@ def episodes(path):
 
 
 def saved(path):
-  """Everything in the newest checkpoint but the names of its objects, by name."""
+  """What the newest checkpoint holds, by name, but for the number of checkpoints before."""
   reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(path / 'checkpoint')))
-  names = [name for name in reader.get_variable_to_shape_map() if 'OBJECT_GRAPH' not in name]
-  return {name: reader.get_tensor(name) for name in names}
+  names = reader.get_variable_to_shape_map()
+  return {
+      name: reader.get_tensor(name) for name in names
+      if not name.startswith(('_CHECKPOINTABLE_OBJECT_GRAPH', 'save_counter'))}
 
 
 def same(one, two):

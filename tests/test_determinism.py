@@ -17,7 +17,7 @@ import loops
 EXACT = ['--deterministic', 'True']
 # Two environments whose episodes end at different times; rows of metrics that span checkpoints.
 UNEVEN = [
-    '--task', 'py_loops:Uneven', '--envs', 2, '--batch_length', 2, '--prefill', 40,
+    '--task', 'py_worlds:Uneven', '--envs', 2, '--batch_length', 2, '--prefill', 40,
     '--eval_every', 40, '--train_every', 10, '--log_every', 70, '--steps', 200]
 
 
@@ -81,7 +81,7 @@ def whole(tmp_path_factory):
     ('one', run.Run, '_evaluate', [3]),
     ('two', loops.Toy, 'train', [1]),  # prefilled, not saved
     ('two', loops.Toy, 'train', [25, 5]),  # killed, and killed again
-    ('two', Driver, '_step', [70, 33]),
+    ('two', Driver, '_step', [45, 12]),
     ('two', checkpoint.Checkpoint, 'save', [2, 1]),
     ('two', Logger, 'write', [21])])
 def test_a_killed_run_ends_bit_identical_if_asked_to(
@@ -123,20 +123,32 @@ def test_a_deterministic_run_that_deletes_episodes_is_refused(toy, tmp_path):
 
 
 @pytest.mark.integration
+def test_dreamer_gives_the_same_run_from_images_and_vectors(tmp_path):
+  flags = ['--task', 'dummy_continuous', '--cnn_keys', 'image', '--steps', 80]
+  for name in 'ab':
+    loops.start(tmp_path / name, *flags)
+  assert identical(tmp_path / 'a', tmp_path / 'b')
+
+
+@pytest.mark.integration
 def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
   flags = [*EXACT, '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys', '.*']
-  argv = [*loops.BASE, '--logdir', tmp_path / 'killed', *flags]
-  command = [sys.executable, '-m', 'dreamer.train', *map(str, argv)]
-  with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+  def command(name):
+    argv = [*loops.BASE, '--logdir', tmp_path / name, *flags]
+    return subprocess.Popen(
+        [sys.executable, '-m', 'dreamer.train', *map(str, argv)], stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE)
+  with command('whole') as whole, command('killed') as killed:
     try:
-      loops.start(tmp_path / 'whole', *flags)  # at the same time, on the other core
       deadline = time.monotonic() + 200
       while not list(tmp_path.glob('killed/checkpoint/ckpt-2.index')):
-        assert process.poll() is None, process.stderr.read().decode()
+        assert killed.poll() is None, killed.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     finally:
-      process.kill()
-  loops.start(tmp_path / 'killed', *flags)
+      killed.kill()
+    assert whole.wait(200) == 0, whole.stderr.read().decode()
+  with command('killed') as resumed:
+    assert resumed.wait(200) == 0, resumed.stderr.read().decode()
   assert identical(tmp_path / 'whole', tmp_path / 'killed')
   assert len(loops.rows(tmp_path / 'whole', 'agent/actor_loss')) == 5

@@ -42,6 +42,16 @@ def test_weight_decay_shrinks_the_variables_that_match(pattern, share):
   np.testing.assert_allclose(np.ravel(variables), 2 * np.array(share), rtol=1e-6)
 
 
+def test_weight_decay_finds_parts_of_the_model_by_name():
+  agent = toys.agent(weight_decay=0.01, weight_decay_pattern='^rssm/')
+  wm = agent.world_model
+  before = toys.values(wm.optimizer.variables_)
+  wm.optimizer.apply([tf.zeros_like(var) for var in wm.optimizer.variables_])
+  rssm = {var.ref() for var in wm.rssm.trainable_variables}
+  for old, new in zip(before, wm.optimizer.variables_):
+    np.testing.assert_allclose(new, old * (0.99 if new.ref() in rssm else 1.0), rtol=1e-6)
+
+
 def test_weight_decay_of_the_configuration_reaches_the_weights():
   agent = toys.agent(weight_decay=0.01)
   opt = agent.behaviour.value_optimizer

@@ -198,7 +198,7 @@ def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monke
 
 @pytest.mark.parametrize('limit', [1, 4, 5])  # after a part of a burst, several, the first
 def test_non_finite_losses_are_skipped_and_end_the_run(toy, tmp_path, capsys, limit):
-  flags = ['--task', 'py_loops:Faulty', '--time_limit', 8, '--batch_length', 2,
+  flags = ['--task', 'py_worlds:Faulty', '--time_limit', 8, '--batch_length', 2,
            '--nan_limit', limit, '--steps', 400]
   with pytest.raises(SystemExit) as stop:
     loops.start(tmp_path, *flags)
