@@ -23,7 +23,6 @@ from common import dataset
 from common import devices
 from common import envs
 from common import logdir as logdir_lib
-from common.config import UserError
 from common.driver import Driver
 from common.driver import random_policy
 from common.logger import Logger
@@ -269,6 +268,7 @@ class Run:
               self._give_up(data)
           self._interrupts.check()
       finally:
+        batches.close()
         self._sums.settle()
     self._say_time_left()
     self._log_training()

@@ -17,6 +17,7 @@ os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
 os.environ['PYTHONPATH'] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
 sys.path.insert(0, str(ROOT))
+import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 
 
 @pytest.fixture(scope='session')

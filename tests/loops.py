@@ -5,6 +5,7 @@ import pathlib
 import signal
 import sys
 
+import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 import numpy as np
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Commands refuse mistakes at once in a sentence, and leave the directories of runs to their owners."""
+"""Commands refuse mistakes at once in a sentence, and leave directories to their owners."""
 import os
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from common import evaluate
 from common import logdir
 from dreamer import train
 import loops
+import toys
 
 
 def refused(capsys, main, *argv):
@@ -111,7 +112,8 @@ def test_a_run_in_use_is_refused_and_left_alone(command, tmp_path, capsys):
 def test_other_settings_are_refused_with_the_difference(command, tmp_path, capsys):
   train.main([str(arg) for arg in command])
   files = {x: x.stat().st_mtime_ns for x in (tmp_path / 'run').rglob('*')}
-  error = refused(capsys, train.main, *command, '--deter_size', 9, '--task', 'dummy_terminal_vector')
+  other = ['--deter_size', 9, '--task', 'dummy_terminal_vector']
+  error = refused(capsys, train.main, *command, *other)
   assert 'deter_size: 4 there, 9 here' in error and 'task: ' in error
   assert {x: x.stat().st_mtime_ns for x in (tmp_path / 'run').rglob('*')} == files
 
@@ -154,11 +156,12 @@ def test_noise_that_discrete_actions_cannot_take_is_refused(command, tmp_path, c
 
 
 @pytest.mark.parametrize('flags, word', [
-    ([], 'holds no run'), (['--episodes', '0'], 'at least 1'), (['--video', 'a.avi'], '.gif, .mp4')])
+    ([], 'holds no run'), (['--episodes', '0'], 'at least 1'),
+    (['--video', 'a.avi'], '.gif, .mp4')])
 def test_evaluate_refuses_mistakes_in_one_line(tmp_path, capsys, flags, word):
   path = tmp_path / 'nowhere'
   if flags:
     path = tmp_path
-    logdir.save_config(path, loops.config(path), {}, loops.toys.actions(2))
+    logdir.save_config(path, loops.config(path), {}, toys.actions(2))
   assert word in refused(capsys, evaluate.main, '--logdir', path, *flags)
   assert not (tmp_path / 'nowhere').exists()

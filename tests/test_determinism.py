@@ -1,4 +1,4 @@
-"""The same command gives the same metrics, and a killed run can end bit-identical to a whole one."""
+"""The same command gives the same metrics; a killed run can end bit-identical to a whole one."""
 import signal
 import subprocess
 import sys

@@ -14,7 +14,6 @@ from common import checkpoint
 from common import config as config_lib
 from common import devices
 from common import envs
-from common import logdir
 from common import run
 from common.config import UserError
 from common.driver import Driver
@@ -136,7 +135,8 @@ def test_an_interrupt_in_the_prefill_goes_on_with_the_prefill(tmp_path, monkeypa
   assert loops.saved(tmp_path)[UPDATES] == 0
   loops.start(tmp_path)
   assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
-  assert [row['agent/updates'] for row in loops.rows(tmp_path, 'agent/updates')] == [2, 5, 8, 11, 14]
+  rows = loops.rows(tmp_path, 'agent/updates')
+  assert [row['agent/updates'] for row in rows] == [2, 5, 8, 11, 14]
 
 
 @pytest.mark.parametrize('call', [1, 4, 8])  # in the pretraining, in bursts

@@ -215,6 +215,21 @@ def test_non_finite_losses_are_skipped_and_end_the_run(toy, tmp_path, capsys, li
     assert row['agent/skipped'] > 0 and 'agent/model_loss' not in row
 
 
+@pytest.mark.integration
+def test_non_finite_rewards_never_reach_the_weights_of_dreamer(tmp_path):
+  flags = ['--task', 'py_worlds:Faulty', '--time_limit', 8, '--batch_length', 2, '--nan_limit', 9]
+  with pytest.raises(SystemExit) as stop:
+    loops.start(tmp_path, *flags)
+  assert stop.value.code == 1
+  saved = loops.saved(tmp_path)
+  for name, array in saved.items():
+    array = np.asarray(array)
+    assert array.dtype.kind != 'f' or np.isfinite(array).all(), name
+  rows = loops.rows(tmp_path, 'agent/skipped')
+  assert [row['agent/skipped'] for row in rows] == [2, 3, 3]
+  assert all('agent/model_loss' not in row for row in rows)
+
+
 def test_non_finite_losses_now_and_then_are_counted_only(toy, tmp_path, monkeypatch):
   gradients = loops.Toy.gradients
   def sometimes(self, data, seed):
