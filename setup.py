@@ -43,6 +43,8 @@ setup(
         'gymnasium>=1.0,<2',
         'ruamel.yaml>=0.18,<0.20',
         'pillow>=10,<14',
+        'cloudpickle>=2,<4',
+        'imageio-ffmpeg>=0.5,<1',
     ],
     extras_require={
         'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],

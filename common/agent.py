@@ -34,13 +34,17 @@ class Agent(tf.Module):
       self.world_model = WorldModel(obs_space, self.action_size, config)
       self.build()
       # Counters that the random numbers hang on. They are saved with the
-      # weights, so that a resumed run draws what it would have drawn.
-      self.updates = tf.Variable(0, trainable=False, dtype=tf.int32, name='updates')
-      self.calls = tf.Variable(0, trainable=False, dtype=tf.int32, name='calls')
+      # weights, so that a resumed run draws what it would have drawn. As int32
+      # they would live on the host, where XLA on a GPU cannot reach them.
+      self.updates = tf.Variable(0, trainable=False, dtype=tf.int64, name='updates')
+      self.calls = tf.Variable(0, trainable=False, dtype=tf.int64, name='calls')
     # XLA compiles the gradients and the update in one piece.
     self._train = tf.function(
         self._train_step, autograph=False, jit_compile=config.jit or None)
     self._act = tf.function(self._policy_step, autograph=False)
+    self._open_loop = tf.function(
+        lambda data: self.world_model.open_loop(
+            self.world_model.preprocess(data), self._seed()), autograph=False)
 
   def build(self):
     """Make behaviours as attributes; the world model is there already."""
@@ -115,6 +119,11 @@ class Agent(tf.Module):
     """
     return self._train(data)
 
+  def open_loop(self, batch):
+    """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
+    data = {key: tf.convert_to_tensor(value) for key, value in batch.items()}
+    return {key: value.numpy() for key, value in self._open_loop(data).items()}
+
   def distribute(self, batch):
     """Put a dict of numpy arrays [B, T, ...] on the devices, each its share."""
     if self.strategy.num_replicas_in_sync == 1:
@@ -128,15 +137,22 @@ class Agent(tf.Module):
     return self.strategy.experimental_distribute_values_from_function(share)
 
   @property
+  def update_count(self):
+    """Updates made so far."""
+    return int(self.updates.numpy())
+
+  @property
   def skipped(self):
     """Most updates that an optimiser has skipped in a row, for non-finite gradients."""
     return max(int(opt.skipped.numpy()) for opt in self.optimizers().values())
 
   def _train_step(self, data):
-    seed = tf.stack([self.config.seed, self.updates])
-    metrics = self.update(data, seed)
+    metrics = self.update(data, self._seed())
     self.updates.assign_add(1)
     return metrics
+
+  def _seed(self):
+    return tf.stack([self.config.seed, tf.cast(self.updates, tf.int32)])
 
   def update(self, data, seed):
     """The graph of one update: gradients on each device, then their mean applied.
@@ -165,7 +181,7 @@ class Agent(tf.Module):
     return self.gradients(self.world_model.preprocess(data), seed)
 
   def _policy_step(self, obs, state, is_first, noise, mode):
-    seed = tf.stack([self.config.seed + 1, self.calls])
+    seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])
     self.calls.assign_add(1)
     action, latent = self.filter_and_act(obs, state, is_first, mode, seed)
     action = exploration.add_noise(

@@ -48,7 +48,7 @@ RANGES = {
     'kl_scale': (0.0, None), 'free_nats': (0.0, None), 'discount': (0.0, 1.0),
     'disclam': (0.0, 1.0), 'horizon': (2, None), 'actor_ent': (0.0, None),
     'value_layers': (0, None),
-    'actor_layers': (0, None), 'action_init_std': (1e-8, None), 'actor_min_std': (0.0, None),
+    'actor_layers': (0, None), 'action_init_std': (1e-8, 50.0), 'actor_min_std': (0.0, None),
     'actor_mean_scale': (1e-8, None), 'pretrain': (0, None), 'train_every': (1, None),
     'train_steps': (1, None), 'model_lr': (0.0, None), 'value_lr': (0.0, None),
     'actor_lr': (0.0, None), 'adam_eps': (1e-12, None), 'grad_clip': (1e-8, None),
@@ -345,18 +345,34 @@ def _check_together(config):
   c = config
   # PlaNet's repeat may be left to the task; the longest episode is then that of no repeat.
   repeat = 1 if c.action_repeat == 'auto' else c.action_repeat
-  rows = math.ceil(c.time_limit / repeat) + 1
+  # Episodes of the suite end after 1000 frames, except those of lqr.
+  longest = c.time_limit
+  if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
+    longest = min(longest, 1000)
+  rows = math.ceil(longest / repeat) + 1
   needed = c.batch_length + (not c.dataset_last_row)
   if needed > rows:
     raise UserError(
         f'config: batch_length {c.batch_length} needs episodes of {needed} rows but time_limit '
-        f'{c.time_limit} at action_repeat {repeat} gives at most {rows}. '
+        f'{longest} at action_repeat {repeat} gives at most {rows}. '
         f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
         'or a longer --time_limit.')
   if c.prefill < (needed - 1) * repeat:
     raise UserError(
         f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
         f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
+  if c.deterministic and c.prune_disk:
+    raise UserError(
+        'config: a deterministic run may have to go back to episodes that prune_disk deletes. '
+        'Pass --prune_disk False or --deterministic False.')
+  if c.jit is True and c.devices != 1:
+    raise UserError(
+        f'config: jit compiles the step of one device, but devices is {c.devices}. '
+        'Pass --jit False, or --devices 1.')
+  if c.devices and c.batch_size % c.devices:
+    raise UserError(
+        f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '
+        f'Pass a multiple of {c.devices}.')
   if not c.cnn_keys and not c.mlp_keys:
     raise UserError(
         'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '

@@ -9,14 +9,13 @@ from common.config import UserError
 def setup(config):
   """Prepare TensorFlow for a run and settle what the config leaves open.
 
-  Seeds the initial weights, lets GPUs allocate as they need, and sets the
+  Seeds the initial weights, and with them the global random numbers of
+  Python, NumPy and TensorFlow, lets GPUs allocate as they need, and sets the
   layers' precision.
 
   Returns:
     The config with `precision` and `jit` settled: float32 and no XLA on a CPU,
     mixed float16 and XLA on a GPU (`python -m common.benchmark train_step`).
-  Raises:
-    UserError: the options cannot work together.
   """
   gpus = tf.config.list_physical_devices('GPU')
   for gpu in gpus:
@@ -29,10 +28,6 @@ def setup(config):
     precision = 'mixed_float16' if gpus else 'float32'
   if jit == 'auto':
     jit = bool(gpus) and config.devices == 1
-  if jit and config.devices != 1:
-    raise UserError(
-        f'config: jit compiles the step of one device, but devices is '
-        f'{config.devices}. Pass --jit False, or --devices 1.')
   tf_keras.mixed_precision.set_global_policy(precision)
   tf_keras.utils.set_random_seed(config.seed)
   if config.deterministic:

@@ -133,6 +133,27 @@ class Driver:
     return int(sequence.generate_state(1)[0])
 
 
+def run_episodes(policy, envs, action_repeat, seed, episodes, first_episode=0):
+  """Episodes of a policy from reproducible starts.
+
+  Args:
+    policy: as Driver takes it.
+    envs: environments.
+    action_repeat: frames per decision.
+    seed: of the resets, with the number of the episode.
+    episodes: how many.
+    first_episode: number of the first.
+  Returns:
+    List of `episodes` dicts of arrays [rows, ...].
+  """
+  found = []
+  driver = Driver(
+      envs, action_repeat, seed,
+      lambda episode, k, e: found.append(episode), first_episode)
+  driver(policy, episodes=episodes)
+  return found[:episodes]
+
+
 def random_policy(act_space, seed, first_episode=0):
   """Return a policy of uniformly random actions, one-hot or in the bounds.
 

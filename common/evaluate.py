@@ -13,6 +13,7 @@ import numpy as np
 
 from common import config as config_lib
 from common import driver
+from common import envs
 from common import episodes as episode_files
 from common import logdir as logdir_lib
 from common import video
@@ -70,16 +71,15 @@ def evaluate(logdir, episodes):
   config, _, act_space = logdir_lib.load_config(logdir)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common import checkpoint
-  from common import run
   agent = checkpoint.load(logdir)
 
   def play(policy, config):
-    envs = run.make_envs(config, 1, run.EVAL_ENV, 'eval')
+    played = envs.make_all(config, 1, 0, 'eval')
     try:
-      return run.run_episodes(
-          policy, envs, config.action_repeat, config.seed + SEED, episodes)
+      return driver.run_episodes(
+          policy, played, config.action_repeat, config.seed + SEED, episodes)
     finally:
-      for env in envs:
+      for env in played:
         env.close()
   zero = np.zeros((1,) + act_space.shape, np.float32)
   if hasattr(act_space, 'n'):

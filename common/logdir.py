@@ -42,6 +42,7 @@ def claim(config):
   """
   path = pathlib.Path(config.logdir)
   check(path, config)
+  new = not path.exists()
   try:
     path.mkdir(parents=True, exist_ok=True)
     lock = (path / '.lock').open('w')
@@ -52,12 +53,23 @@ def claim(config):
     try:
       # The system frees the lock with the process, however that ends.
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
       raise UserError(
           f'{path}: another process is training here. Wait for it, or pass '
           'another --logdir.') from None
+    except OSError as error:
+      raise UserError(
+          f'{path}: the file system cannot lock files ({error.strerror}), which keeps '
+          'two processes apart. Pass a --logdir on another one.') from None
     check(path, config)
-    yield path
+    try:
+      yield path
+    except UserError:
+      # A mistake that was found before anything was done leaves nothing behind.
+      if new and [file.name for file in path.iterdir()] == ['.lock']:
+        (path / '.lock').unlink()
+        path.rmdir()
+      raise
 
 
 def start(config):
@@ -94,23 +106,10 @@ def check(path, config):
 
 def finished(path, config):
   """Whether a run has reached config.steps and its last evaluation."""
-  if not (path / 'config.yaml').exists():
-    return False
-  if episodes.count_frames(path / 'episodes', config.action_repeat) < config.steps:
-    return False
-  return not config.eval_episodes or any(
-      'eval/return' in row and row['step'] >= config.steps
-      for row in read_metrics(path))
-
-
-def read_metrics(path):
-  """Rows of metrics.jsonl as a list of dicts; a torn last line is left out."""
-  rows = []
-  file = path / 'metrics.jsonl'
-  for line in file.read_text().splitlines() if file.exists() else []:
-    with contextlib.suppress(json.JSONDecodeError):
-      rows.append(json.loads(line))
-  return rows
+  with contextlib.suppress(OSError, ValueError):
+    at = json.loads((path / 'run.json').read_text()).get('finished_at')
+    return at is not None and at >= config.steps
+  return False
 
 
 def save_config(path, config, obs_space, act_space):
@@ -145,13 +144,11 @@ def settle(config, act_space):
   return config
 
 
-def save_run(path, seconds):
-  """Write run.json: command, commit, versions and seconds of running so far."""
-  commit = None
-  with contextlib.suppress(OSError, subprocess.SubprocessError):
-    commit = subprocess.run(
-        ['git', 'rev-parse', 'HEAD'], cwd=pathlib.Path(__file__).parent,
-        capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+def save_run(path, seconds, finished_at=None):
+  """Write run.json: command, commit, versions and seconds of running so far.
+
+  finished_at: frames, once a run has nothing left to do.
+  """
   packages = (
       'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
       'gym', 'gymnasium', 'numpy')
@@ -163,12 +160,23 @@ def save_run(path, seconds):
   module = pathlib.Path(sys.argv[0])
   command = ['python', '-m', f'{module.parent.name}.{module.stem}'] + sys.argv[1:]
   text = json.dumps({
-      'command': shlex.join(command), 'commit': commit, 'versions': versions,
-      'seconds': round(seconds)}, indent=2)
+      'command': shlex.join(command), 'commit': _commit(), 'versions': versions,
+      'seconds': round(seconds), 'finished_at': finished_at}, indent=2)
   temporary = path / '.run.json'
   with _writing(path / 'run.json'):
     temporary.write_text(text + '\n')
     temporary.replace(path / 'run.json')
+
+
+def _commit():
+  """Commit of the checkout that this file is in; None if it is installed."""
+  top = pathlib.Path(__file__).resolve().parents[1]
+  with contextlib.suppress(OSError, subprocess.SubprocessError):
+    if (top / '.git').exists():
+      return subprocess.run(
+          ['git', 'rev-parse', 'HEAD'], cwd=top, capture_output=True, text=True,
+          check=True, timeout=10).stdout.strip()
+  return None
 
 
 def load_config(path):
@@ -185,6 +193,10 @@ def load_config(path):
         f'{path}: holds no run (config.yaml is missing). Pass the --logdir of '
         'a run.')
   values = dict(config_lib.read(path / 'config.yaml'))
+  if not {'agent', 'obs_space', 'act_space'} <= set(values):
+    raise UserError(
+        f'{path}: its config.yaml is not one of ours (agent or spaces are missing). '
+        'Pass the --logdir of a run.')
   obs = {}
   for key, box in values.pop('obs_space').items():
     image = box['dtype'] == 'uint8'

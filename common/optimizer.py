@@ -56,9 +56,12 @@ class Optimizer(tf.Module):
     self._decays = [bool(decay and re.search(decay_pattern, x)) for x in names]
     self._dynamic = loss_scale
     self._scale = tf.Variable(
-        2.0 ** 15 if loss_scale else 1.0, trainable=False, name='loss_scale')
-    self._finite = tf.Variable(0, trainable=False, name='finite_updates')
-    self.skipped = tf.Variable(0, trainable=False, name='skipped')
+        2.0 ** 15, trainable=False, name='loss_scale')  # used if dynamic
+    # Whole numbers as int32 would live on the host, out of reach of XLA on a GPU.
+    counter = lambda name: tf.Variable(
+        0, trainable=False, dtype=tf.int64, name=name)
+    self._finite = counter('finite_updates')
+    self.skipped = counter('skipped')
     self.adam = tf_keras.optimizers.legacy.Adam(lr, epsilon=eps)
     # Moments exist from the start, so that a checkpoint can be restored
     # before the first update.

@@ -9,12 +9,8 @@
 Spec section 9; the bursts come at the counts of the published code.
 """
 
-import functools
 import math
-import os
-import signal
 import sys
-import time
 
 import numpy as np
 
@@ -25,9 +21,15 @@ from common import envs
 from common import logdir as logdir_lib
 from common.driver import Driver
 from common.driver import random_policy
+from common.driver import run_episodes
+from common.interrupts import Interrupts
+from common.interrupts import Stop
 from common.logger import Logger
+from common.meters import Clock
+from common.meters import Means
 from common.replay import Replay
 
+SHOWN = 6  # sequences in the video of open-loop predictions
 EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 
 
@@ -53,6 +55,7 @@ def train(config, logdir):
         run.save()
       run.evaluate()
       run.save()
+      run.mark_finished()
     except Stop as stop:
       done = f'saved at {run.frames:,} frames'
       if config.deterministic:
@@ -72,10 +75,10 @@ class Run:
 
   def __init__(self, config, logdir, interrupts):
     self._logdir, self._interrupts, self._config = logdir, interrupts, config
-    self._envs = make_envs(config, config.envs, 0, 'train')
+    self._envs = envs.make_all(config, config.envs, 0, 'train')
     self._eval_envs = []
     try:
-      self._eval_envs = make_envs(config, 1, EVAL_ENV, 'eval')
+      self._eval_envs = envs.make_all(config, 1, EVAL_ENV, 'eval')
       self._build()
     except BaseException:
       self._close_envs()
@@ -104,7 +107,7 @@ class Run:
     self._clock = Clock(self.frames)
     self._sums = Means(self._progress.values['means'])
     self._driver = self._make_driver()
-    self._state, self._estimated = None, False
+    self._state, self._estimated, self._compiled = None, False, False
     self._banner()
 
   @property
@@ -161,7 +164,17 @@ class Run:
         'eval/episodes': len(returns), 'eval/noise': config.eval_noise}, 'eval')
     for key in self._agent.world_model.encoder.image_keys:
       self._logger.video(self.frames, f'eval/{key}', episodes[0][key])
+    self._show_predictions()
     self._clock.skip()
+
+  def _show_predictions(self):
+    config = self._config
+    keys = self._agent.world_model.obs_keys + ['action']
+    sample = self._replay.sample(
+        np.random.default_rng([config.seed, self.frames]), SHOWN,
+        config.batch_length, keys)
+    for key, video in self._agent.open_loop(sample).items():
+      self._logger.video(self.frames, f'agent/openl_{key}', video)
 
   def collect(self):
     """Collect with the policy until the next evaluation, learning on the way."""
@@ -195,6 +208,10 @@ class Run:
     self._checkpoint.save()
     logdir_lib.save_run(self._logdir, self._logger.time)
 
+  def mark_finished(self):
+    """Tell later processes that nothing is left to do up to here."""
+    logdir_lib.save_run(self._logdir, self._logger.time, self.frames)
+
   def close(self):
     """End the environments and close the files."""
     self._close_envs()
@@ -217,7 +234,7 @@ class Run:
       missed = max(0, self.frames - values['trained']) // every
       values['trained'] += missed * every
     if resumed or self.frames:
-      print(f'Continuing at {self.frames:,} frames, {int(self._agent.updates):,} updates.')
+      print(f'Continuing at {self.frames:,} frames, {self._agent.update_count:,} updates.')
 
   def _make_driver(self):
     counts = self._replay.count_per_env()
@@ -252,14 +269,18 @@ class Run:
     values['owed'] += updates
     keys = agent.world_model.obs_keys + ['action', 'reward', 'discount']
     batches = dataset.batches(
-        self._replay, config.seed, int(agent.updates), values['owed'],
+        self._replay, config.seed, agent.update_count, values['owed'],
         config.batch_size, config.batch_length, keys, agent.distribute)
+    if not self._compiled:
+      self._compiled = True
+      print('Building the update, which takes a while the first time ...', flush=True)
     # Asking the devices for the count at each update would make them wait.
     ask = config.nan_limit - agent.skipped
     with self._clock('train'):
       try:
         for data in self._timed(batches):
           self._sums.add(agent.train(data))
+          self._say_time_left()
           values['owed'] -= 1
           ask -= 1
           if ask <= 0:
@@ -270,7 +291,6 @@ class Run:
       finally:
         batches.close()
         self._sums.settle()
-    self._say_time_left()
     self._log_training()
 
   def _timed(self, batches):
@@ -293,11 +313,11 @@ class Run:
             (self.frames - logged) // self._config.log_every))
     means = self._sums.take()
     row = {f'agent/{name}': value for name, value in means.items()}
-    row['agent/updates'] = int(self._agent.updates)
+    row['agent/updates'] = self._agent.update_count
     self._logger.write(self.frames, {**row, **self._clock.take(self.frames)}, 'train')
 
   def _give_up(self, data):
-    path = self._logdir / f'nonfinite-{int(self._agent.updates)}.npz'
+    path = self._logdir / f'nonfinite-{self._agent.update_count}.npz'
     if not isinstance(data, dict):
       data = self._agent.strategy.experimental_local_results(data)[0]
     np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
@@ -320,8 +340,17 @@ class Run:
         f'{config.action_repeat}) = {updates:,} updates; {config.precision}, '
         f'XLA {"on" if config.jit else "off"}, {devices.describe()}\n'
         f'{config.agent}: {size(model):,} parameters in the world model, '
-        f'{size(self._agent) - size(model):,} in the behaviour\n{self._logdir}',
+        f'{size(self._agent) - size(model):,} in the behaviour; replay keeps up to '
+        f'{self._replay_gigabytes():.2g} GB in memory (replay_capacity)\n{self._logdir}',
         flush=True)
+
+  def _replay_gigabytes(self):
+    config = self._config
+    frames = min(config.steps, config.replay_capacity or config.steps)
+    row = sum(
+        int(np.prod(space.shape)) * space.dtype.itemsize
+        for space in self._agent.obs_space.values())
+    return frames / config.action_repeat * row / 1e9
 
   def _say_time_left(self):
     """Once, after the first updates of this process."""
@@ -337,158 +366,3 @@ class Run:
     print(
         f'{seconds:.3g} s an update: about {hours:.3g} h of updates are left, plus '
         f'the time of the environments.{hint}', flush=True)
-
-
-def run_episodes(policy, env_list, action_repeat, seed, episodes, first_episode=0):
-  """Episodes of a policy from reproducible starts.
-
-  Args:
-    policy: as Driver takes it.
-    env_list: environments.
-    action_repeat: frames per decision.
-    seed: of the resets, with the number of the episode.
-    episodes: how many.
-    first_episode: number of the first.
-  Returns:
-    List of `episodes` dicts of arrays [rows, ...].
-  """
-  found = []
-  driver = Driver(
-      env_list, action_repeat, seed,
-      lambda episode, k, e: found.append(episode), first_episode)
-  driver(policy, episodes=episodes)
-  return found[:episodes]
-
-
-def make_envs(config, count, first, mode):
-  """`count` environments, in processes or threads as the config says."""
-  if config.parallel == 'none':
-    return [envs.make(config, first + i, mode) for i in range(count)]
-  from common.envs.parallel import Parallel
-  return [
-      Parallel(functools.partial(envs.make, config, first + i, mode), config.parallel)
-      for i in range(count)]
-
-
-class Means:
-  """Running means of the metrics of updates since the last row.
-
-  Attributes:
-    values: dict of name to [sum, count], which a checkpoint keeps.
-    seconds_per_update: None before the second update.
-  """
-
-  def __init__(self, values):
-    self.values = values
-    self._pending, self._started = [], None
-    self.seconds_per_update = None
-
-  def add(self, metrics):
-    """Keep the scalar tensors of one update, which may still be computed."""
-    if self._started is None:  # the first update also compiles the graph
-      next(iter(metrics.values())).numpy()
-      self._started, self._count = time.perf_counter(), 0
-    else:
-      self._count += 1
-    self._pending.append(metrics)
-
-  def settle(self):
-    """Fetch what is pending, at the end of a burst."""
-    for metrics in self._pending:
-      metrics = {name: float(value) for name, value in metrics.items()}
-      norms = [value for name, value in metrics.items() if 'grad_norm' in name]
-      self._add('skipped', float(not np.all(np.isfinite(norms))))
-      for name, value in metrics.items():
-        if np.isfinite(value):
-          self._add(name, value)
-    if self._pending and self.seconds_per_update is None and self._count:
-      self.seconds_per_update = (time.perf_counter() - self._started) / self._count
-    self._pending = []
-
-  def take(self):
-    """Means by name, with the count of skipped updates; starts anew."""
-    skipped = int(self.values.pop('skipped', [0, 0])[0])
-    result = {name: total / count for name, (total, count) in self.values.items()}
-    self.values = {}
-    return {**result, 'skipped': skipped}
-
-  def _add(self, name, value):
-    total, count = self.values.get(name, (0.0, 0))
-    self.values[name] = [total + value, count + 1]
-
-
-class Clock:
-  """Where the time goes: nested sections, each counted without its inner ones."""
-
-  def __init__(self, frames):
-    self._frames, self._stack = frames, []
-    self._mark = self._last = time.perf_counter()
-    self._seconds = {}
-
-  def __call__(self, name):
-    """Context manager: the time inside belongs to the section `name`."""
-    self._switch()
-    self._stack.append(name)
-    return self
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    self._switch()
-    self._stack.pop()
-
-  def skip(self):
-    """Leave the time since the last row up to now out of fps (evaluation)."""
-    self._switch()
-    self._mark += self._seconds.pop(None, 0.0)
-
-  def take(self, frames):
-    """fps since the last row, and the shares of time/NAME of that time."""
-    self._switch()
-    now = time.perf_counter()
-    total = max(now - self._mark, 1e-9)
-    row = {'fps': (frames - self._frames) / total}
-    for name in ('env', 'policy', 'train', 'data'):
-      row[f'time/{name}'] = self._seconds.get(name, 0.0) / total
-    self._frames, self._mark, self._seconds = frames, now, {}
-    return row
-
-  def _switch(self):
-    now = time.perf_counter()
-    name = self._stack[-1] if self._stack else None
-    self._seconds[name] = self._seconds.get(name, 0.0) + now - self._last
-    self._last = now
-
-
-class Stop(Exception):
-  """The user or the system asked the run to end."""
-
-
-class Interrupts:
-  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once."""
-
-  def __init__(self):
-    self.signal = None
-    self._old = {}
-
-  def __enter__(self):
-    for number in (signal.SIGINT, signal.SIGTERM):
-      self._old[number] = signal.signal(number, self._handle)
-    return self
-
-  def __exit__(self, *_):
-    for number, handler in self._old.items():
-      signal.signal(number, handler)
-
-  def check(self):
-    """Raise Stop if a signal has come."""
-    if self.signal is not None:
-      raise Stop(signal.Signals(self.signal).name)
-
-  def _handle(self, number, _):
-    if self.signal is not None:
-      raise KeyboardInterrupt
-    self.signal = number
-    # Not by print, which may be at work at this very moment.
-    os.write(1, b'Stopping after this step ...\n')

@@ -27,7 +27,7 @@ def check(path):
 
 
 def write(path, frames, fps=20):
-  """Write uint8 frames [T, H, W, C], C is 1 or 3, to a .gif or .mp4 file."""
+  """Write uint8 frames [T, H, W, C] to a .gif or .mp4 file; see `visible`."""
   check(path)
   if pathlib.Path(path).suffix.lower() == '.gif':
     pathlib.Path(path).write_bytes(encode_gif(frames, fps))
@@ -38,14 +38,18 @@ def write(path, frames, fps=20):
 def encode_gif(frames, fps=20):
   """The bytes of an endless animated GIF of uint8 frames [T, H, W, C]."""
   assert frames.dtype == np.uint8 and frames.ndim == 4 and len(frames), frames.shape
-  images = [
-      Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
-      for frame in frames]
+  images = [Image.fromarray(frame) for frame in visible(frames)]
   buffer = io.BytesIO()
   images[0].save(
       buffer, 'GIF', save_all=True, append_images=images[1:],
       duration=1000 // fps, loop=0)
   return buffer.getvalue()
+
+
+def visible(frames):
+  """Frames [T, H, W, 3] of [T, H, W, C]: the last three channels, or the last one as grey."""
+  channels = 3 if frames.shape[-1] >= 3 else 1
+  return np.broadcast_to(frames[..., -channels:], frames.shape[:3] + (3,))
 
 
 def _write_mp4(path, frames, fps):
@@ -55,6 +59,6 @@ def _write_mp4(path, frames, fps):
   writer = imageio_ffmpeg.write_frames(
       str(path), (width, height), fps=fps, macro_block_size=2)
   writer.send(None)
-  for frame in np.broadcast_to(frames, frames.shape[:3] + (3,)):
+  for frame in visible(frames):
     writer.send(np.ascontiguousarray(frame))
   writer.close()

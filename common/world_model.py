@@ -143,6 +143,33 @@ class WorldModel(tf.Module):
     held = replica_mean(mean) < free
     return tf.where(held, free, mean)
 
+  def open_loop(self, data, seed, context=5):
+    """Pictures of what the model expects (spec section 12).
+
+    The first `context` rows are filtered, the others imagined from the actions.
+
+    Args:
+      data: preprocessed rows [B, T, ...].
+      seed: int32 [2], or None.
+      context: rows.
+    Returns:
+      Dict of image key to uint8 [T, 3 H, B W, C]: truth, model, and the error
+      (model - truth + 1) / 2 below each other, the sequences side by side.
+    """
+    seen = {key: value[:, :context] for key, value in data.items()}
+    post, _, _ = self.observe(seen, seed)
+    last = {key: value[:, -1] for key, value in post.items()}
+    prior = self.rssm.imagine(data['action'][:, context:], seed, last)
+    states = tf.nest.map_structure(lambda a, b: tf.concat([a, b], 1), post, prior)
+    decoded = self.decoder(self.rssm.get_feat(states))
+    videos = {}
+    for key in self.encoder.image_keys:
+      truth, model = data[key] + 0.5, decoded[key].mode() + 0.5
+      rows = tf.concat([truth, model, (model - truth + 1) / 2], 2)  # [B, T, 3H, W, C]
+      video = tf.concat(tf.unstack(rows, axis=0), 2)
+      videos[key] = tf.cast(tf.clip_by_value(255 * video, 0, 255), tf.uint8)
+    return videos
+
   def pcont(self, feat):
     """Probability that an episode goes on times gamma, [N...] (section 6).
 

@@ -24,8 +24,13 @@ defaults:
   steps: 5.0e6
   prefill: 5000
   time_limit: 1000
+  deterministic: False
+  prune_disk: False
+  jit: auto
+  devices: 1
   action_repeat: 2
   batch_length: 50
+  batch_size: 50
   dataset_last_row: True
   cnn_keys: image
   mlp_keys: ''
@@ -136,7 +141,13 @@ def test_values_take_the_type_of_their_key():
     ('--batch_length 501 --dataset_last_row False', '502 --batch_length 500'),
     ('--prefill 97', 'prefill --prefill 98'),
     ('--action_dist onehot', 'continuous tanh_normal'),
-    ('--expl epsilon_greedy --expl_amount 2', 'expl_amount probability'),
+    ('--task gym_CartPole-v1 --configs gym --expl epsilon_greedy --expl_amount 2',
+     'expl_amount probability'),
+    ('--expl epsilon_greedy', 'continuous additive_gaussian'),
+    ('--time_limit 4000 --batch_length 600', 'batch_length 600 time_limit 1000 501'),
+    ('--deterministic True --prune_disk True', 'deterministic prune_disk'),
+    ('--jit True --devices 2', 'jit devices'),
+    ('--devices 3', 'batch_size 50 devices'),
     (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
     ('--seed', '--seed needs a value'),
     ('--configs --seed 1', '--configs needs name'),

@@ -24,7 +24,7 @@ LAYERS = [
     ['latents', 'nets'],
     ['dists', 'optimizer', 'devices'],
     ['logdir'],
-    ['dataset'],
+    ['dataset', 'interrupts', 'meters'],
     ['replay'],
     ['episodes'],
     ['driver'],

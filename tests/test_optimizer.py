@@ -93,7 +93,7 @@ def scale(opt):
 def test_loss_scale_halves_on_a_bad_gradient_and_skips():
   var = tf.Variable([1.0])
   opt = Optimizer([var], 1e-3, loss_scale=True)
-  assert scale(opt) == 2 ** 15
+  assert float(opt._scale) == 2 ** 15
   opt.apply([tf.constant([np.inf])])
   assert scale(opt) == 2 ** 14 and float(var[0]) == 1
   opt.apply([tf.constant([np.nan])])
@@ -112,10 +112,10 @@ def test_loss_scale_doubles_after_two_thousand_finite_updates_in_a_row():
     apply(good)
   assert scale(opt) == 2 ** 14
   apply(good)
-  assert scale(opt) == 2 ** 15
+  assert float(opt._scale) == 2 ** 15
   for _ in range(10):
     apply(good)
-  assert scale(opt) == 2 ** 15
+  assert float(opt._scale) == 2 ** 15
 
 
 def test_loss_scale_never_falls_below_one():
@@ -123,6 +123,14 @@ def test_loss_scale_never_falls_below_one():
   for _ in range(20):
     opt.apply([tf.constant([np.inf])])
   assert scale(opt) == 1
+
+
+def test_no_variable_is_int32_which_xla_on_a_gpu_cannot_reach():
+  agent = toys.agent()
+  found = list(agent.variables)
+  for opt in agent.optimizers().values():
+    found += opt.adam.variables()
+  assert {var.dtype for var in found} == {tf.float32, tf.int64}
 
 
 def test_scaled_gradients_are_unscaled_before_norm_and_update():
@@ -139,5 +147,8 @@ def test_scaled_gradients_are_unscaled_before_norm_and_update():
 
 
 def test_float32_has_no_loss_scale():
-  assert scale(Optimizer([tf.Variable([1.0])], 1e-3)) == 1
+  opt = Optimizer([tf.Variable([1.0])], 1e-3)
+  assert float(opt.scale_loss(tf.constant(3.0))) == 3
+  # A run in float32 that is continued in float16 begins with the usual scale.
+  assert float(opt._scale) == 2 ** 15
   assert scale(toys.agent().world_model.optimizer) == 1

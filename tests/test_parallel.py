@@ -53,6 +53,14 @@ def fixture_build():
     env.close()
 
 
+def test_signals_to_the_whole_group_are_left_to_the_parent(build):
+  env = build(Faulty, 'process')
+  pid = env.reset()()
+  for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(pid, number)
+  assert env.reset()() == pid
+
+
 @pytest.mark.parametrize('strategy', STRATEGIES)
 def test_strategies_give_the_same_episode(build, strategy):
   plain, env = envs.make(DUMMY), build(functools.partial(envs.make, DUMMY), strategy)

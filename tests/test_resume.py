@@ -14,6 +14,7 @@ from common import checkpoint
 from common import config as config_lib
 from common import devices
 from common import envs
+from common import logdir
 from common import run
 from common.config import UserError
 from common.driver import Driver
@@ -127,6 +128,18 @@ def test_signals_save_and_say_how_to_continue(tmp_path, monkeypatch, capfd, numb
   assert signal.getsignal(number) not in (None, signal.SIG_IGN)
   loops.start(tmp_path)
   assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+@pytest.mark.parametrize('flags', [[], ['--eval_episodes', 0], ['--deterministic', True]])
+@pytest.mark.parametrize('move', ['save', 'mark_finished'])
+def test_a_run_counts_as_finished_only_after_its_last_save(tmp_path, monkeypatch, flags, move):
+  # Saves: after the pretraining, after two collections, at the end.
+  kill(tmp_path, monkeypatch, run.Run, move, 4 if move == 'save' else 1, flags=flags)
+  config = loops.config(tmp_path, *flags)
+  assert not logdir.finished(tmp_path, config)
+  loops.start(tmp_path, *flags)
+  assert logdir.finished(tmp_path, config)
   assert loops.saved(tmp_path)[UPDATES] == 14
 
 

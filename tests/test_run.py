@@ -102,6 +102,23 @@ def test_a_run_without_evaluation_ends_and_saves(toy, tmp_path):
   assert loops.saved(tmp_path)['agent/updates/.ATTRIBUTES/VARIABLE_VALUE'] == 14
 
 
+def test_several_devices_share_the_batches_of_a_run_that_is_continued(tmp_path):
+  script = """
+import sys
+import loops, tensorflow as tf
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+loops.use_toy()
+for steps in (80, 120):
+  loops.start(__import__('pathlib').Path(sys.argv[1]), '--devices', 2, '--steps', steps)
+"""
+  environ = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+  subprocess.run(
+      [sys.executable, '-c', script, str(tmp_path)], env=environ, check=True, timeout=200)
+  rows = loops.rows(tmp_path, 'agent/updates')
+  assert rows[-1]['agent/updates'] == 14 and rows[-1]['agent/model_loss'] > 0
+
+
 def test_steps_count_frames_of_finished_episodes(toy, tmp_path):
   loops.start(tmp_path, '--action_repeat', 4)
   rows = loops.rows(tmp_path)

@@ -9,6 +9,7 @@
 `wrappers` states the protocol. A new suite is a module here, a line in `check_task` and in
 `_make_env`, and its name in `config.SUITES`.
 """
+import functools
 import importlib
 
 import gymnasium
@@ -16,7 +17,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.config import SUITES, UserError
-from common.envs import dmc, dummy, gym, wrappers
+from common.envs import dmc, dummy, gym, parallel, wrappers
 
 
 def make(config, index=0, mode='train'):
@@ -47,6 +48,17 @@ def make(config, index=0, mode='train'):
   except Exception:
     env.close()
     raise
+
+
+def make_all(config, count, first, mode):
+  """Build `count` environments numbered from `first`, in processes or threads as config.parallel.
+
+  Args and errors as in `make`.
+  """
+  makers = [functools.partial(make, config, first + i, mode) for i in range(count)]
+  if config.parallel == 'none':
+    return [maker() for maker in makers]
+  return [parallel.Parallel(maker, config.parallel) for maker in makers]
 
 
 def check_task(task, config=None):
@@ -149,6 +161,10 @@ def _check_actions(task, kind, config, size=None):
   # Agents that plan have no such distribution.
   chosen = getattr(config, 'action_dist', 'auto')
   fitting = {'discrete': 'onehot', 'continuous': 'tanh_normal'}[kind]
+  if kind == 'continuous' and getattr(config, 'expl', None) == 'epsilon_greedy':
+    raise UserError(
+        f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
+        'several. Pass --expl additive_gaussian.')
   if chosen not in ('auto', fitting):
     amount = '' if size is None else f' [{size}]'
     raise UserError(

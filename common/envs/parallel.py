@@ -161,7 +161,7 @@ class _Process(_Remote):
     if not self._closed:
       self._closed = True
       self._pipe.close()  # an idle environment ends by that
-      for end in (lambda: None, self._process.terminate, self._process.kill):
+      for end in (lambda: None, self._process.kill):
         end()
         self._process.join(2)
         if not self._process.is_alive():
@@ -187,8 +187,12 @@ class _Promise:
 
 
 def _process_main(pipe, constructor):
-  """Body of the process. Ctrl-C is the parent's to handle; without a parent there is no work."""
+  """Body of the process. Signals are the parent's to handle; without it there is no work.
+
+  Ctrl-C and many job systems signal the whole group of processes.
+  """
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)
   parent = multiprocessing.parent_process()
   def watch():
     multiprocessing.connection.wait([parent.sentinel])

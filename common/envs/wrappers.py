@@ -20,8 +20,12 @@ import numpy as np
 
 from common.config import UserError
 
-# Names of an episode's other arrays.
-RESERVED = ('action', 'reward', 'discount')
+# Names of an episode's other arrays, and of what agents and metrics add.
+RESERVED = (
+    'action', 'reward', 'discount', 'pcont', 'model', 'actor', 'value')
+
+# What some environments tell the training loop, not the agent.
+NOT_SEEN = re.compile('log_.*|is_first|is_last|is_terminal')
 
 
 class OneHot(gymnasium.spaces.Box):
@@ -238,6 +242,7 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
   Raises:
     UserError: nothing fits, or a name is reserved.
   """
+  spaces = {key: space for key, space in spaces.items() if not NOT_SEEN.fullmatch(key)}
   chosen = {
       key: space for key, space in spaces.items()
       if re.fullmatch(cnn_keys if is_image(space) else mlp_keys, key)}

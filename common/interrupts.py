@@ -1,0 +1,37 @@
+"""Ending a run at a safe moment."""
+
+import os
+import signal
+
+
+class Stop(Exception):
+  """The user or the system asked the run to end."""
+
+
+class Interrupts:
+  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once."""
+
+  def __init__(self):
+    self.signal = None
+    self._old = {}
+
+  def __enter__(self):
+    for number in (signal.SIGINT, signal.SIGTERM):
+      self._old[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._old.items():
+      signal.signal(number, handler)
+
+  def check(self):
+    """Raise Stop if a signal has come."""
+    if self.signal is not None:
+      raise Stop(signal.Signals(self.signal).name)
+
+  def _handle(self, number, _):
+    if self.signal is not None:
+      raise KeyboardInterrupt
+    self.signal = number
+    # Not by print, which may be at work at this very moment.
+    os.write(1, b'Stopping after this step ...\n')
