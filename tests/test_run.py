@@ -207,7 +207,7 @@ def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monke
   found = json.loads(text)
   assert found['command'] == "python -m dreamer.train --logdir '~/logs/a b' --mlp_keys ''"
   assert '/home' not in text and str(tmp_path) not in text and str(pathlib.Path.cwd()) not in text
-  assert set(found) == {'command', 'commit', 'versions', 'seconds'}
+  assert set(found) == {'command', 'commit', 'versions', 'seconds', 'finished_at'}
   assert {'python', 'tensorflow', 'numpy'} <= set(found['versions'])
   last = loops.rows(tmp_path / 'run')[-1]['time']
   assert abs(found['seconds'] - last) < 10
