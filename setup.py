@@ -1,7 +1,8 @@
 """Install the agents: pip install -e '.[test,atari]'. `make train` and `make test` do it for you.
 
-Both ends of the ranges are tested. Known to break: mujoco 4 (dm_control cannot load it) and Python
-3.13 (dm_control needs labmaze, which has no wheel for it). tf-keras goes with its TensorFlow.
+The full test suite ran with the newest versions, an earlier state of it with the oldest. Known to
+break: mujoco 4 (dm_control cannot load it) and Python 3.13 (dm_control needs labmaze, which has no
+wheel for it). tf-keras goes with its TensorFlow.
 """
 import pathlib
 import shutil

@@ -9,8 +9,6 @@
 An episode of n decisions has n + 1 rows; the action that would be chosen at the last does not
 exist. One decision is `action_repeat` frames.
 """
-import time
-
 import numpy as np
 
 from common.envs.wrappers import OneHot
@@ -23,7 +21,6 @@ class Driver:
     frames: of the episodes that ended so far.
     surplus: decisions credited beyond what was asked for; the next call begins with them.
     next_episode: list, the number of each environment's next or running episode.
-    time_env, time_policy: seconds spent so far in environments and in policies.
   """
 
   def __init__(self, envs, action_repeat, seed, on_episode=None, first_episode=0):
@@ -49,8 +46,6 @@ class Driver:
     self._done = np.ones(len(self._envs), bool)
     self.frames = 0
     self.surplus = 0
-    self.time_env = 0.0
-    self.time_policy = 0.0
 
   def __call__(self, policy, state=None, decisions=0, episodes=0):
     """Collect until so many decisions are credited and so many episodes have ended.
@@ -72,10 +67,8 @@ class Driver:
     while credited < decisions or ended < episodes:
       is_first = self._done.copy()
       self._reset()
-      started = time.perf_counter()
       action, state = policy(_stack(self._obs), state, is_first)
       action = np.asarray(action, np.float32)
-      self.time_policy += time.perf_counter() - started
       assert action.shape[:1] == (len(self._envs),), action.shape
       self._step(action)
       for index in np.flatnonzero(self._done):
@@ -92,7 +85,6 @@ class Driver:
 
   def _reset(self):
     """Begin new episodes where the last one is over."""
-    started = time.perf_counter()
     over = np.flatnonzero(self._done)
     results = [self._envs[e].reset(self._reset_seed(e)) for e in over]
     for e, result in zip(over, results):
@@ -101,11 +93,9 @@ class Driver:
       # The zero action takes its size from the first row that has one, see `_finish`.
       self._rows[e] = [{**self._obs[e], 'discount': np.float32(1)}]
     self._done[:] = False
-    self.time_env += time.perf_counter() - started
 
   def _step(self, actions):
     """Take one action in every environment: all are started, then all collected."""
-    started = time.perf_counter()
     results = [env.step(action) for env, action in zip(self._envs, actions)]
     for e, result in enumerate(results):
       obs, reward, done, info = _result(result)
@@ -114,7 +104,6 @@ class Driver:
       discount = np.float32(info.get('discount', 1.0 - done))
       self._rows[e].append({**self._obs[e], 'action': actions[e].copy(), 'discount': discount})
       self._done[e] = done
-    self.time_env += time.perf_counter() - started
 
   def _finish(self, e):
     """Hand over the episode that ended and return its decisions."""
