@@ -38,7 +38,7 @@ RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
     'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
-    'time_limit': (1, None), 'camera': (0, None), 'image_size': (64, 64), 'prefill': (0, None),
+    'time_limit': (1, None), 'collect_limit': (0, None), 'camera': (0, None), 'image_size': (64, 64), 'prefill': (0, None),
     'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
     'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
     'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
@@ -251,7 +251,7 @@ def _merge(agent, blocks, names, flags):
   own = [block.get('task') for _, block in chain]
   subs = [(block.get(agent) or {}).get('task') for _, block in chain]
   task = [x for pair in zip(own, subs) for x in pair if x][-1]
-  part = suite(flags.get('task', task))
+  part = suite(flags.get('task') or task)
   types = {**defaults, **(chain[0][1].get(part) or {})}
   values = {}
   for name, block in chain:
@@ -263,7 +263,10 @@ def _merge(agent, blocks, names, flags):
           values[match] = _convert(match, value, types[match], f'in block {origin!r}')
   for key, value in flags.items():
     for match in _matches(key, defaults, 'on the command line'):
-      values[match] = _convert(match, value, types[match], 'on the command line')
+      if value is None and not isinstance(types[match], bool):
+        raise UserError(f'config: --{key} needs a value: --{key} VALUE. See --help.')
+      values[match] = value is None or _convert(
+          match, value, types[match], 'on the command line')
   return values
 
 
@@ -346,17 +349,18 @@ def _check_together(config):
   # PlaNet's repeat may be left to the task; the longest episode is then that of no repeat.
   repeat = 1 if c.action_repeat == 'auto' else c.action_repeat
   # Episodes of the suite end after 1000 frames, except those of lqr.
-  longest = c.time_limit
+  longest = min(c.time_limit, c.collect_limit or c.time_limit)
   if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
     longest = min(longest, 1000)
+  name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
   rows = math.ceil(longest / repeat) + 1
   needed = c.batch_length + (not c.dataset_last_row)
   if needed > rows:
     raise UserError(
-        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but time_limit '
+        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
         f'{longest} at action_repeat {repeat} gives at most {rows}. '
         f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
-        'or a longer --time_limit.')
+        f'or a longer --{name}.')
   if c.prefill < (needed - 1) * repeat:
     raise UserError(
         f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
@@ -390,7 +394,7 @@ def _default_logdir(values):
 
 
 def _parse_flags(argv):
-  """Return {key: text}, `configs` as a list of names. The last of equal flags wins."""
+  """Return {key: text or None without value}, `configs` as a list. The last of equals wins."""
   flags, args = {}, list(argv)
   while args:
     arg = args.pop(0)
@@ -409,7 +413,7 @@ def _parse_flags(argv):
     elif args and not args[0].startswith('--'):
       flags[key] = args.pop(0)
     else:
-      raise UserError(f'config: --{key} needs a value: --{key} VALUE. See --help.')
+      flags[key] = None
   return flags
 
 

@@ -138,6 +138,8 @@ def test_values_take_the_type_of_their_key():
     ('--horizon 1', 'horizon least 2'),
     ('--cnn_keys (', 'cnn_keys regular expression'),
     ('--batch_length 502', 'batch_length 502 time_limit 1000 501'),
+    ('--collect_limit 60 --batch_length 40', 'batch_length 40 collect_limit 60 31'),
+    ('--seed', 'seed needs a value'),
     ('--batch_length 501 --dataset_last_row False', '502 --batch_length 500'),
     ('--prefill 97', 'prefill --prefill 98'),
     ('--action_dist onehot', 'continuous tanh_normal'),

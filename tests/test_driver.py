@@ -11,7 +11,8 @@ from common.envs import wrappers
 from common.envs.parallel import Parallel
 
 DUMMY = config.Config(dict(
-    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=20, camera='auto',
+    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=20, collect_limit=0,
+    camera='auto',
     image_size=64, cnn_keys='image', mlp_keys='.*', action_dist='auto'))
 
 
