@@ -17,7 +17,7 @@ import tensorflow as tf
 from common import dists
 from common import nets
 from common import optimizer
-from common import rssm
+from common.dynamics import scan
 
 
 class ActorCritic(tf.Module):
@@ -61,12 +61,12 @@ class ActorCritic(tf.Module):
         action, entropy = dist.sample_with_entropy(seeds[0])
       else:
         action = dist.sample(seeds[0])
-      action = tf.cast(action, state['deter'].dtype)
+      action = tf.cast(action, model.dtype)
       return model.img_step(state, action, seeds[1]), action, entropy
-    count, dtype = tf.shape(start['deter'])[0], start['deter'].dtype
-    carry = (start, tf.zeros([count, self.actor.size], dtype), tf.zeros([count]))
+    count = tf.shape(start['stoch'])[0]
+    carry = (start, tf.zeros([count, self.actor.size], model.dtype), tf.zeros([count]))
     inputs = tf.zeros([self._config.horizon, 0])
-    states, action, entropy = rssm.scan(step, carry, inputs, seed)
+    states, action, entropy = scan(step, carry, inputs, seed)
     return model.get_feat(states), action, entropy
 
   def gradients(self, world_model, start, reward_fn, seed):

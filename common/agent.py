@@ -164,7 +164,7 @@ class Agent(tf.Module):
       Dict of float32 scalar tensors.
     """
     if self.strategy.num_replicas_in_sync == 1:
-      grads, metrics = self.gradients(self.world_model.preprocess(data), seed)
+      grads, metrics = self.gradients(self.world_model.preprocess(data, seed), seed)
       return {**metrics, **self.apply(grads)}
     grads, metrics = self.strategy.run(
         functools.partial(self._replica_gradients, seed=seed), (data,))
@@ -178,7 +178,7 @@ class Agent(tf.Module):
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     if seed is not None:
       seed = tf.random.experimental.stateless_fold_in(seed, replica)
-    return self.gradients(self.world_model.preprocess(data), seed)
+    return self.gradients(self.world_model.preprocess(data, seed), seed)
 
   def _policy_step(self, obs, state, is_first, noise, mode):
     seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])
@@ -204,7 +204,7 @@ class Agent(tf.Module):
     keep = lambda x: tf.where(
         tf.reshape(is_first, [-1] + [1] * (x.shape.rank - 1)), tf.zeros_like(x), x)
     state = tf.nest.map_structure(keep, state)
-    embed = self.world_model.encoder(self.world_model.preprocess(obs))
+    embed = self.world_model.encoder(self.world_model.preprocess(obs, seed))
     seeds = dists.split_seed(seed, 3)
     filter_seed = seeds[0]
     if mode == 'eval' and self.config.eval_state_mean:

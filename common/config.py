@@ -14,52 +14,8 @@ import sys
 
 from ruamel import yaml
 
-AGENTS = ('dreamer', 'planet', 'plan2explore')
-SUITES = ('dmc', 'gym', 'py', 'dummy')
-
-# Allowed words of the keys that name one thing of a few.
-CHOICES = {
-    'precision': ('auto', 'float32', 'mixed_float16'),
-    'jit': ('auto', True, False),
-    'parallel': ('none', 'thread', 'process'),
-    'clip_rewards': ('none', 'tanh'),
-    'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
-    'expl_schedule': ('exponential', 'linear'),
-    'rssm_act': ('elu', 'relu', 'tanh', 'swish'),
-    'dense_act': ('elu', 'relu', 'tanh', 'swish'),
-    'cnn_act': ('elu', 'relu', 'tanh', 'swish'),
-    'free_nats_mode': ('mean', 'element'),
-    'action_dist': ('auto', 'tanh_normal', 'onehot'),
-}
-
-# Lowest and highest value, None where there is no bound. Whole bounds make a whole-number key,
-# so that `steps: 5.0e6` is one although YAML reads a float.
-RANGES = {
-    'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
-    'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
-    'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
-    'time_limit': (1, None), 'collect_limit': (0, None), 'camera': (0, None), 'image_size': (64, 64), 'prefill': (0, None),
-    'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
-    'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
-    'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
-    'rssm_hidden': (1, None), 'rssm_min_std': (1e-8, None), 'num_units': (1, None),
-    'cnn_depth': (1, None), 'mlp_layers': (1, None), 'mlp_units': (1, None),
-    'reward_layers': (0, None), 'pcont_layers': (0, None), 'pcont_scale': (0.0, None),
-    'kl_scale': (0.0, None), 'free_nats': (0.0, None), 'discount': (0.0, 1.0),
-    'disclam': (0.0, 1.0), 'horizon': (2, None), 'actor_ent': (0.0, None),
-    'value_layers': (0, None),
-    'actor_layers': (0, None), 'action_init_std': (1e-8, 50.0), 'actor_min_std': (0.0, None),
-    'actor_mean_scale': (1e-8, None), 'pretrain': (0, None), 'train_every': (1, None),
-    'train_steps': (1, None), 'model_lr': (0.0, None), 'value_lr': (0.0, None),
-    'actor_lr': (0.0, None), 'adam_eps': (1e-12, None), 'grad_clip': (1e-8, None),
-    'weight_decay': (0.0, 1.0),
-}
-
-# Keys that hold a regular expression, and words that are free here (the task is checked by
-# the environments).
-PATTERNS = ('cnn_keys', 'mlp_keys', 'weight_decay_pattern')
-FREE = ('task', 'logdir')
-
+from common.options import (
+    ACTION_REPEATS, AGENTS, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SUITES, UNUSED)
 
 class UserError(Exception):
   """A mistake of the user, in one sentence: what happened, what was expected, what to type."""
@@ -138,8 +94,15 @@ def load(agent, argv=None):
     if name not in blocks or name == 'defaults':
       others = [block for block in blocks if block != 'defaults']
       raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
+    _check_owner(agent, name, blocks[name])
+  for key in flags:
+    if key in UNUSED.get(agent, ()):
+      raise UserError(
+          f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
   values = {**values, 'agent': agent, 'configs': names}
+  if values['action_repeat'] == 'auto':
+    values['action_repeat'] = ACTION_REPEATS.get(values['task'], OTHER_REPEAT)
   if values['logdir'] == 'auto':
     values['logdir'] = _default_logdir(values)
   values['logdir'] = os.path.expanduser(values['logdir'])
@@ -237,6 +200,13 @@ def usage(agent):
       '--logdir DIR --seed N --KEY VALUE ...', '',
       'Blocks for --configs, merged in order (debug and cpu last):', *blocks, '',
       'Keys with their defaults:', *keys])
+
+
+def _check_owner(agent, name, block):
+  """Refuse a block that has sub-blocks of other agents only."""
+  if all(key in AGENTS and key != agent for key in block):
+    raise UserError(
+        f'config: block {name!r} has nothing for {agent}, it is for {", ".join(block)}.')
 
 
 def _merge(agent, blocks, names, flags):
@@ -346,8 +316,7 @@ def _wrong(key, value, where, expected, hint):
 def _check_together(config):
   """Refuse values that are fine one by one but cannot work together."""
   c = config
-  # PlaNet's repeat may be left to the task; the longest episode is then that of no repeat.
-  repeat = 1 if c.action_repeat == 'auto' else c.action_repeat
+  repeat = c.action_repeat
   # Episodes of the suite end after 1000 frames, except those of lqr.
   longest = min(c.time_limit, c.collect_limit or c.time_limit)
   if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
@@ -365,6 +334,10 @@ def _check_together(config):
     raise UserError(
         f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
         f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
+  if 'planner_topk' in c and c.planner_topk > c.planner_amount:
+    raise UserError(
+        f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
+        f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
   if c.deterministic and c.prune_disk:
     raise UserError(
         'config: a deterministic run may have to go back to episodes that prune_disk deletes. '

@@ -27,6 +27,21 @@ def dense(inputs, units, act='none'):
   return layer
 
 
+class SplitDense(tf.Module):
+  """Two linear layers side by side: their outputs [N..., units / 2] concatenated.
+
+  Unlike one layer of `units`, each half begins with weights of its own size (PlaNet).
+  """
+
+  def __init__(self, inputs, units):
+    super().__init__()
+    self.layers = [dense(inputs, units // 2) for _ in range(2)]
+
+  def __call__(self, x):
+    """Float [N..., inputs] to [N..., units]."""
+    return tf.concat([layer(x) for layer in self.layers], -1)
+
+
 def embed_size(image_size, depth):
   """Encoder output width for square images; 1024 for 64 pixels, depth 32.
 

@@ -11,12 +11,14 @@ import tensorflow as tf
 import tf_keras
 
 
-def make(parts, lr, config):
+def make(parts, lr, config, ramp=0):
   """The optimiser of some modules, with the settings that all optimisers share.
 
   parts: dict of name to tf.Module. Variables are called PART/NAME, such as
-  rssm/kernel, in weight_decay_pattern.
+  rssm/kernel, in weight_decay_pattern. ramp: updates over which lr rises.
   """
+  if ramp:
+    lr = tf_keras.optimizers.schedules.PolynomialDecay(lr / ramp, ramp, lr)
   named = [
       (f'{part}/{var.name}', var) for part, module in parts.items()
       for var in module.trainable_variables]
@@ -42,7 +44,7 @@ class Optimizer(tf.Module):
 
     Args:
       variables: list of those to update.
-      lr, eps: learning rate and epsilon of Adam.
+      lr, eps: learning rate (or schedule of it) and epsilon of Adam.
       clip: largest global norm of the gradients.
       decay: fraction by which variables shrink at each update.
       decay_pattern: regular expression; names that it is found in decay.

@@ -6,14 +6,18 @@ through the same `preprocess`.
 """
 
 import re
+import zlib
 
 import tensorflow as tf
 
 from common import dists
+from common import images
 from common import latents
 from common import nets
 from common import optimizer
+from common import overshooting
 from common import rssm
+from common import stochastic
 
 
 def select(pattern, spaces, rank):
@@ -30,17 +34,12 @@ class WorldModel(tf.Module):
     """obs_space: name -> Box; images uint8 [H, W, C], vectors float32 [D]."""
     super().__init__()
     self._config = config
-    images = select(config.cnn_keys, obs_space, 3)
-    vectors = select(config.mlp_keys, obs_space, 1)
-    self.encoder = Encoder(obs_space, images, vectors, config)
-    latent = latents.GaussianLatent(
-        config.stoch_size, config.rssm_min_std, config.shared_noise)
-    hidden = config.rssm_hidden
-    self.rssm = rssm.RSSM(
-        action_size, self.encoder.embed_size, latent, config.deter_size,
-        config.deter_size if hidden == 'auto' else hidden, config.rssm_act)
+    image_keys = select(config.cnn_keys, obs_space, 3)
+    vector_keys = select(config.mlp_keys, obs_space, 1)
+    self.encoder = Encoder(obs_space, image_keys, vector_keys, config)
+    self.rssm = make_dynamics(action_size, self.encoder.embed_size, config)
     feat_size = self.rssm.feat_size
-    self.decoder = Decoder(feat_size, obs_space, images, vectors, config)
+    self.decoder = Decoder(feat_size, obs_space, image_keys, vector_keys, config)
     self.reward = nets.DenseHead(
         feat_size, (), config.reward_layers, config.num_units, config.dense_act)
     parts = dict(
@@ -51,23 +50,30 @@ class WorldModel(tf.Module):
           feat_size, (), config.pcont_layers, config.num_units,
           config.dense_act, 'binary')
       parts['pcont'] = self.pcont_head
-    self.optimizer = optimizer.make(parts, config.model_lr, config)
+    self.optimizer = optimizer.make(
+        parts, config.model_lr, config, config.model_lr_ramp)
 
   @property
   def obs_keys(self):
     """Names of the observations that the encoder reads."""
     return self.encoder.image_keys + self.encoder.vector_keys
 
-  def preprocess(self, data):
+  def preprocess(self, data, seed=None):
     """Rows as stored to rows as the networks see them (spec section 3).
 
-    uint8 images become image / 255 - 0.5; the reward is clipped as configured;
-    everything else becomes float32.
+    uint8 images as `images.to_float` says, the reward clipped as configured, everything else as
+    float32.
+
+    Args:
+      data: dict of tensors [N..., ...].
+      seed: int32 [2] for the noise that image_bits adds, or None.
     """
     data = dict(data)
-    for key, value in data.items():
+    bits = self._config.image_bits
+    for key, value in sorted(data.items()):
       if value.dtype == tf.uint8:
-        data[key] = tf.cast(value, tf.float32) / 255.0 - 0.5
+        noise = images.uniform(tf.shape(value), fold(seed, key)) if bits else None
+        data[key] = images.to_float(value, bits, noise)
       elif value.dtype != tf.bool:
         data[key] = tf.cast(value, tf.float32)
     clip = {'none': tf.identity, 'tanh': tf.tanh}[self._config.clip_rewards]
@@ -87,6 +93,10 @@ class WorldModel(tf.Module):
 
       model_loss = kl_scale max(mean KL(post || prior), free_nats)
                    - sum over heads of scale * mean log-likelihood
+                   + global_div_scale mean KL(post || Normal(0, 1))
+                   + overshooting_scale overshooting
+
+    The last two are PlaNet's and off by default.
 
     Args:
       data: preprocessed rows [B, T, ...]: observations, action, reward,
@@ -94,7 +104,7 @@ class WorldModel(tf.Module):
       seed: int32 [2], or None for zero noise.
     Returns:
       (loss, outputs): float32 scalar and a dict of post and prior states,
-      embed, feat [B, T, F], likes (dict of scalars), div_raw and div.
+      embed, feat [B, T, F], likes and terms (dicts of scalars), div_raw and div.
     """
     post, prior, embed = self.observe(data, seed)
     feat = self.rssm.get_feat(post)                                 # [B, T, F]
@@ -108,12 +118,30 @@ class WorldModel(tf.Module):
           self.pcont_head(feat).log_prob(target))
     kl = self.rssm.kl(post, prior)                                  # [B, T]
     div_raw = replica_mean(tf.reduce_mean(kl))
-    div = self._free_nats(kl)
-    loss = self._config.kl_scale * div - sum(likes.values())
+    div = free_nats(kl, self._config.free_nats, self._config.free_nats_mode)
+    scales = {'reward': self._config.reward_scale}
+    loss = self._config.kl_scale * div - sum(
+        scales.get(key, 1.0) * like for key, like in likes.items())
+    more = self._further_terms(post, data['action'], seed)
+    loss += sum(scale * term for scale, term in more.values())
     outputs = dict(
         post=post, prior=prior, embed=embed, feat=feat, likes=likes,
-        div_raw=div_raw, div=div)
+        div_raw=div_raw, div=div, terms={key: term for key, (_, term) in more.items()})
     return loss, outputs
+
+  def _further_terms(self, post, action, seed):
+    """Dict of name to (scale, float32 scalar) of those terms that are switched on."""
+    c, terms = self._config, {}
+    if c.global_div_scale:
+      zeros = tf.zeros_like(post['mean'])
+      standard = {'mean': zeros, 'std': tf.ones_like(zeros), 'stoch': zeros}
+      terms['global_div'] = (
+          c.global_div_scale, tf.reduce_mean(self.rssm.kl(post, standard)))
+    if c.overshooting_scale:
+      terms['overshooting'] = (c.overshooting_scale, overshooting.loss(
+          self.rssm, post, action, c.overshooting_distance, c.free_nats,
+          c.overshooting_norm, c.overshooting_stop_start, fold(seed, 'overshooting')))
+    return terms
 
   def gradients(self, data, seed):
     """Gradients of the scaled loss, for `optimizer.apply`.
@@ -128,20 +156,12 @@ class WorldModel(tf.Module):
       scaled = self.optimizer.scale_loss(loss)
     grads = tape.gradient(scaled, self.optimizer.variables_)
     metrics = {f'{key}_loss': -like for key, like in outputs['likes'].items()}
+    metrics.update(outputs['terms'])
     entropy = lambda state: tf.reduce_mean(self.rssm.get_dist(state).entropy())
     metrics.update(
         model_loss=loss, kl=outputs['div_raw'], div=outputs['div'],
         prior_ent=entropy(outputs['prior']), post_ent=entropy(outputs['post']))
     return grads, outputs, metrics
-
-  def _free_nats(self, kl):
-    free = self._config.free_nats
-    if self._config.free_nats_mode == 'element':
-      return tf.reduce_mean(tf.maximum(kl - free, 0.0))
-    # The floor is under the mean of the whole batch, so replicas agree on it.
-    mean = tf.reduce_mean(kl)
-    held = replica_mean(mean) < free
-    return tf.where(held, free, mean)
 
   def open_loop(self, data, seed, context=5):
     """Pictures of what the model expects (spec section 12).
@@ -191,12 +211,50 @@ class WorldModel(tf.Module):
     return tf.nest.map_structure(flatten, post)
 
 
+def free_nats(kl, free, mode):
+  """Divergence float32 scalar beyond what is free, of a KL [B, T] in nats.
+
+    mean:    max(mean KL, free)                 (Dreamer)
+    element: mean max(0, KL - free)             (PlaNet)
+  """
+  if mode == 'element':
+    return tf.reduce_mean(tf.maximum(kl - free, 0.0))
+  # The floor is under the mean of the whole batch, so replicas agree on it.
+  mean = tf.reduce_mean(kl)
+  held = replica_mean(mean) < free
+  return tf.where(held, free, mean)
+
+
 def replica_mean(x):
   """Mean of `x` over the devices that share a batch, with its gradient."""
   context = tf.distribute.get_replica_context()
   if context is None or context.num_replicas_in_sync == 1:
     return x
   return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+
+
+def make_dynamics(action_size, embed_size, config):
+  """The latent model that the config names, such as rssm.RSSM."""
+  latent = stochastic.GaussianLatent(
+      config.stoch_size, config.rssm_min_std, config.shared_noise, config.mean_only)
+  deter, act = config.deter_size, config.rssm_act
+  hidden = deter if config.rssm_hidden == 'auto' else config.rssm_hidden
+  heads = dict(split_heads=config.rssm_split_heads)
+  if config.latent_model == 'ssm':
+    return latents.SSM(action_size, embed_size, latent, hidden, act, **heads)
+  if config.latent_model == 'drnn':
+    return latents.DRNN(
+        action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
+  return rssm.RSSM(
+      action_size, embed_size, latent, deter, hidden, act, config.rssm_layers,
+      config.rssm_gru, future_rnn=config.future_rnn, **heads)
+
+
+def fold(seed, name):
+  """A seed int32 [2] for one purpose, from one that others use; None stays."""
+  if seed is None:
+    return None
+  return tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode()) % 2 ** 31)
 
 
 class Encoder(tf.Module):

@@ -69,9 +69,9 @@ def test_acting_filters_replayed_rows_to_the_states_that_training_sees():
 
 def test_acting_and_training_preprocess_by_the_same_function(monkeypatch):
   seen, original = [], WorldModel.preprocess
-  def spy(self, data):
+  def spy(self, data, *seed):
     seen.append(sorted(data))
-    return original(self, data)
+    return original(self, data, *seed)
   monkeypatch.setattr(WorldModel, 'preprocess', spy)
   agent = toys.agent()
   agent.policy(observations())

@@ -24,6 +24,7 @@ defaults:
   steps: 5.0e6
   prefill: 5000
   time_limit: 1000
+  collect_limit: 0
   deterministic: False
   prune_disk: False
   jit: auto
@@ -93,7 +94,8 @@ def test_keys_of_another_agent_are_unknown(world):
 
 
 def test_auto_is_accepted_where_it_is_the_default_of_the_agent(world):
-  assert world('', 'planet').action_repeat == 'auto'
+  assert world('', 'planet').action_repeat == 2
+  assert world('--task dmc_cartpole_swingup', 'planet').action_repeat == 8
   assert world('--action_repeat 4', 'planet').action_repeat == 4
   assert 'action_repeat' in refusal('--action_repeat auto')
 
@@ -276,7 +278,11 @@ def test_bounds_are_both_whole_or_both_real():
 
 @pytest.mark.parametrize('agent', config.AGENTS)
 @pytest.mark.parametrize('name', [name for name in BLOCKS if name != 'defaults'])
-def test_every_block_suits_every_agent(agent, name):
+def test_every_block_suits_every_agent_or_says_whose_it_is(agent, name):
+  if agent != 'planet' and name in ('random_shooting', 'camera_ready', 'v1'):
+    with pytest.raises(config.UserError, match=f'nothing for {agent}, it is for planet'):
+      config.load(agent, ['--configs', name])
+    return
   config.load(agent, ['--configs', name])
   config.load(agent, ['--configs', name, 'debug'])
 
@@ -285,7 +291,8 @@ def test_configs_yaml_is_found_from_an_installed_package(tmp_path, root):
   # What setup.py does when it builds: the file is copied into the package.
   target = tmp_path / 'common'
   target.mkdir()
-  (target / 'config.py').write_text((root / 'common' / 'config.py').read_text())
+  for name in ('config.py', 'options.py'):
+    (target / name).write_text((root / 'common' / name).read_text())
   (target / 'configs.yaml').write_text((root / 'configs.yaml').read_text())
   program = 'from common import config; print(config.usage("dreamer"))'
   result = subprocess.run(

@@ -20,9 +20,10 @@ LAYERS = [
     ['agent'],
     ['actor_critic', 'exploration'],
     ['world_model'],
-    ['rssm'],
-    ['latents', 'nets'],
-    ['dists', 'optimizer', 'devices'],
+    ['rssm', 'latents', 'overshooting'],
+    ['dynamics', 'cells'],
+    ['stochastic', 'nets'],
+    ['dists', 'images', 'optimizer', 'devices'],
     ['logdir'],
     ['dataset', 'interrupts', 'meters'],
     ['replay'],
@@ -32,6 +33,7 @@ LAYERS = [
     ['logger'],
     ['video'],
     ['config'],
+    ['options'],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -67,7 +69,7 @@ def test_imports_in_common_point_down(path):
 
 def test_the_reference_map_names_only_what_exists():
   text = (ROOT / 'docs' / 'reference-map.md').read_text()
-  names = set(re.findall(r'`((?:common|dreamer)\.[\w.]+)`', text))
+  names = set(re.findall(r'`((?:common|dreamer|planet)\.[\w.]+)`', text))
   assert len(names) > 30
   for name in names:
     parts = name.split('.')
@@ -84,11 +86,11 @@ def test_the_reference_map_names_only_what_exists():
 
 def test_every_key_of_the_config_is_read_somewhere():
   sources = {
-      path: path.read_text() for package in ('common', 'dreamer')
+      path: path.read_text() for package in ('common', 'dreamer', 'planet')
       for path in (ROOT / package).rglob('*.py')
-      if path.name != 'config.py' and 'parity' not in str(path)}
+      if path.name not in ('config.py', 'options.py') and 'parity' not in str(path)}
   code = '\n'.join(sources.values())
-  for key in config.load('dreamer', []):
+  for key in {**config.load('dreamer', []), **config.load('planet', [])}:
     if key in ('configs', 'agent'):
       continue
     assert re.search(rf'config\.{key}\b|\bc\.{key}\b|[\'"]{key}[\'"]', code), key

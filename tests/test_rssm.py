@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from common import dists
-from common import latents
 from common import rssm
+from common import stochastic
 
 B, T, A, E, S, D, HIDDEN = 3, 5, 2, 7, 4, 6, 8
 SEED = tf.constant([3, 4])
@@ -13,7 +13,7 @@ SEED = tf.constant([3, 4])
 
 def make(shared_noise=False, hidden=HIDDEN):
   tf.random.set_seed(0)
-  return rssm.RSSM(A, E, latents.GaussianLatent(S, 0.1, shared_noise), D, hidden)
+  return rssm.RSSM(A, E, stochastic.GaussianLatent(S, 0.1, shared_noise), D, hidden)
 
 
 def draw(*shape, seed=0):
@@ -31,14 +31,14 @@ def assert_same(ours, theirs, atol=1e-6):
 
 
 def test_state_before_the_first_observation_is_all_zeros():
-  initial = rssm.RSSM(6, 1024, latents.GaussianLatent(30), 200, 200).initial(5)
+  initial = rssm.RSSM(6, 1024, stochastic.GaussianLatent(30), 200, 200).initial(5)
   shapes = {key: tuple(value.shape) for key, value in initial.items()}
   assert shapes == {'mean': (5, 30), 'std': (5, 30), 'stoch': (5, 30), 'deter': (5, 200)}
   assert not any(np.any(value) for value in initial.values())
 
 
 def test_standard_deviations_stay_above_their_floor_and_start_at_softplus_of_zero():
-  latent = latents.GaussianLatent(S, 0.1)
+  latent = stochastic.GaussianLatent(S, 0.1)
   low = latent.state(tf.fill([B, 2 * S], -50.0), SEED)
   np.testing.assert_allclose(low['std'], 0.1, atol=1e-6)
   np.testing.assert_allclose(latent.state(tf.zeros([B, 2 * S]), SEED)['std'], 0.7931, atol=1e-4)
@@ -46,7 +46,7 @@ def test_standard_deviations_stay_above_their_floor_and_start_at_softplus_of_zer
 
 def test_both_priors_and_posteriors_have_the_floor():
   model = make()
-  for layer in (model.img3, model.obs2):
+  for layer in (model.img_dist, model.obs_dist):
     layer.bias.assign(tf.fill([2 * S], -50.0))
   for result in model.obs_step(state(), draw(B, A), draw(B, E), SEED):
     assert np.all(result['std'].numpy() >= 0.1)
@@ -75,9 +75,9 @@ def test_prior_of_obs_step_is_img_step():
 
 def test_posterior_is_two_layers_on_deter_then_embed():
   model, embed = make(), draw(B, E, seed=5)
-  model.obs1.bias.assign(draw(HIDDEN, seed=6))
+  model.obs_out.layers[0].bias.assign(draw(HIDDEN, seed=6))
   post, _ = model.obs_step(state(), draw(B, A), embed, None)
-  mean, raw = tf.split(model.obs2(model.obs1(tf.concat([post['deter'], embed], -1))), 2, -1)
+  mean, raw = tf.split(model.obs_dist(model.obs_out(tf.concat([post['deter'], embed], -1))), 2, -1)
   np.testing.assert_allclose(post['mean'], mean, atol=1e-6)
   np.testing.assert_allclose(post['std'], tf.nn.softplus(raw) + 0.1, atol=1e-6)
 
@@ -179,5 +179,5 @@ def test_divergence_is_that_of_the_posterior_from_the_prior():
 
 def test_hidden_size_is_free_of_the_deter_size():
   model = make(hidden=11)
-  assert model.img1.kernel.shape == (S + A, 11) and model.gru.kernel.shape == (11, 3 * D)
-  assert model.obs1.kernel.shape == (D + E, 11) and model.img2.kernel.shape == (D, 11)
+  assert model.img_in.layers[0].kernel.shape == (S + A, 11) and model.gru.kernel.shape == (11, 3 * D)
+  assert model.obs_out.layers[0].kernel.shape == (D + E, 11) and model.img_out.layers[0].kernel.shape == (D, 11)

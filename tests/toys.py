@@ -69,6 +69,7 @@ class LineWorld:
   def __init__(self, gain, discount=0.9):
     self.gain = tf.constant(gain, tf.float32)
     self.rssm = self
+    self.dtype = tf.float32
     self._discount = discount
 
   def img_step(self, state, action, seed):

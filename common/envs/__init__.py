@@ -161,10 +161,10 @@ def _wrap_actions(env, config):
 
 def _check_actions(task, kind, config, size=None):
   """Refuse a distribution of actions that cannot produce those of the environment."""
-  # Agents that plan have no such distribution.
-  chosen = getattr(config, 'action_dist', 'auto')
+  # PlaNet has no such distribution, and refuses discrete actions by itself.
+  chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
   fitting = {'discrete': 'onehot', 'continuous': 'tanh_normal'}[kind]
-  if kind == 'continuous' and getattr(config, 'expl', None) == 'epsilon_greedy':
+  if kind == 'continuous' and config.get('expl') == 'epsilon_greedy':
     raise UserError(
         f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
         'several. Pass --expl additive_gaussian.')

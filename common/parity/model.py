@@ -9,12 +9,11 @@ import tensorflow as tf
 
 from common import actor_critic
 from common import config as config_lib
-from common import latents
 from common import nets
 from common import rssm
+from common import stochastic
 from common import world_model
 
-RSSM_LAYERS = ('img1', 'gru', 'img2', 'img3', 'obs1', 'obs2')
 
 
 def rssm_step(fixture):
@@ -199,7 +198,9 @@ def tensors(arrays):
 
 def _layers(module):
   if isinstance(module, rssm.RSSM):
-    return {name: getattr(module, name) for name in RSSM_LAYERS}
+    return {
+        'img1': module.img_in.layers[0], 'gru': module.gru, 'img2': module.img_out.layers[0],
+        'img3': module.img_dist, 'obs1': module.obs_out.layers[0], 'obs2': module.obs_dist}
   if isinstance(module, (nets.ConvEncoder, nets.ConvDecoder)):
     return {f'h{i}': layer for i, layer in enumerate(module.layers, 1)}
   *hidden, out = module.layers
@@ -209,7 +210,7 @@ def _layers(module):
 def _rssm(fixture):
   settings = fixture.config
   _refuse_other(fixture, std_act='softplus')
-  latent = latents.GaussianLatent(settings['stoch'], settings['min_std'])
+  latent = stochastic.GaussianLatent(settings['stoch'], settings['min_std'])
   model = rssm.RSSM(
       settings['action'], settings['embed'], latent, settings['deter'], settings['hidden'],
       settings['act'])

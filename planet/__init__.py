@@ -1,0 +1,1 @@
+"""PlaNet: plans in a learned latent space."""

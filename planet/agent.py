@@ -1,0 +1,52 @@
+"""PlaNet: no policy and no value function, only the world model and a search in it.
+
+Hafner et al. 2019, "Learning Latent Dynamics for Planning from Pixels". One update fits the world
+model to a batch; every decision is planned anew.
+"""
+
+import tensorflow as tf
+
+from common import agent
+from common.config import UserError
+from planet import planner
+
+
+class PlaNet(agent.Agent):
+  """The world model of `common` and the cross-entropy method."""
+
+  def build(self):
+    """Nothing more than the world model. Raises UserError if actions are discrete."""
+    if hasattr(self.act_space, 'n'):
+      raise UserError(
+          f'{self.config.task}: actions are discrete [{self.act_space.n}], but planet plans '
+          'continuous ones only. Dreamer takes them: python -m dreamer.train.')
+
+  def gradients(self, data, seed):
+    """Gradients of the model on rows [B, T, ...]; see Agent."""
+    grads, _, metrics = self.world_model.gradients(data, seed)
+    return {'model': grads}, metrics
+
+  def apply(self, grads):
+    """Update the model; returns its gradient norm."""
+    return {'model_grad_norm': self.world_model.optimizer.apply(grads['model'])}
+
+  def act(self, latent, mode, seed):
+    """The first actions of plans from latent states: [M, A]."""
+    if mode == 'train' and self.config.expl == 'completely_random':
+      # Noise replaces them.
+      return tf.zeros([tf.shape(latent['stoch'])[0], self.action_size])
+    return self.plan(latent, seed)[:, 0]
+
+  def plan(self, latent, seed):
+    """Planned actions float32 [M, H, A] from latent states of M environments."""
+    c, wm = self.config, self.world_model
+    reward_fn = lambda states: wm.reward(wm.rssm.get_feat(states)).mode()
+    found = planner.plan(
+        wm.rssm, reward_fn, latent, self.action_size, seed, horizon=c.planner_horizon,
+        iterations=c.planner_iterations, amount=c.planner_amount, topk=c.planner_topk,
+        discount=c.planner_discount)
+    return found.mean[-1]
+
+  def optimizers(self):
+    """The one optimiser by name."""
+    return {'model': self.world_model.optimizer}
