@@ -17,6 +17,7 @@ from ruamel import yaml
 from common.options import (
     ACTION_REPEATS, AGENTS, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SUITES, UNUSED)
 
+
 class UserError(Exception):
   """A mistake of the user, in one sentence: what happened, what was expected, what to type."""
 
@@ -101,15 +102,15 @@ def load(agent, argv=None):
           f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
   values = {**values, 'agent': agent, 'configs': names}
-  if values['action_repeat'] == 'auto':
-    values['action_repeat'] = ACTION_REPEATS.get(values['task'], OTHER_REPEAT)
+  _settle_tasks(values)
   if values['logdir'] == 'auto':
     values['logdir'] = _default_logdir(values)
   values['logdir'] = os.path.expanduser(values['logdir'])
   config = Config(values)
   # Delayed because the environments import this file.
   from common import envs
-  envs.check_task(config.task, config)
+  for task, _ in tasks(config):
+    envs.check_task(task, config)
   _check_together(config)
   return config
 
@@ -117,6 +118,19 @@ def load(agent, argv=None):
 def suite(task):
   """Return the suite of a task: the part before the first underscore."""
   return task.partition('_')[0]
+
+
+def tasks(config):
+  """Return [(task, frames per decision)]: that of the run, or the several of `tasks`."""
+  if not config.get('tasks'):
+    return [(config['task'], config['action_repeat'])]
+  pairs = [word.rpartition(':') for word in config['tasks'].split(',')]
+  return [(task, int(repeat)) for task, _, repeat in pairs]
+
+
+def repeats(config):
+  """Return the frames per decision of each environment: e plays task e modulo their number."""
+  return [repeat for _ in range(config['envs']) for _, repeat in tasks(config)]
 
 
 def nearest(name, options):
@@ -202,6 +216,24 @@ def usage(agent):
       'Keys with their defaults:', *keys])
 
 
+def _settle_tasks(values):
+  """Put numbers for action_repeat auto, and give a run of several tasks a name.
+
+  `tasks` becomes TASK:REPEAT,... and action_repeat the least of them, by which episodes are
+  longest.
+  """
+  repeat = values['action_repeat']
+  of = lambda task: ACTION_REPEATS.get(task, OTHER_REPEAT) if repeat == 'auto' else repeat
+  names = [name.strip() for name in values.get('tasks', '').split(',') if name.strip()]
+  if names:
+    suites = {suite(name) for name in names}
+    if len(suites) > 1:
+      raise UserError(f'config: tasks are of several suites ({", ".join(sorted(suites))}).')
+    values['tasks'] = ','.join(f'{name}:{of(name)}' for name in names)
+    values['task'] = f'{suites.pop()}_multitask'
+  values['action_repeat'] = min(of(name) for name in names or [values['task']])
+
+
 def _check_owner(agent, name, block):
   """Refuse a block that has sub-blocks of other agents only."""
   if all(key in AGENTS and key != agent for key in block):
@@ -276,7 +308,7 @@ def _convert(key, value, default, where):
     if str(value).lower() in ('true', 'false'):
       return str(value).lower() == 'true'
     raise _wrong(key, value, where, 'True or False', f'Default: {default}.')
-  if not isinstance(value, str) or (key in FREE and not value):
+  if not isinstance(value, str) or (key in FREE and default and not value):
     raise _wrong(key, value, where, 'a word', f'Default: {default}.')
   if key in PATTERNS:
     try:

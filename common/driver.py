@@ -19,63 +19,68 @@ class Driver:
 
   Attributes:
     frames: of the episodes that ended so far.
-    surplus: decisions credited beyond what was asked for; the next call begins with them.
+    surplus: frames credited beyond what was asked for; the next call begins with them.
     next_episode: list, the number of each environment's next or running episode.
+    running: bool [M], which environments took the last decision.
   """
 
-  def __init__(self, envs, action_repeat, seed, on_episode=None, first_episode=0):
+  def __init__(
+      self, envs, action_repeat, seed, on_episode=None, first_episode=0, in_turn=False):
     """Take over environments; nothing is reset yet.
 
     Args:
       envs: list of M environments in the protocol of `envs.wrappers`, or of `Parallel` ones,
         which then work at the same time.
-      action_repeat: frames in a decision.
+      action_repeat: frames in a decision, or a list with those of each environment.
       seed: non-negative int. Episode k of environment e resets with a seed made of (seed, e, k).
       on_episode: function of (episode, k, e), called at each end, in the order of environments.
         The episode is a dict of arrays [rows, ...]: the observation keys as uint8 or float32,
         `action` float32 [rows, A], `reward` and `discount` float32 [rows].
       first_episode: number of the first episode, or a list with one of each environment.
+      in_turn: an environment that is ahead by an episode waits for the others, so that several
+        tasks get the same number of episodes.
     """
     self._envs = list(envs)
-    self._action_repeat = action_repeat
+    self._repeats = _per_env(action_repeat, len(self._envs))
+    self._in_turn = in_turn
     self._seed = seed
     self._on_episode = on_episode
     self.next_episode = _per_env(first_episode, len(self._envs))
     self._obs = [None] * len(self._envs)
     self._rows = [[] for _ in self._envs]
     self._done = np.ones(len(self._envs), bool)
+    self.running = np.ones(len(self._envs), bool)
     self.frames = 0
     self.surplus = 0
 
-  def __call__(self, policy, state=None, decisions=0, episodes=0):
-    """Collect until so many decisions are credited and so many episodes have ended.
+  def __call__(self, policy, state=None, frames=0, episodes=0):
+    """Collect until so many frames are credited and so many episodes have ended.
 
-    Decisions are credited only when their episode ends, so collection stops at the end of an
+    Frames are credited only when their episode ends, so collection stops at the end of an
     episode. Other environments may then be in the middle of theirs, and go on in the next call.
 
     Args:
       policy: function of (obs, state, is_first) that returns (action [M, A], state). `obs` is a
         dict of stacked arrays [M, ...] with `reward` float32 [M], 0 at a reset; `is_first` is
-        bool [M].
+        bool [M]. What it answers for an environment that waits is not used.
       state: what the policy gets at first; None at the beginning.
-      decisions: amount to be credited, the surplus of the last call included.
+      frames: amount to be credited, the surplus of the last call included.
       episodes: amount to be ended, counted anew in each call.
     Returns:
       The last state of the policy, to be passed to the next call.
     """
-    credited, ended = (self.surplus if decisions else 0), 0
-    while credited < decisions or ended < episodes:
-      is_first = self._done.copy()
-      self._reset()
+    credited, ended = (self.surplus if frames else 0), 0
+    while credited < frames or ended < episodes:
+      is_first = self._reset()
       action, state = policy(_stack(self._obs), state, is_first)
       action = np.asarray(action, np.float32)
       assert action.shape[:1] == (len(self._envs),), action.shape
       self._step(action)
-      for index in np.flatnonzero(self._done):
+      for index in np.flatnonzero(self._done & self.running):
         credited += self._finish(index)
         ended += 1
-    if decisions:
-      self.surplus = credited - decisions
+    if frames:
+      self.surplus = credited - frames
     return state
 
   def close(self):
@@ -84,20 +89,26 @@ class Driver:
       env.close()
 
   def _reset(self):
-    """Begin new episodes where the last one is over."""
-    over = np.flatnonzero(self._done)
+    """Begin new episodes where the last one is over and it is their turn: bool [M]."""
+    fresh = self._done.copy()
+    if self._in_turn:
+      fresh &= np.array(self.next_episode) == min(self.next_episode)
+    over = np.flatnonzero(fresh)
     results = [self._envs[e].reset(self._reset_seed(e)) for e in over]
     for e, result in zip(over, results):
       obs = {**_result(result), 'reward': 0.0}
       self._obs[e] = {key: _array(value) for key, value in obs.items()}
       # The zero action takes its size from the first row that has one, see `_finish`.
       self._rows[e] = [{**self._obs[e], 'discount': np.float32(1)}]
-    self._done[:] = False
+    self._done[fresh] = False
+    self.running = ~self._done
+    return fresh
 
   def _step(self, actions):
-    """Take one action in every environment: all are started, then all collected."""
-    results = [env.step(action) for env, action in zip(self._envs, actions)]
-    for e, result in enumerate(results):
+    """Take one action in every running environment: all are started, then all collected."""
+    running = np.flatnonzero(self.running)
+    results = [self._envs[e].step(actions[e]) for e in running]
+    for e, result in zip(running, results):
       obs, reward, done, info = _result(result)
       obs = {**obs, 'reward': reward}
       self._obs[e] = {key: _array(value) for key, value in obs.items()}
@@ -106,16 +117,17 @@ class Driver:
       self._done[e] = done
 
   def _finish(self, e):
-    """Hand over the episode that ended and return its decisions."""
+    """Hand over the episode that ended and return its frames."""
     rows, self._rows[e] = self._rows[e], []
     rows[0]['action'] = np.zeros_like(rows[1]['action'])
     episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     number = self.next_episode[e]
     self.next_episode[e] += 1
-    self.frames += (len(rows) - 1) * self._action_repeat
+    frames = (len(rows) - 1) * self._repeats[e]
+    self.frames += frames
     if self._on_episode:
       self._on_episode(episode, number, int(e))
-    return len(rows) - 1
+    return frames
 
   def _reset_seed(self, e):
     sequence = np.random.SeedSequence((self._seed, int(e), self.next_episode[e]))
@@ -123,24 +135,24 @@ class Driver:
 
 
 def run_episodes(policy, envs, action_repeat, seed, episodes, first_episode=0):
-  """Episodes of a policy from reproducible starts.
+  """Episodes of a policy from reproducible starts, the same number in each environment.
 
   Args:
     policy: as Driver takes it.
     envs: environments.
-    action_repeat: frames per decision.
+    action_repeat: as for the Driver.
     seed: of the resets, with the number of the episode.
-    episodes: how many.
+    episodes: how many in each environment.
     first_episode: number of the first.
   Returns:
-    List of `episodes` dicts of arrays [rows, ...].
+    List with a list of `episodes` dicts of arrays [rows, ...] for each environment.
   """
-  found = []
+  found = [[] for _ in envs]
   driver = Driver(
-      envs, action_repeat, seed,
-      lambda episode, k, e: found.append(episode), first_episode)
-  driver(policy, episodes=episodes)
-  return found[:episodes]
+      envs, action_repeat, seed, lambda episode, k, e: found[e].append(episode), first_episode,
+      in_turn=True)
+  driver(policy, episodes=episodes * len(envs))
+  return found
 
 
 def random_policy(act_space, seed, first_episode=0):

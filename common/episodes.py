@@ -31,13 +31,23 @@ REQUIRED = {'action': 2, 'reward': 1, 'discount': 1}  # number of axes
 
 
 def count_frames(directory, action_repeat):
-  """Frames of the episodes in a directory, by their names alone, the pruned ones included."""
+  """Frames of the episodes in a directory, by their names alone, the pruned ones included.
+
+  action_repeat: frames per decision, or a list with those of each environment.
+  """
   directory = pathlib.Path(directory)
   if not directory.is_dir():
     return 0
   found = {(k, e): rows for k, e, rows in pruned(directory)}
   found.update({(k, e): rows for _, (k, e, rows) in named(directory)})
-  return sum(rows - 1 for rows in found.values()) * action_repeat
+  return sum((rows - 1) * repeat_of(action_repeat, e) for (_, e), rows in found.items())
+
+
+def repeat_of(action_repeat, e):
+  """Frames per decision of environment e: one number for all, or a list that goes round."""
+  if isinstance(action_repeat, (list, tuple)):
+    return action_repeat[e % len(action_repeat)]
+  return action_repeat
 
 
 def name(k, e, rows):

@@ -60,15 +60,17 @@ def evaluate(logdir, episodes):
 
   Args:
     logdir: pathlib.Path of a run.
-    episodes: how many of each.
+    episodes: how many of each, for each task.
   Returns:
     (row, episodes): a dict of plain values with `step` (frames on disk),
-    `return`, `return_std`, `returns`, `zero_return`, `random_return` and
-    `noise`, and the agent's episodes.
+    `return`, `return_std`, `returns` (by task if there are several),
+    `zero_return`, `random_return` and `noise`, and the agent's episodes in
+    the first task.
   Raises:
     UserError: there is no run or no checkpoint.
   """
   config, _, act_space = logdir_lib.load_config(logdir)
+  tasks = config_lib.tasks(config)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common import checkpoint
   agent = checkpoint.load(logdir)
@@ -77,11 +79,11 @@ def evaluate(logdir, episodes):
     played = envs.make_all(config, 1, 0, 'eval')
     try:
       return driver.run_episodes(
-          policy, played, config.action_repeat, config.seed + SEED, episodes)
+          policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes)
     finally:
       for env in played:
         env.close()
-  zero = np.zeros((1,) + act_space.shape, np.float32)
+  zero = np.zeros((len(tasks),) + act_space.shape, np.float32)
   if hasattr(act_space, 'n'):
     zero[:, 0] = 1  # the first of discrete actions, usually to do nothing
   found = play(
@@ -91,16 +93,22 @@ def evaluate(logdir, episodes):
   baselines = {
       'zero_return': play(lambda *_: (zero, None), blind),
       'random_return': play(driver.random_policy(act_space, config.seed), blind)}
-  returns = [float(episode['reward'].sum()) for episode in found]
+  returns = _returns(found)
   row = {
       'task': config.task, 'agent': config.agent,
-      'step': episode_files.count_frames(logdir / 'episodes', config.action_repeat),
+      'step': episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
       'episodes': episodes, 'return': float(np.mean(returns)),
-      'return_std': float(np.std(returns)), 'returns': returns,
+      'return_std': float(np.std(returns)),
+      'returns': returns[0] if len(tasks) == 1 else {
+          task: x for (task, _), x in zip(tasks, returns)},
       'noise': config.eval_noise}
   for name, played in baselines.items():
-    row[name] = float(np.mean([episode['reward'].sum() for episode in played]))
-  return row, found
+    row[name] = float(np.mean(_returns(played)))
+  return row, found[0]
+
+
+def _returns(played):
+  return [[float(episode['reward'].sum()) for episode in episodes] for episodes in played]
 
 
 def _without_images(config):

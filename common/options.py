@@ -27,7 +27,8 @@ RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
     'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
-    'time_limit': (1, None), 'collect_limit': (0, None), 'camera': (0, None), 'image_size': (64, 64), 'prefill': (0, None),
+    'time_limit': (1, None), 'collect_limit': (0, None), 'camera': (0, None),
+    'image_size': (64, 64), 'prefill': (0, None),
     'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
     'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
     'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
@@ -64,4 +65,4 @@ UNUSED = {'planet': (
 # Keys that hold a regular expression, and words that are free here (the task is checked by
 # the environments).
 PATTERNS = ('cnn_keys', 'mlp_keys', 'weight_decay_pattern')
-FREE = ('task', 'logdir')
+FREE = ('task', 'tasks', 'logdir')

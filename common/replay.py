@@ -32,7 +32,7 @@ class Replay:
 
   Args:
     directory: where the episodes are. Created if needed, unless readonly.
-    action_repeat: frames per decision.
+    action_repeat: frames per decision, or a list with those of each environment.
     capacity: bound on the frames in memory; 0 is none. Episodes beyond it stay on disk.
     prune_disk: delete episodes beyond the capacity from disk, too; they still count.
     last_row: False never draws the last row of an episode, like the reference code.
@@ -65,7 +65,7 @@ class Replay:
   @property
   def frames(self):
     """Frames of all finished episodes, the pruned ones included."""
-    return sum(rows - 1 for rows in self._rows.values()) * self._repeat
+    return sum(self._frames(e, rows) for (_, e), rows in self._rows.items())
 
   @property
   def episodes(self):
@@ -199,6 +199,9 @@ class Replay:
       self._memory.sort(key=lambda x: x[:2])
       self._agree()
 
+  def _frames(self, e, rows):
+    return (rows - 1) * files.repeat_of(self._repeat, e)
+
   def _fitting(self):
     """Return (k, e, rows) of the newest episodes that fit the capacity, at least one."""
     pruned = {x[:2] for x in files.pruned(self._directory)}
@@ -206,7 +209,7 @@ class Replay:
     for (k, e), rows in sorted(self._rows.items(), reverse=True):
       if (k, e) in pruned:
         continue
-      frames += (rows - 1) * self._repeat
+      frames += self._frames(e, rows)
       if fitting and frames > self._capacity:
         break
       fitting.append((k, e, rows))

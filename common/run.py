@@ -9,12 +9,12 @@
 Spec section 9; the bursts come at the counts of the published code.
 """
 
-import math
 import sys
 
 import numpy as np
 
 from common import checkpoint
+from common import config as config_lib
 from common import dataset
 from common import devices
 from common import envs
@@ -75,6 +75,8 @@ class Run:
 
   def __init__(self, config, logdir, interrupts):
     self._logdir, self._interrupts, self._config = logdir, interrupts, config
+    self._tasks = [task for task, _ in config_lib.tasks(config)]
+    self._repeats = config_lib.repeats(config)
     self._envs = envs.make_all(config, config.envs, 0, 'train')
     self._eval_envs = []
     try:
@@ -92,7 +94,7 @@ class Run:
     self._agent = agent_class(
         logdir_lib.settle(config, env.act_space), env.obs_space, env.act_space)
     self._replay = Replay(
-        logdir / 'episodes', config.action_repeat, config.replay_capacity,
+        logdir / 'episodes', self._repeats, config.replay_capacity,
         prune_disk=config.prune_disk, last_row=config.dataset_last_row,
         balance=config.dataset_balance)
     self._logger = Logger(logdir, config.steps)
@@ -125,7 +127,7 @@ class Run:
         self._interrupts.check()
         return policy(*args)
       with self._clock('env'):
-        self._driver(checked, decisions=self._decisions(missing))
+        self._driver(checked, frames=missing)
 
   def pretrain(self):
     """Make the first updates, once in the life of a run, or those that it owes."""
@@ -154,14 +156,19 @@ class Run:
       self._interrupts.check()
       return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
     # Evaluation starts from other states than training.
-    episodes = run_episodes(
-        policy, self._eval_envs, config.action_repeat, config.seed + EVAL_ENV,
+    played = run_episodes(
+        policy, self._eval_envs, self._repeats[:len(self._tasks)], config.seed + EVAL_ENV,
         config.eval_episodes, values['eval_episodes'])
     values['eval_episodes'] += config.eval_episodes
-    returns = [episode['reward'].sum() for episode in episodes]
-    self._logger.write(self.frames, {
+    returns = [[episode['reward'].sum() for episode in episodes] for episodes in played]
+    row = {
         'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
-        'eval/episodes': len(returns), 'eval/noise': config.eval_noise}, 'eval')
+        'eval/episodes': np.size(returns), 'eval/noise': config.eval_noise}
+    if len(self._tasks) > 1:
+      row.update({
+          f'eval/return/{task}': np.mean(x) for task, x in zip(self._tasks, returns)})
+    self._logger.write(self.frames, row, 'eval')
+    episodes = played[0]
     for key in self._agent.world_model.encoder.image_keys:
       self._logger.video(self.frames, f'eval/{key}', episodes[0][key])
     self._show_predictions()
@@ -193,11 +200,11 @@ class Run:
       with self._clock('policy'):
         result = self._agent.policy(
             {**obs, 'is_first': is_first}, state, 'train', counter)
-      counter += len(is_first) * config.action_repeat
+      counter += int(np.dot(self._driver.running, self._repeats))
       return result
     with self._clock('env'):
       self._state = self._driver(
-          policy, self._state, decisions=self._decisions(until - self.frames))
+          policy, self._state, frames=until - self.frames)
       self._learn_if_due(self.frames)
 
   def save(self):
@@ -238,20 +245,20 @@ class Run:
 
   def _make_driver(self):
     counts = self._replay.count_per_env()
-    first = [counts.get(e, 0) for e in range(self._config.envs)]
+    first = [counts.get(e, 0) for e in range(len(self._envs))]
     return Driver(
-        self._envs, self._config.action_repeat, self._config.seed,
-        self._on_episode, first)
+        self._envs, self._repeats, self._config.seed, self._on_episode, first,
+        in_turn=len(self._tasks) > 1)
 
   def _on_episode(self, episode, k, e):
     self._replay.add(episode, k, e)
+    score = episode['reward'].sum()
+    task = self._tasks[e % len(self._tasks)]
+    named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
     self._logger.write(self.frames, {
-        'train/return': episode['reward'].sum(),
-        'train/length': (len(episode['reward']) - 1) * self._config.action_repeat,
+        'train/return': score, **named,
+        'train/length': (len(episode['reward']) - 1) * self._repeats[e],
         'train/episodes': self._replay.episodes}, 'episode')
-
-  def _decisions(self, frames):
-    return math.ceil(frames / self._config.action_repeat)
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config

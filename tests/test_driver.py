@@ -66,13 +66,13 @@ def test_rows_hold_what_arrived_and_the_action_that_led_to_it():
   assert {value.dtype for value in episode.values()} == {np.dtype(np.float32)}
 
 
-def test_decisions_are_credited_at_the_end_and_the_surplus_is_carried():
+def test_frames_are_credited_at_the_end_and_the_surplus_is_carried():
   driver, episodes, _ = collect([7])
-  driver(counting_policy, decisions=20)
-  assert len(episodes) == 3 and driver.surplus == 1 and driver.frames == 42
-  driver(counting_policy, decisions=13)  # one is there already: 7 are not enough
-  assert len(episodes) == 5 and driver.surplus == 2
-  driver(counting_policy, decisions=2)
+  driver(counting_policy, frames=40)
+  assert len(episodes) == 3 and driver.surplus == 2 and driver.frames == 42
+  driver(counting_policy, frames=26)  # two are there already: 14 are not enough
+  assert len(episodes) == 5 and driver.surplus == 4
+  driver(counting_policy, frames=4)
   assert len(episodes) == 5 and driver.surplus == 0
 
 
@@ -96,8 +96,26 @@ def test_unfinished_episodes_go_on_in_the_next_call():
 
 def test_ends_at_the_same_time_come_in_the_order_of_environments():
   driver, episodes, _ = collect([2, 2, 2])
-  driver(counting_policy, decisions=1)
-  assert [index for _, _, index in episodes] == [0, 1, 2] and driver.surplus == 5
+  driver(counting_policy, frames=2)
+  assert [index for _, _, index in episodes] == [0, 1, 2] and driver.surplus == 10
+
+
+def test_in_turn_environments_wait_for_those_with_longer_episodes():
+  driver, episodes, inner = collect([2, 6, 3], in_turn=True)
+  driver(counting_policy, episodes=6)
+  assert [(index, number) for _, number, index in episodes] == [
+      (0, 0), (2, 0), (1, 0), (0, 1), (2, 1), (1, 1)]
+  assert [len(episode['reward']) for episode, _, _ in episodes] == [3, 4, 7] * 2
+  assert [len(env.seeds) for env in inner] == [2, 2, 2]
+  np.testing.assert_array_equal(driver.running, [False, True, False])
+
+
+def test_each_environment_may_have_its_own_frames_per_decision():
+  episodes = []
+  driver = Driver(
+      [Counter(2), Counter(3)], [8, 2], 3, lambda *args: episodes.append(args), in_turn=True)
+  driver(counting_policy, frames=44)
+  assert len(episodes) == 4 and driver.frames == 44 and driver.surplus == 0
 
 
 def test_the_policy_sees_constant_dtypes_and_a_zero_reward_at_resets():

@@ -54,14 +54,34 @@ def make(config, index=0, mode='train'):
 
 
 def make_all(config, count, first, mode):
-  """Build `count` environments numbered from `first`, in processes or threads as config.parallel.
+  """Build `count` environments of each task, in processes or threads as config.parallel.
 
-  Args and errors as in `make`.
+  Environment i, numbered first + i, plays task i modulo the number of tasks. If there are
+  several, actions are padded to the largest space.
+
+  Args and errors as in `make`; UserError also if tasks differ in what is observed.
   """
-  makers = [functools.partial(make, config, first + i, mode) for i in range(count)]
+  tasks = config_lib.tasks(config)
+  makers = [
+      functools.partial(make, config.replace(task=task, action_repeat=repeat), first + i, mode)
+      for i, (task, repeat) in enumerate(tasks * count)]
   if config.parallel == 'none':
-    return [maker() for maker in makers]
-  return [parallel.Parallel(maker, config.parallel) for maker in makers]
+    made = [maker() for maker in makers]
+  else:
+    made = [parallel.Parallel(maker, config.parallel) for maker in makers]
+  return made if len(tasks) == 1 else _pad(made, tasks)
+
+
+def _pad(made, tasks):
+  size = max(env.act_space.shape[0] for env in made)
+  for env, (task, _) in zip(made, tasks):
+    if env.obs_space != made[0].obs_space:
+      raise UserError(
+          f'tasks: {task} and {tasks[0][0]} differ in what is observed. Let all see the same, '
+          "such as images only: --cnn_keys image --mlp_keys ''.")
+    if isinstance(env.act_space, wrappers.OneHot):
+      raise UserError(f'tasks: the actions of {task} are discrete, which cannot be padded.')
+  return [wrappers.PadActions(env, size) for env in made]
 
 
 def check_task(task, config=None):

@@ -136,6 +136,25 @@ class NormalizeActions(Wrapper):
     return self.env.step((action + 1) / 2 * (self._high - self._low) + self._low)
 
 
+class PadActions(Wrapper):
+  """Takes longer actions in [-1, 1] than the environment, which gets their first entries."""
+
+  def __init__(self, env, size):
+    super().__init__(env)
+    self._own = env.act_space.shape[0]
+    assert size >= self._own, (size, self._own)
+    self._space = gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
+
+  @property
+  def act_space(self):
+    """Box float32 [size] from -1 to 1."""
+    return self._space
+
+  def step(self, action):
+    """Take one action, float32 [size]; returns what the environment does."""
+    return self.env.step(action[:self._own])
+
+
 class OneHotAction(Wrapper):
   """Turns one-hot vectors into the numbers of a discrete action space."""
 
