@@ -4,6 +4,7 @@
     python -m common.benchmark train_step --configs dmc cpu --vary jit True False
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
+    python -m common.benchmark plan                  one search of PlaNet, XLA off and on
 
 Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
 `python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
@@ -71,6 +72,10 @@ def main(argv=None):
   env = add('env', help='decisions a second: without images, with them, in processes')
   env.add_argument('--steps', type=_positive, default=200, help='decisions of each environment')
   env.set_defaults(run=step_environments)
+
+  plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
+  plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
+  plan.set_defaults(run=search)
 
   args, flags = parser.parse_known_args(argv)
   sys.exit(args.run(args, flags))
@@ -157,6 +162,18 @@ def step_environments(args, flags):
     frames = rate * config.action_repeat
     print(f'  {name}: {rate:.1f} decisions/s, {frames:.1f} frames/s, {1e3 / rate:.2f} ms each')
     _print_json(dict(task=config.task, way=name, decisions_per_s=rate, frames_per_s=frames))
+  return 0
+
+
+def search(args, flags):
+  """Time the planner at the published size, or that of the flags; returns the exit code."""
+  config = config_lib.load('planet', flags)
+  from common.benchmark_cases import planning
+  for row in planning.measure(config, args.steps):
+    print(
+        'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
+        'counted)'.format(**row))
+    _print_json(row)
   return 0
 
 

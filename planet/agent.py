@@ -15,11 +15,13 @@ class PlaNet(agent.Agent):
   """The world model of `common` and the cross-entropy method."""
 
   def build(self):
-    """Nothing more than the world model. Raises UserError if actions are discrete."""
+    """The search as one compiled function. Raises UserError if actions are discrete."""
     if hasattr(self.act_space, 'n'):
       raise UserError(
           f'{self.config.task}: actions are discrete [{self.act_space.n}], but planet plans '
           'continuous ones only. Dreamer takes them: python -m dreamer.train.')
+    self.plan = tf.function(
+        self._plan, autograph=False, jit_compile=self.config.jit or None)
 
   def gradients(self, data, seed):
     """Gradients of the model on rows [B, T, ...]; see Agent."""
@@ -37,7 +39,7 @@ class PlaNet(agent.Agent):
       return tf.zeros([tf.shape(latent['stoch'])[0], self.action_size])
     return self.plan(latent, seed)[:, 0]
 
-  def plan(self, latent, seed):
+  def _plan(self, latent, seed):
     """Planned actions float32 [M, H, A] from latent states of M environments."""
     c, wm = self.config, self.world_model
     reward_fn = lambda states: wm.reward(wm.rssm.get_feat(states)).mode()

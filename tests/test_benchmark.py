@@ -152,3 +152,16 @@ def test_env_counts_decisions_with_and_without_images_and_in_processes(capsys):
     assert row['frames_per_s'] == pytest.approx(2 * row['decisions_per_s'], rel=1e-3)
 
 
+
+
+def test_the_planner_is_timed_with_and_without_xla(capsys):
+  with pytest.raises(SystemExit) as caught:
+    benchmark.main(['plan', '--steps', '1', '--configs', 'debug'])
+  rows = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == '{']
+  assert not caught.value.code and [row['jit'] for row in rows] == [False, True]
+  assert all(row['wall'] > 0 and 0 < row['share'] < 1 for row in rows)
+
+
+def test_operations_of_a_search_are_those_of_the_published_size():
+  from common.benchmark_cases import planning
+  assert planning.operations(config.load('planet', [])) == pytest.approx(131.6, abs=0.1)

@@ -1,5 +1,4 @@
 """The real agent on a random batch, and the matmul peak of the same process."""
-import importlib
 import resource
 import sys
 import time
@@ -8,6 +7,7 @@ import gymnasium
 import numpy as np
 import tensorflow as tf
 
+from common import checkpoint
 from common import devices
 from common.benchmark_cases import operations
 
@@ -20,7 +20,7 @@ class Trial:
   """An agent that can make updates, all on the same batch."""
 
   def __init__(self, config):
-    """Build dreamer.agent.Dreamer, and a batch of its size.
+    """Build the agent that the config is of, and a batch of its size.
 
     Args:
       config: Config, whose cnn_keys and mlp_keys choose among `image` and `vector`.
@@ -34,7 +34,7 @@ class Trial:
     self.spaces = {
         'image': box(0, 255, shape, np.uint8),
         'vector': box(-np.inf, np.inf, (VECTOR,), np.float32)}
-    self.agent = importlib.import_module('dreamer.agent').Dreamer(
+    self.agent = checkpoint.agent_class(config.agent)(
         config, self.spaces, box(-1, 1, (ACTIONS,), np.float32))
     rng = np.random.default_rng(0)
     windows = [self.episode(rng, config.batch_length) for _ in range(config.batch_size)]
