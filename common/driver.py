@@ -25,7 +25,8 @@ class Driver:
   """
 
   def __init__(
-      self, envs, action_repeat, seed, on_episode=None, first_episode=0, in_turn=False):
+      self, envs, action_repeat, seed, on_episode=None, first_episode=0, in_turn=False,
+      limit=None):
     """Take over environments; nothing is reset yet.
 
     Args:
@@ -39,10 +40,14 @@ class Driver:
       first_episode: number of the first episode, or a list with one of each environment.
       in_turn: an environment that is ahead by an episode waits for the others, so that several
         tasks get the same number of episodes.
+      limit: function without arguments, asked at each reset: the frames after which the episode
+        that begins is over at the latest, which is no real end.
     """
     self._envs = list(envs)
     self._repeats = _per_env(action_repeat, len(self._envs))
     self._in_turn = in_turn
+    self._limit = limit or (lambda: np.inf)
+    self._limits = [np.inf] * len(self._envs)
     self._seed = seed
     self._on_episode = on_episode
     self.next_episode = _per_env(first_episode, len(self._envs))
@@ -98,6 +103,7 @@ class Driver:
     for e, result in zip(over, results):
       obs = {**_result(result), 'reward': 0.0}
       self._obs[e] = {key: _array(value) for key, value in obs.items()}
+      self._limits[e] = self._limit()
       # The zero action takes its size from the first row that has one, see `_finish`.
       self._rows[e] = [{**self._obs[e], 'discount': np.float32(1)}]
     self._done[fresh] = False
@@ -114,7 +120,8 @@ class Driver:
       self._obs[e] = {key: _array(value) for key, value in obs.items()}
       discount = np.float32(info.get('discount', 1.0 - done))
       self._rows[e].append({**self._obs[e], 'action': actions[e].copy(), 'discount': discount})
-      self._done[e] = done
+      frames = (len(self._rows[e]) - 1) * self._repeats[e]
+      self._done[e] = done or frames >= self._limits[e]
 
   def _finish(self, e):
     """Hand over the episode that ended and return its frames."""

@@ -248,7 +248,15 @@ class Run:
     first = [counts.get(e, 0) for e in range(len(self._envs))]
     return Driver(
         self._envs, self._repeats, self._config.seed, self._on_episode, first,
-        in_turn=len(self._tasks) > 1)
+        in_turn=len(self._tasks) > 1, limit=self._limit)
+
+  def _limit(self):
+    """Frames of an episode that begins now."""
+    config = self._config
+    if not config.collect_limit:
+      return config.time_limit
+    every = config.collect_limit_doubles
+    return config.collect_limit * 2 ** (self.frames / every if every else 0)
 
   def _on_episode(self, episode, k, e):
     self._replay.add(episode, k, e)

@@ -11,7 +11,7 @@ from common.envs import wrappers
 from common.envs.parallel import Parallel
 
 DUMMY = config.Config(dict(
-    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=20, collect_limit=0,
+    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=20,
     camera='auto',
     image_size=64, cnn_keys='image', mlp_keys='.*', action_dist='auto'))
 
@@ -76,6 +76,15 @@ def test_frames_are_credited_at_the_end_and_the_surplus_is_carried():
   assert len(episodes) == 5 and driver.surplus == 0
 
 
+def test_a_limit_ends_episodes_without_a_real_end():
+  limits = iter([4, 5, 100])
+  driver, episodes, _ = collect([7], limit=lambda: next(limits))
+  driver(counting_policy, episodes=3)
+  assert [len(episode['reward']) - 1 for episode, _, _ in episodes] == [2, 3, 7]
+  assert [episode['discount'][-1] for episode, _, _ in episodes] == [1, 1, 0]
+  assert driver.frames == 24
+
+
 def test_episodes_are_counted_anew_in_each_call():
   driver, episodes, _ = collect([7])
   driver(counting_policy, episodes=2)
@@ -102,7 +111,7 @@ def test_ends_at_the_same_time_come_in_the_order_of_environments():
 
 def test_in_turn_environments_wait_for_those_with_longer_episodes():
   driver, episodes, inner = collect([2, 6, 3], in_turn=True)
-  driver(counting_policy, episodes=6)
+  driver(lambda obs, state, is_first: (np.zeros((3, 1)), state), episodes=6)
   assert [(index, number) for _, number, index in episodes] == [
       (0, 0), (2, 0), (1, 0), (0, 1), (2, 1), (1, 1)]
   assert [len(episode['reward']) for episode, _, _ in episodes] == [3, 4, 7] * 2
@@ -114,7 +123,7 @@ def test_each_environment_may_have_its_own_frames_per_decision():
   episodes = []
   driver = Driver(
       [Counter(2), Counter(3)], [8, 2], 3, lambda *args: episodes.append(args), in_turn=True)
-  driver(counting_policy, frames=44)
+  driver(lambda obs, state, is_first: (np.zeros((2, 1)), state), frames=44)
   assert len(episodes) == 4 and driver.frames == 44 and driver.surplus == 0
 
 

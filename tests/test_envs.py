@@ -16,7 +16,7 @@ from common.envs import gym as gym_suite
 from common.parity import dmc as parity
 
 BASE = dict(
-    seed=0, action_repeat=2, time_limit=1000, collect_limit=0, camera='auto', image_size=64,
+    seed=0, action_repeat=2, time_limit=1000, camera='auto', image_size=64,
     cnn_keys='image', mlp_keys='', action_dist='auto')
 ALL = dict(cnn_keys='.*', mlp_keys='.*')
 VECTORS = dict(cnn_keys='', mlp_keys='.*')
@@ -137,7 +137,7 @@ def test_vectors_alone_need_no_opengl_and_no_tensorflow():
       import sys
       from common import config, envs
       c = config.Config(dict(
-          task='dmc_walker_walk', seed=0, action_repeat=2, time_limit=1000, collect_limit=0,
+          task='dmc_walker_walk', seed=0, action_repeat=2, time_limit=1000,
           camera='auto',
           image_size=64, cnn_keys='', mlp_keys='.*'))
       envs.check_task(c.task, c)
@@ -273,7 +273,7 @@ def test_gym_environments_that_gymnasium_lacks_work_without_a_notice():
       library.register('Own-v7', Own)
       from common import config, envs
       c = config.Config(dict(
-          task='gym_Own-v7', seed=0, action_repeat=2, time_limit=10, collect_limit=0,
+          task='gym_Own-v7', seed=0, action_repeat=2, time_limit=10,
           image_size=64, cnn_keys='.*',
           mlp_keys='.*'))
       envs.check_task(c.task, c)
@@ -442,18 +442,3 @@ def test_recorded_facts_are_reproduced_and_differences_noticed():
                      ('step_limit', 500.0), ('image_shape', [32, 32, 3])]:
     with pytest.raises(AssertionError):
       parity.dmc_facts(Fixture({'cartpole_swingup': {**FACTS, key: wrong}}))
-
-
-@pytest.mark.parametrize('mode, collect_limit, decisions', [
-    ('train', 20, 10), ('eval', 20, 25), ('train', 0, 25), ('train', 90, 25)])
-def test_only_collected_episodes_end_after_the_collect_limit(mode, collect_limit, decisions):
-  settings = config.load('dreamer', [
-      '--task', 'dummy_continuous_vector', '--time_limit', 50, '--collect_limit', collect_limit,
-      '--batch_length', 8, '--cnn_keys', '', '--mlp_keys', '.*'])
-  env = envs.make(settings, mode=mode)
-  env.reset()
-  count, done = 0, False
-  while not done:
-    _, _, done, _ = env.step(np.zeros(env.act_space.shape, np.float32))
-    count += 1
-  assert count == decisions

@@ -16,7 +16,7 @@ from common.envs.parallel import Parallel
 
 STRATEGIES = ['none', 'thread', 'process']
 DUMMY = config.Config(dict(
-    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=1000, collect_limit=0,
+    task='dummy_continuous_vector', seed=0, action_repeat=2, time_limit=1000,
     camera='auto',
     image_size=64, cnn_keys='image', mlp_keys='.*', action_dist='auto'))
 

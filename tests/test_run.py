@@ -119,6 +119,17 @@ for steps in (80, 120):
   assert rows[-1]['agent/updates'] == 14 and rows[-1]['agent/model_loss'] > 0
 
 
+def test_collected_episodes_grow_and_evaluation_plays_to_the_time_limit(toy, spied, tmp_path):
+  loops.start(
+      tmp_path, '--time_limit', 40, '--collect_limit', 10, '--collect_limit_doubles', 60)
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  lengths = [row['train/length'] for row in rows if 'train/length' in row]
+  starts = np.cumsum([0] + lengths[:-1])
+  assert lengths == [2 * np.ceil(10 * 2 ** (start / 60) / 2) for start in starts]
+  evaluated = [what for mode, what, _ in spied if mode == 'eval']
+  assert evaluated.count('step') == 20 * evaluated.count('reset')
+
+
 def test_steps_count_frames_of_finished_episodes(toy, tmp_path):
   loops.start(tmp_path, '--action_repeat', 4)
   rows = loops.rows(tmp_path)

@@ -24,11 +24,11 @@ def make(config, index=0, mode='train'):
   """Build the environment of config.task with all its wrappers.
 
   Args:
-    config: its keys task, seed, action_repeat, time_limit, collect_limit, camera, image_size,
-      cnn_keys, mlp_keys and, if the agent knows it, action_dist are used.
+    config: its keys task, seed, action_repeat, time_limit, camera, image_size, cnn_keys, mlp_keys
+      and, if the agent knows it, action_dist are used.
     index: number of the environment among those that run at the same time; resets that are given
       no seed depend on it.
-    mode: 'train' or 'eval'; only episodes of the former end after collect_limit.
+    mode: 'train' or 'eval'; no suite so far makes a difference.
   Returns:
     Environment in the protocol of `wrappers`, actions Box [A] in [-1, 1] or OneHot [n], which
     takes decisions of config.action_repeat frames.
@@ -44,10 +44,7 @@ def make(config, index=0, mode='train'):
       env = wrappers.SelectKeys(
           env, config.cnn_keys, config.mlp_keys, config.image_size, config.task)
     env = _wrap_actions(env, config)
-    limit = config.time_limit
-    if mode == 'train' and config.collect_limit:
-      limit = min(limit, config.collect_limit)
-    return wrappers.TimeLimit(env, limit / config.action_repeat)
+    return wrappers.TimeLimit(env, config.time_limit / config.action_repeat)
   except Exception:
     env.close()
     raise
