@@ -76,7 +76,7 @@ def loss(model, post, action, distance, free_nats, norm, stop_start, seed):
   rolled = overshoot(model, post, action, length, distance, seed)
   prior, target, mask = tf.nest.map_structure(lambda x: x[:, :, 1:], rolled)
   target = tf.nest.map_structure(tf.stop_gradient, target)
-  beyond = tf.maximum(model.kl(target, prior, mask) - free_nats, 0.0)    # [B, T, D-1]
+  beyond = tf.nn.relu(model.kl(target, prior, mask) - free_nats)         # [B, T, D-1]
   if norm == 'all':
     return tf.reduce_mean(beyond)
   count = tf.reduce_sum(tf.cast(mask, tf.float32), [0, 1])

@@ -218,7 +218,7 @@ def free_nats(kl, free, mode):
     element: mean max(0, KL - free)             (PlaNet)
   """
   if mode == 'element':
-    return tf.reduce_mean(tf.maximum(kl - free, 0.0))
+    return tf.reduce_mean(tf.nn.relu(kl - free))
   # The floor is under the mean of the whole batch, so replicas agree on it.
   mean = tf.reduce_mean(kl)
   held = replica_mean(mean) < free
