@@ -1,0 +1,198 @@
+"""Published results to compare with: curves and single numbers, with their protocol and source.
+
+The tables and their provenance are in common/scores. x is environment frames, y the undiscounted
+return of an episode (DeepMind Control: 1000 frames, at most 1000).
+"""
+import csv
+import functools
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).resolve().parent / 'scores'
+
+# File of the curves, what its runs see, and whether returns are those of noise-free evaluations
+# or of training episodes; those of DreamerV3's rivals are not stated. scores/README.md says how
+# sure that is.
+TABLES = {
+    'dreamer_dmc': ('pixels', {'dreamer': 'eval'}),
+    'dreamerv2_dmc': ('pixels', {'dreamerv2': 'train'}),
+    'dreamerv2_atari': ('pixels', {
+        'dreamerv2': 'eval', 'dreamerv2_nosched': 'eval', 'dreamerv2_schedules': 'eval',
+        'dreamerv2_montezuma': 'eval'}),
+    'plan2explore_zeroshot': ('pixels', {'plan2explore_zeroshot': 'eval'}),
+    'dmc_vision_others': ('pixels', {
+        'dreamerv3': 'train', 'drqv2': 'unknown', 'curl': 'unknown', 'sac_pixels': 'unknown',
+        'ppo_fixhp': 'unknown'}),
+    'dmc_proprio': ('states', {
+        'dreamerv3': 'train', 'dmpo': 'unknown', 'd4pg': 'unknown', 'mpo': 'unknown',
+        'ddpg': 'unknown', 'ppo_fixhp': 'unknown'}),
+    'atari100k': ('pixels', {'dreamerv3': 'train', 'ppo_fixhp': 'unknown'}),
+}
+
+# Frames from the centre of a file's first bin to the x that it carries. Dreamer's first x is one
+# evaluation of the untrained agent, not a bin.
+FIRST_BIN = {'dreamer.json': 0, 'dmc-vision-dreamerv2.json': 15_000}
+
+
+class Curve(NamedTuple):
+  """Scores of one method on one task over frames; arrays are float64 [N]."""
+  method: str
+  task: str            # without the suite
+  observation: str     # pixels | states
+  protocol: str        # eval | train | unknown
+  frames: np.ndarray   # increasing
+  mean: np.ndarray     # over seeds
+  std: np.ndarray      # over seeds, with n-1; NaN where it is not known
+  n_seeds: np.ndarray  # int64
+  source: str          # name of the published file
+
+  def at(self, frames):
+    """Return (mean, std) at a frame count by linear interpolation; NaN outside of the curve."""
+    between = functools.partial(np.interp, frames, self.frames, left=np.nan, right=np.nan)
+    return between(self.mean), between(self.std)
+
+
+class Score(NamedTuple):
+  """One published number."""
+  source: str
+  provenance: str      # from file | paper text
+  method: str
+  task: str
+  observation: str
+  frames: int | None   # after which it was reached; None where that has no meaning
+  value: float
+  std: float | None
+  n_seeds: int | None
+  note: str
+
+
+def curve(method, task, observation='pixels', binned=False):
+  """Return the published curve of a method on a task, or None if there is none.
+
+  Published bins are wide and labelled with their right edge (Dreamer: 100k frames of ten
+  evaluations), so their mean belongs to a point half a bin earlier. There are two readings:
+
+    binned=False: the score *at* a frame count, from bins moved to their centre (`mean_mid`).
+      Compare with an evaluation made at that count, or with bins drawn at their centre. Dreamer's
+      starts with the evaluation of the untrained agent.
+    binned=True: the bins as published, at their right edge (`mean`). Compare only with a run that
+      is averaged over the same windows and labelled in the same way.
+
+  Args:
+    method: one of `methods()`.
+    task: name with or without the suite, such as dmc_walker_walk or walker_walk; MEAN_OF_20 and
+      MEAN_OF_18 are means over the tasks of DeepMind Control.
+    observation: pixels or states.
+    binned: which reading.
+  Raises:
+    ValueError: no file has the method.
+  """
+  if method not in methods():
+    raise ValueError(f'no published curve of {method!r}, only of {", ".join(methods())}')
+  for table, (seen, protocols) in TABLES.items():
+    rows = method in protocols and seen == observation and [
+        row for row in _table(table)
+        if row['method'] == method and row['task'] == task_name(task)]
+    if rows:
+      columns = _bins(rows) if binned else _points(rows)
+      return Curve(
+          method, task_name(task), seen, protocols[method], *columns, rows[0]['source'])
+  return None
+
+
+def scores(task=None, **fields):
+  """Return the single numbers (list of Score) whose fields have the given values.
+
+  For example the final score of PlaNet's Table 1:
+  scores('cheetah_run', method='planet', source='PlaNet paper Table 1')[0].value
+
+  Args:
+    task: as for `curve`; None is all.
+    fields: further fields of Score.
+  """
+  if task is not None:
+    fields['task'] = task_name(task)
+  return [
+      score for score in _scores()
+      if all(getattr(score, name) == value for name, value in fields.items())]
+
+
+def atari_references(game):
+  """Return what is known about a game, or None: random, human_gamer, human_record, ...
+
+  Keys are those of scores/atari_references.csv; values are floats, None where empty.
+  """
+  for row in _table('atari_references'):
+    if row['task'] == task_name(game):
+      return {
+          key: _number(value) for key, value in row.items() if key not in ('task', 'note')}
+  return None
+
+
+def methods():
+  """Names of the methods that have curves."""
+  return sorted({method for _, protocols in TABLES.values() for method in protocols})
+
+
+def task_name(task):
+  """Name of a task in the tables: dmc_ball_in_cup_catch and dmc_cup_catch are cup_catch there."""
+  for suite in ('dmc_', 'atari_'):
+    task = task.removeprefix(suite)
+  return task.replace('ball_in_cup', 'cup')
+
+
+def _points(rows):
+  """Columns of scores at frame counts."""
+  columns = [
+      (float(row['env_frames']), float(row['mean_mid']), _or_nan(row['std_mid']),
+       int(row['n_mid']))
+      for row in rows if row['mean_mid']]
+  shift = FIRST_BIN.get(rows[0]['source'])
+  if shift is not None:
+    first = rows[0]
+    columns.insert(0, (
+        float(first['x_used']) - shift, float(first['mean']), _or_nan(first['std']),
+        int(first['n_seeds'])))
+  return _arrays(columns)
+
+
+def _bins(rows):
+  """Columns of the bins that fill the grid, each once."""
+  return _arrays({
+      row['x_used']: (
+          float(row['x_used']), float(row['mean']), _or_nan(row['std']), int(row['n_seeds']))
+      for row in rows}.values())
+
+
+def _arrays(columns):
+  frames, mean, std, seeds = zip(*columns) if columns else ((), (), (), ())
+  return (*(np.asarray(column, np.float64) for column in (frames, mean, std)),
+          np.asarray(seeds, np.int64))
+
+
+@functools.cache
+def _table(name):
+  """Rows of a file as dicts of text."""
+  with (FOLDER / f'{name}.csv').open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+@functools.cache
+def _scores():
+  whole = lambda text: int(text) if text else None
+  return [
+      Score(
+          row['source'], row['provenance'], row['method'], row['task'], row['observation'],
+          whole(row['budget_frames']), float(row['value']), _number(row['std']),
+          whole(row['n_seeds']), row['note'])
+      for row in _table('baselines')]
+
+
+def _number(text):
+  return float(text) if text else None
+
+
+def _or_nan(text):
+  return float(text) if text else np.nan
