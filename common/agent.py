@@ -16,8 +16,11 @@ import tensorflow as tf
 
 from common import devices
 from common import dists
+from common import dynamics
 from common import exploration
 from common.world_model import WorldModel
+
+DREAM = 45  # decisions in the pictures of dreams
 
 
 class Agent(tf.Module):
@@ -45,6 +48,9 @@ class Agent(tf.Module):
     self._open_loop = tf.function(
         lambda data: self.world_model.open_loop(
             self.world_model.preprocess(data), self._seed()), autograph=False)
+    self._dream = tf.function(
+        lambda data: self.world_model.dream(
+            self.world_model.preprocess(data), self._seed(), self.imagine), autograph=False)
 
   def build(self):
     """Make behaviours as attributes; the world model is there already."""
@@ -121,8 +127,19 @@ class Agent(tf.Module):
 
   def open_loop(self, batch):
     """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
-    data = {key: tf.convert_to_tensor(value) for key, value in batch.items()}
-    return {key: value.numpy() for key, value in self._open_loop(data).items()}
+    return _call(self._open_loop, batch)
+
+  def dream(self, batch):
+    """Pictures of dreams that follow a batch of numpy arrays; see WorldModel.dream."""
+    return _call(self._dream, batch)
+
+  def imagine(self, latent, seed):
+    """States [M, DREAM, ...] that follow states [M, ...] under the agent's own actions."""
+    def step(state, _, seed):
+      seeds = [None] * 2 if seed is None else dists.split_seed(seed, 2)
+      return self.world_model.rssm.img_step(state, self.act(state, 'eval', seeds[0]), seeds[1])
+    states = dynamics.scan(step, latent, tf.zeros([DREAM, 0]), seed)
+    return tf.nest.map_structure(dynamics.swap, states)
 
   def distribute(self, batch):
     """Put a dict of numpy arrays [B, T, ...] on the devices, each its share."""
@@ -212,3 +229,9 @@ class Agent(tf.Module):
     latent, _ = self.world_model.rssm.obs_step(
         state['latent'], state['action'], embed, filter_seed)
     return self.act(latent, mode, seeds[1]), latent
+
+
+def _call(function, batch):
+  """Call a graph function with a dict of numpy arrays; numpy arrays return."""
+  outputs = function({key: tf.convert_to_tensor(value) for key, value in batch.items()})
+  return {key: value.numpy() for key, value in outputs.items()}

@@ -12,7 +12,7 @@ from common import logdir
 from common.config import UserError
 
 # Keys that may differ between runs that are averaged.
-FREE = ('seed', 'quiet', 'obs_space', 'act_space', *logdir.FREE)
+FREE = ('seed', 'obs_space', 'act_space', *logdir.FREE)
 
 BINS = 50  # about as many as a picture can show
 

@@ -27,7 +27,7 @@ from common.envs import wrappers
 FREE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
     'precision', 'jit', 'devices', 'parallel', 'nan_limit', 'replay_capacity',
-    'prune_disk', 'deterministic')
+    'prune_disk', 'deterministic', 'quiet')
 
 
 @contextlib.contextmanager

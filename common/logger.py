@@ -1,4 +1,4 @@
-"""Metrics of a run: metrics.jsonl, TensorBoard and one readable line on the terminal per event.
+"""Metrics of a run: metrics.jsonl, TensorBoard and the terminal.
 
 A row of metrics.jsonl is a JSON object with `step` (frames), `time` (seconds of running, summed
 over resumes) and the metrics under their full names, such as `train/return`.
@@ -12,15 +12,7 @@ import time
 
 import numpy as np
 
-from common import video
 from common.config import UserError
-
-# What the terminal shows of a row, in this order; everything else is in the files.
-SHOWN = (
-    'train/return', 'train/length', 'eval/return', 'eval/return_std', 'eval/episodes',
-    'agent/model_loss', 'agent/image_loss', 'agent/reward_loss', 'agent/kl', 'agent/actor_loss',
-    'agent/value_loss', 'fps')
-
 
 class Logger:
   """Writes the metrics of one run, and continues those of an earlier process on the same logdir.
@@ -30,20 +22,17 @@ class Logger:
 
   Args:
     logdir: existing directory.
-    total_frames: frames at which the run ends, for the share and the time left.
-    quiet: print nothing.
+    show: function (step, metrics, kind) that shows a row on the terminal, or None.
   Attributes:
     rows: number of rows in metrics.jsonl.
   Raises:
     UserError: metrics.jsonl holds something else, or cannot be written.
   """
 
-  def __init__(self, logdir, total_frames, quiet=False):
+  def __init__(self, logdir, show=None):
     self._logdir = pathlib.Path(logdir)
     self._path = self._logdir / 'metrics.jsonl'
-    self._total = total_frames
-    self._quiet = quiet
-    self._fps = None
+    self._show = show
     self._board = None
     self._start = time.monotonic()
     self.rows, self._before = self._restore()
@@ -51,7 +40,7 @@ class Logger:
       # Unbuffered, so that a row is either written now or reported now.
       self._file = self._path.open('ab', buffering=0)
     except OSError as error:
-      raise _unwritable(self._path, error) from None
+      raise unwritable(self._path, error) from None
 
   @property
   def time(self):
@@ -74,13 +63,12 @@ class Logger:
     row.update({name: _finite(value) for name, value in metrics.items()})
     self._append(json.dumps(row, allow_nan=False).encode() + b'\n')
     self._tensorboard().scalars(step, metrics)
-    self._fps = metrics.get('fps', self._fps)
-    if not self._quiet:
-      print(self._line(step, metrics, kind), flush=True)
+    if self._show:
+      self._show(step, metrics, kind)
 
-  def video(self, step, name, frames):
-    """Write an animation to TensorBoard: uint8 [T, H, W, C], C is 1 or 3, at 20 frames/s."""
-    self._tensorboard().video(step, name, frames)
+  def gif(self, step, name, gif, shape):
+    """Write an animated GIF (bytes) of frames of shape [H, W, C] to TensorBoard."""
+    self._tensorboard().gif(step, name, gif, shape)
 
   def rewind(self, rows):
     """Keep only the first rows of metrics.jsonl: a deterministic run repeats the later ones."""
@@ -119,22 +107,13 @@ class Logger:
         self._file.write(line[written:])
     except OSError as error:
       os.truncate(self._path, size)
-      raise _unwritable(self._path, error) from None
+      raise unwritable(self._path, error) from None
     self.rows += 1
 
   def _tensorboard(self):
     if not self._board:
       self._board = TensorBoard(self._logdir)
     return self._board
-
-  def _line(self, step, metrics, kind):
-    """Return such as '12,000 frames (24 %) | eval | return 312.5 | left 1:02:03'."""
-    share = min(100 * step / self._total, 100)
-    parts = [f'{int(step):>11,} frames ({share:.3g} %)', f'{kind:<7}']
-    parts += [f'{name.split("/")[-1]} {_short(metrics[name])}' for name in SHOWN if name in metrics]
-    if self._fps and math.isfinite(self._fps):
-      parts.append(f'left {_duration(max(0, self._total - step) / self._fps)}')
-    return ' | '.join(parts)
 
 
 class TensorBoard:
@@ -154,12 +133,12 @@ class TensorBoard:
       summary.value.add(tag=name, simple_value=value)
     self._write(step, summary)
 
-  def video(self, step, name, frames):
-    """Write uint8 [T, H, W, C] as an animated GIF. Raises UserError when the disk is full."""
+  def gif(self, step, name, gif, shape):
+    """Write bytes of frames of shape [H, W, C]. Raises UserError when the disk is full."""
     summary = self._tf.compat.v1.Summary()
     image = summary.value.add(tag=name).image
-    image.height, image.width, image.colorspace = frames.shape[1:]
-    image.encoded_image_string = video.encode_gif(frames)
+    image.height, image.width, image.colorspace = shape
+    image.encoded_image_string = gif
     self._write(step, summary)
 
   def close(self):
@@ -173,7 +152,7 @@ class TensorBoard:
         self._tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
       self._writer.flush()
     except (OSError, self._tf.errors.OpError) as error:
-      raise _unwritable(self._logdir, error) from None
+      raise unwritable(self._logdir, error) from None
 
 
 def _plain(value):
@@ -187,17 +166,8 @@ def _finite(value):
   return value if math.isfinite(value) else None
 
 
-def _short(value):
-  return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
-
-
-def _duration(seconds):
-  minutes, seconds = divmod(int(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}'
-
-
-def _unwritable(path, error):
+def unwritable(path, error):
+  """The UserError for a file that the system refuses to write."""
   full = os.strerror(errno.ENOSPC)
   reason = ' '.join(str(getattr(error, 'strerror', None) or error).split())
   reason = full if full in reason else reason  # TensorFlow wraps it in four lines

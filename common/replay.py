@@ -72,6 +72,11 @@ class Replay:
     """Number of finished episodes, the pruned ones included."""
     return len(self._rows)
 
+  @property
+  def longest(self):
+    """Rows of the longest episode in memory; 0 without one."""
+    return max((x.rows for x in self._memory), default=0)
+
   def count_per_env(self):
     """Return {e: number of the next episode}. Numbers of skipped files are not used again."""
     counts = {}

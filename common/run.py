@@ -13,12 +13,16 @@ import sys
 
 import numpy as np
 
+from common import banner
 from common import checkpoint
 from common import config as config_lib
+from common import curves
 from common import dataset
 from common import devices
 from common import envs
 from common import logdir as logdir_lib
+from common import plot
+from common import view
 from common.driver import Driver
 from common.driver import random_policy
 from common.driver import run_episodes
@@ -27,9 +31,11 @@ from common.interrupts import Stop
 from common.logger import Logger
 from common.meters import Clock
 from common.meters import Means
+from common.pictures import Pictures
 from common.replay import Replay
 
-SHOWN = 6  # sequences in the video of open-loop predictions
+SHOWN = 6  # sequences in the pictures of predictions and dreams
+LONG = 50  # their rows, where an episode has so many
 EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 
 
@@ -56,6 +62,7 @@ def train(config, logdir):
       run.evaluate()
       run.save()
       run.mark_finished()
+      run.say(f'Finished at {run.frames:,} frames: {logdir}')
     except Stop as stop:
       done = f'saved at {run.frames:,} frames'
       if config.deterministic:
@@ -63,11 +70,10 @@ def train(config, logdir):
         done = 'stopped; the last checkpoint is the place to continue from'
       else:
         run.save()
-      print(f'{stop}: {done}. Start the same command again to continue.', flush=True)
+      run.say(f'{stop}: {done}. Start the same command again to continue.')
       sys.exit(128 + interrupts.signal)
     finally:
       run.close()
-  print(f'Finished at {run.frames:,} frames: {logdir}', flush=True)
 
 
 class Run:
@@ -78,12 +84,12 @@ class Run:
     self._tasks = [task for task, _ in config_lib.tasks(config)]
     self._repeats = config_lib.repeats(config)
     self._envs = envs.make_all(config, config.envs, 0, 'train')
-    self._eval_envs = []
+    self._eval_envs, self._view = [], None
     try:
       self._eval_envs = envs.make_all(config, 1, EVAL_ENV, 'eval')
       self._build()
     except BaseException:
-      self._close_envs()
+      self._close()
       raise
 
   def _build(self):
@@ -97,7 +103,10 @@ class Run:
         logdir / 'episodes', self._repeats, config.replay_capacity,
         prune_disk=config.prune_disk, last_row=config.dataset_last_row,
         balance=config.dataset_balance)
-    self._logger = Logger(logdir, config.steps)
+    earlier = curves.read(logdir, 'eval/return', config).values
+    self._view = view.make(config, config.steps, devices.describe(), earlier)
+    self._logger = Logger(logdir, self._view.row)
+    self._pictures = Pictures(logdir, self._logger, self._repeats[0])
     self._progress = checkpoint.Progress(
         pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={})
@@ -110,7 +119,7 @@ class Run:
     self._sums = Means(self._progress.values['means'])
     self._driver = self._make_driver()
     self._state, self._estimated, self._compiled = None, False, False
-    self._banner()
+    self.say(banner.start(config, self._agent, logdir))
 
   @property
   def frames(self):
@@ -121,6 +130,7 @@ class Run:
     """Collect uniformly random episodes until config.prefill frames exist."""
     missing = self._config.prefill - self.frames
     if missing > 0:
+      self._view.stage('collecting random episodes')
       policy = random_policy(
           self._act_space, self._config.seed, self._driver.next_episode)
       def checked(*args):
@@ -152,6 +162,7 @@ class Run:
 
   def _evaluate(self):
     values, config = self._progress.values, self._config
+    self._view.stage('evaluating')
     def policy(obs, state, is_first):
       self._interrupts.check()
       return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
@@ -168,20 +179,27 @@ class Run:
       row.update({
           f'eval/return/{task}': np.mean(x) for task, x in zip(self._tasks, returns)})
     self._logger.write(self.frames, row, 'eval')
-    episodes = played[0]
     for key in self._agent.world_model.encoder.image_keys:
-      self._logger.video(self.frames, f'eval/{key}', episodes[0][key])
-    self._show_predictions()
+      self._pictures.episode(self.frames, key, played[0][0][key])
+    self._show_model()
+    plot.write_curve(self._logdir, config=config)
     self._clock.skip()
 
-  def _show_predictions(self):
-    config = self._config
-    keys = self._agent.world_model.obs_keys + ['action']
+  def _show_model(self):
+    """Pictures of what the model predicts and dreams, from windows of the replay."""
+    config, model = self._config, self._agent.world_model
+    if not model.encoder.image_keys:
+      return
+    length = max(LONG, config.batch_length)
+    if self._replay.longest < length + (not config.dataset_last_row):
+      length = config.batch_length
     sample = self._replay.sample(
-        np.random.default_rng([config.seed, self.frames]), SHOWN,
-        config.batch_length, keys)
-    for key, video in self._agent.open_loop(sample).items():
-      self._logger.video(self.frames, f'agent/openl_{key}', video)
+        np.random.default_rng([config.seed, self.frames]), SHOWN, length,
+        model.obs_keys + ['action'])
+    for key, film in self._agent.open_loop(sample).items():
+      self._pictures.open_loop(self.frames, key, film)
+    for key, film in self._agent.dream(sample).items():
+      self._pictures.dream(self.frames, key, film)
 
   def collect(self):
     """Collect with the policy until the next evaluation, learning on the way."""
@@ -192,6 +210,7 @@ class Run:
       self._driver, self._state = self._make_driver(), None
     self._driver.surplus = 0
     counter = self.frames
+    self._view.stage('collecting')
 
     def policy(obs, state, is_first):
       nonlocal counter
@@ -209,6 +228,7 @@ class Run:
 
   def save(self):
     """Write a checkpoint of everything that the next process has to know."""
+    self._view.stage('saving')
     self._progress.values.update(
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
         rows=self._logger.rows, means=self._sums.values)
@@ -219,12 +239,18 @@ class Run:
     """Tell later processes that nothing is left to do up to here."""
     logdir_lib.save_run(self._logdir, self._logger.time, self.frames)
 
+  def say(self, text):
+    """Show a message on the terminal."""
+    self._view.say(text)
+
   def close(self):
-    """End the environments and close the files."""
-    self._close_envs()
+    """End the environments and the view, and close the files."""
+    self._close()
     self._logger.close()
 
-  def _close_envs(self):
+  def _close(self):
+    if self._view:
+      self._view.close()
     for env in self._envs + self._eval_envs:
       env.close()
 
@@ -241,7 +267,7 @@ class Run:
       missed = max(0, self.frames - values['trained']) // every
       values['trained'] += missed * every
     if resumed or self.frames:
-      print(f'Continuing at {self.frames:,} frames, {self._agent.update_count:,} updates.')
+      self.say(f'Continuing at {self.frames:,} frames, {self._agent.update_count:,} updates.')
 
   def _make_driver(self):
     counts = self._replay.count_per_env()
@@ -288,7 +314,8 @@ class Run:
         config.batch_size, config.batch_length, keys, agent.distribute)
     if not self._compiled:
       self._compiled = True
-      print('Building the update, which takes a while the first time ...', flush=True)
+      self.say('Building the update, which takes a while the first time ...')
+    due = values['owed']
     # Asking the devices for the count at each update would make them wait.
     ask = config.nan_limit - agent.skipped
     with self._clock('train'):
@@ -298,6 +325,7 @@ class Run:
           self._say_time_left()
           values['owed'] -= 1
           ask -= 1
+          self._view.stage('learning', due - values['owed'], due)
           if ask <= 0:
             ask = config.nan_limit - agent.skipped
             if ask <= 0:
@@ -306,6 +334,7 @@ class Run:
       finally:
         batches.close()
         self._sums.settle()
+    self._view.stage('collecting')
     self._log_training()
 
   def _timed(self, batches):
@@ -336,6 +365,7 @@ class Run:
     if not isinstance(data, dict):
       data = self._agent.strategy.experimental_local_results(data)[0]
     np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
+    self._view.close()
     print(
         f'The last {self._agent.skipped} updates were skipped because losses or '
         f'gradients were not finite. The batch is in {path}; the last checkpoint '
@@ -343,41 +373,10 @@ class Run:
         file=sys.stderr)
     sys.exit(1)
 
-  def _banner(self):
-    config, model = self._config, self._agent.world_model
-    bursts = max(0, (config.steps - config.prefill) // config.train_every)
-    updates = config.pretrain + bursts * config.train_steps
-    size = lambda module: sum(
-        int(np.prod(v.shape)) for v in module.trainable_variables)
-    print(
-        f'{config.task}: {config.steps:,} frames = '
-        f'{config.steps // config.action_repeat:,} decisions (action repeat '
-        f'{config.action_repeat}) = {updates:,} updates; {config.precision}, '
-        f'XLA {"on" if config.jit else "off"}, {devices.describe()}\n'
-        f'{config.agent}: {size(model):,} parameters in the world model, '
-        f'{size(self._agent) - size(model):,} in the behaviour; replay keeps up to '
-        f'{self._replay_gigabytes():.2g} GB in memory (replay_capacity)\n{self._logdir}',
-        flush=True)
-
-  def _replay_gigabytes(self):
-    config = self._config
-    frames = min(config.steps, config.replay_capacity or config.steps)
-    row = sum(
-        int(np.prod(space.shape)) * space.dtype.itemsize
-        for space in self._agent.obs_space.values())
-    return frames / config.action_repeat * row / 1e9
-
   def _say_time_left(self):
     """Once, after the first updates of this process."""
     seconds = self._sums.seconds_per_update
     if seconds is None or self._estimated:
       return
-    self._estimated, config = True, self._config
-    left = max(0, config.steps - self.frames) / config.train_every
-    hours = left * config.train_steps * seconds / 3600
-    hint = ''
-    if 'CPU' in devices.describe() and hours > 24:
-      hint = ' Put the block cpu last for a small model: --configs dmc cpu.'
-    print(
-        f'{seconds:.3g} s an update: about {hours:.3g} h of updates are left, plus '
-        f'the time of the environments.{hint}', flush=True)
+    self._estimated = True
+    self.say(banner.estimate(self._config, self.frames, seconds))

@@ -176,19 +176,42 @@ class WorldModel(tf.Module):
       Dict of image key to uint8 [T, 3 H, B W, C]: truth, model, and the error
       (model - truth + 1) / 2 below each other, the sequences side by side.
     """
-    seen = {key: value[:, :context] for key, value in data.items()}
-    post, _, _ = self.observe(seen, seed)
-    last = {key: value[:, -1] for key, value in post.items()}
+    post, last = self._filter(data, seed, context)
     prior = self.rssm.imagine(data['action'][:, context:], seed, last)
-    states = tf.nest.map_structure(lambda a, b: tf.concat([a, b], 1), post, prior)
-    decoded = self.decoder(self.rssm.get_feat(states))
     videos = {}
-    for key in self.encoder.image_keys:
-      truth, model = data[key] + 0.5, decoded[key].mode() + 0.5
-      rows = tf.concat([truth, model, (model - truth + 1) / 2], 2)  # [B, T, 3H, W, C]
-      video = tf.concat(tf.unstack(rows, axis=0), 2)
-      videos[key] = tf.cast(tf.clip_by_value(255 * video, 0, 255), tf.uint8)
+    for key, model in self._pictures(post, prior).items():
+      truth = data[key] + 0.5
+      error = (model - truth + 1) / 2
+      videos[key] = _side_by_side(tf.concat([truth, model, error], 2))
     return videos
+
+  def dream(self, data, seed, imagine, context=5):
+    """Pictures of what the model expects of actions of the agent's own choice.
+
+    Args:
+      data: preprocessed rows [B, T, ...], of which the first `context` are used.
+      seed: int32 [2], or None.
+      imagine: function (states [B, ...], seed) -> states [B, L, ...] that follow.
+      context: rows.
+    Returns:
+      Dict of image key to uint8 [context + L, H, B W, C]: what was seen, then the dream.
+    """
+    _, last = self._filter(data, seed, context)
+    dreamt = self._pictures(imagine(last, seed))
+    return {
+        key: _side_by_side(tf.concat([data[key][:, :context] + 0.5, images_], 1))
+        for key, images_ in dreamt.items()}
+
+  def _filter(self, data, seed, context):
+    """Posterior states of the first rows, [B, context, ...], and the last of them, [B, ...]."""
+    post, _, _ = self.observe({key: value[:, :context] for key, value in data.items()}, seed)
+    return post, {key: value[:, -1] for key, value in post.items()}
+
+  def _pictures(self, *states):
+    """Dict of image key to decoded images [B, T, H, W, C] in 0 to 1, of states one after another."""
+    states = tf.nest.map_structure(lambda *parts: tf.concat(parts, 1), *states)
+    decoded = self.decoder(self.rssm.get_feat(states))
+    return {key: decoded[key].mode() + 0.5 for key in self.encoder.image_keys}
 
   def pcont(self, feat):
     """Probability that an episode goes on times gamma, [N...] (section 6).
@@ -209,6 +232,12 @@ class WorldModel(tf.Module):
       x = x[:, :-1] if self._config.pcont else x
       return tf.stop_gradient(tf.reshape(x, [-1] + list(x.shape[2:])))
     return tf.nest.map_structure(flatten, post)
+
+
+def _side_by_side(pictures):
+  """uint8 [T, H, B W, C] of float pictures [B, T, H, W, C] in 0 to 1."""
+  video = tf.concat(tf.unstack(pictures, axis=0), 2)
+  return tf.cast(tf.clip_by_value(255 * video, 0, 255), tf.uint8)
 
 
 def free_nats(kl, free, mode):

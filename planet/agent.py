@@ -39,6 +39,10 @@ class PlaNet(agent.Agent):
       return tf.zeros([tf.shape(latent['stoch'])[0], self.action_size])
     return self.plan(latent, seed)[:, 0]
 
+  def imagine(self, latent, seed):
+    """States [M, H, ...] that are expected along the plans from states [M, ...]."""
+    return self.world_model.rssm.imagine(self.plan(latent, seed), seed, latent)
+
   def _plan(self, latent, seed):
     """Planned actions float32 [M, H, A] from latent states of M environments."""
     c, wm = self.config, self.world_model

@@ -16,6 +16,7 @@ LAYERS = [
     ['verify', 'evaluate', 'benchmark'],
     ['parity', 'benchmark_cases'],
     ['run'],
+    ['pictures', 'banner', 'view'],
     ['plot'],
     ['chart'],
     ['curves', 'published'],
@@ -96,7 +97,8 @@ def test_every_key_of_the_config_is_read_somewhere():
   for key in {**config.load('dreamer', []), **config.load('planet', [])}:
     if key in ('configs', 'agent'):
       continue
-    assert re.search(rf'config\.{key}\b|\bc\.{key}\b|[\'"]{key}[\'"]', code), key
+    reads = rf'config\.{key}\b|\bc\.{key}\b|config_lib\.{key}\(|[\'"]{key}[\'"]'
+    assert re.search(reads, code), key
 
 
 def test_every_option_that_the_readme_names_exists():

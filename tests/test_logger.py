@@ -29,7 +29,7 @@ class NoBoard:
 @pytest.fixture
 def make(tmp_path, monkeypatch):
   monkeypatch.setattr(logger, 'TensorBoard', NoBoard)
-  return lambda quiet=True: logger.Logger(tmp_path, 1000, quiet)
+  return lambda: logger.Logger(tmp_path)
 
 
 def lines(path):
@@ -104,16 +104,6 @@ def test_a_full_disk_is_one_sentence_and_loses_no_row(make, tmp_path):
   assert [json.loads(line)['a'] for line in lines(tmp_path)] == [1, 2]
 
 
-def test_the_terminal_shows_frames_return_losses_fps_and_time_left(make, capsys):
-  log = make(quiet=False)
-  log.write(200, {'agent/model_loss': 12.345678, 'agent/prior_ent': 3.0, 'fps': 10.0}, 'train')
-  log.write(400, {'train/return': 81.25, 'train/length': 200}, 'episode')
-  train, episode = capsys.readouterr().out.splitlines()
-  assert '200 frames (20 %)' in train and 'model_loss 12.35' in train and 'fps 10' in train
-  assert 'left 0:01:20' in train and 'prior_ent' not in train
-  assert 'return 81.25' in episode and 'length 200' in episode and 'left 0:01:00' in episode
-
-
 def test_gif_shows_the_frames_at_twenty_a_second():
   frames = np.zeros([3, 8, 16, 3], np.uint8)
   frames[:, :, :, 0] = np.array([0, 128, 255])[:, None, None]
@@ -131,9 +121,9 @@ def test_gif_of_grey_frames():
 
 def test_tensorboard_holds_scalars_and_videos(tmp_path):
   import tensorflow as tf
-  log = logger.Logger(tmp_path, 1000, quiet=True)
+  log = logger.Logger(tmp_path)
   log.write(500, {'train/return': 2.5, 'agent/kl': float('nan')}, 'episode')
-  log.video(600, 'eval/video', np.zeros([2, 8, 16, 3], np.uint8))
+  log.gif(600, 'eval/video', video.encode_gif(np.zeros([2, 8, 16, 3], np.uint8)), (8, 16, 3))
   files = glob.glob(str(tmp_path / 'events.out.tfevents*'))
   found = {}
   for record in tf.data.TFRecordDataset(files):  # without close: every call is flushed
@@ -142,6 +132,6 @@ def test_tensorboard_holds_scalars_and_videos(tmp_path):
       found[value.tag] = event.step, value
   assert found['train/return'][0] == 500
   assert found['train/return'][1].simple_value == 2.5
-  step, video = found['eval/video']
-  assert (step, video.image.width, video.image.height) == (600, 16, 8)
-  assert video.image.encoded_image_string.startswith(b'GIF89a')
+  step, film = found['eval/video']
+  assert (step, film.image.width, film.image.height) == (600, 16, 8)
+  assert film.image.encoded_image_string.startswith(b'GIF89a')

@@ -1,0 +1,113 @@
+"""Pictures that a run leaves without being asked: animations and strips in DIR/pictures.
+
+Of each kind the first is kept and the last few, so that a long run stays small. They go to
+TensorBoard, too. Making them draws no random numbers that a run depends on.
+"""
+import pathlib
+import re
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+
+from common import plot
+from common import video
+from common.logger import unwritable
+
+KEPT = 3     # newest of each kind, besides the first
+COLUMNS = 8  # at most, in a strip
+CONTEXT = 5  # rows that are seen before the model goes on alone
+
+
+class Pictures:
+  """Writer of the pictures of one run.
+
+  Args:
+    logdir: directory of the run.
+    logger: logger.Logger.
+    repeat: frames per decision, for the labels.
+  """
+
+  def __init__(self, logdir, logger, repeat):
+    self._folder = pathlib.Path(logdir) / 'pictures'
+    self._logger, self._repeat = logger, repeat
+
+  def episode(self, step, key, frames):
+    """Keep the film uint8 [T, H, W, C] of an evaluation episode."""
+    self._film(step, f'eval/{key}', f'eval_{key}', frames)
+
+  def open_loop(self, step, key, frames):
+    """Keep predictions uint8 [T, 3 H, B W, C]: truth, model, error, as WorldModel.open_loop."""
+    self._film(step, f'agent/openl_{key}', f'open_loop_{key}', frames)
+    rows = 'truth', 'model', 'error\n(grey: none)'
+    self._strip(step, f'open_loop_{key}', frames, rows, 'imagined from the same actions')
+
+  def dream(self, step, key, frames):
+    """Keep dreams uint8 [T, H, B W, C] of the agent's own actions, as WorldModel.dream."""
+    self._film(step, f'agent/dream_{key}', f'dream_{key}', frames)
+    height = frames.shape[1]
+    # Two starts below each other tell more than one.
+    count = min(2, frames.shape[2] // height)
+    stacked = np.concatenate(
+        [frames[:, :, i * height:(i + 1) * height] for i in range(count)], 1)
+    rows = [f'start {i + 1}' for i in range(count)]
+    self._strip(step, f'dream_{key}', stacked, rows, 'dreamt under its own actions')
+
+  def _film(self, step, name, stem, frames):
+    gif = video.encode_gif(frames)
+    self._logger.gif(step, name, gif, frames.shape[1:])
+    self._write(step, stem, '.gif', lambda path: path.write_bytes(gif))
+
+  def _strip(self, step, stem, frames, rows, after):
+    size = frames.shape[1] // len(rows)
+    figure = strip(frames[:, :, :size], rows, after, self._repeat)
+    self._write(step, stem, '.png', lambda path: plot.save(figure, path))
+
+  def _write(self, step, stem, suffix, write):
+    path = self._folder / f'{stem}-{step:09d}{suffix}'
+    try:
+      self._folder.mkdir(exist_ok=True)
+      write(path)
+      self._prune(stem, suffix)
+    except OSError as error:
+      raise unwritable(path, error) from None
+
+  def _prune(self, stem, suffix):
+    name = re.compile(re.escape(stem) + r'-\d{9,}' + re.escape(suffix))
+    found = sorted(path for path in self._folder.iterdir() if name.fullmatch(path.name))
+    for path in found[1:-KEPT]:
+      path.unlink()
+
+
+def strip(frames, rows, after, repeat, context=CONTEXT):
+  """Figure of some frames of a film from left to right, as papers print them.
+
+  Args:
+    frames: uint8 [T, R H, W, C], R pictures below each other.
+    rows: their R names.
+    after: what happens after the context, in words.
+    repeat: frames of the environment for each frame of the film.
+    context: frames that were seen; the others are imagined.
+  """
+  shown = video.visible(frames)
+  last = len(frames) - 1
+  seen = [0, min(context, len(frames)) - 1]
+  times = sorted({*seen, *np.linspace(seen[-1], last, COLUMNS - 1).astype(int).tolist()})
+  height = frames.shape[1] // len(rows)
+  figure = Figure((1.0 * len(times) + 0.9, 1.0 * len(rows) + 0.9), dpi=100, layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(len(rows), len(times), squeeze=False)
+  for r, name in enumerate(rows):
+    for axis, t in zip(axes[r], times):
+      axis.imshow(shown[t, r * height:(r + 1) * height], interpolation='nearest')
+      axis.set_xticks([])
+      axis.set_yticks([])
+    axes[r, 0].set_ylabel(name, fontsize='small')
+  for axis, t in zip(axes[0], times):
+    axis.set_title(
+        ('seen' if t < context else 'imagined') + f'\n{t * repeat:,}', fontsize='small',
+        fontweight='normal' if t < context else 'bold')
+  figure.supxlabel(
+      f'environment frames; {min(context, len(frames))} pictures seen, then {after}',
+      fontsize='small')
+  return figure

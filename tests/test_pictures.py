@@ -1,0 +1,132 @@
+"""What a run leaves to look at: films, strips and dreams, few of them, at no price in numbers."""
+import numpy as np
+from PIL import Image
+import pytest
+
+from common import config as config_lib
+from common import devices
+from common import pictures
+from common.config import UserError
+from planet.agent import PlaNet
+import loops
+import toys
+
+CONTEXT = pictures.CONTEXT
+
+
+class Log:
+  """A logger that keeps what it is given."""
+
+  def __init__(self):
+    self.films = []
+
+  def gif(self, step, name, gif, shape):
+    """Keep a film."""
+    self.films.append((step, name, gif[:6], shape))
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return tmp_path / 'pictures'
+
+
+def film(rows=20, height=16, width=48, seed=0):
+  return np.random.default_rng(seed).integers(0, 256, (rows, height, width, 3), dtype=np.uint8)
+
+
+def test_each_kind_goes_to_files_and_to_tensorboard(tmp_path, folder):
+  log = Log()
+  kept = pictures.Pictures(tmp_path, log, 4)
+  kept.episode(500, 'image', film())
+  kept.open_loop(500, 'image', film(height=48, width=32))
+  kept.dream(500, 'image', film())
+  assert sorted(path.name for path in folder.iterdir()) == [
+      'dream_image-000000500.gif', 'dream_image-000000500.png', 'eval_image-000000500.gif',
+      'open_loop_image-000000500.gif', 'open_loop_image-000000500.png']
+  assert log.films == [
+      (500, 'eval/image', b'GIF89a', (16, 48, 3)), (500, 'agent/openl_image', b'GIF89a', (48, 32, 3)),
+      (500, 'agent/dream_image', b'GIF89a', (16, 48, 3))]
+  assert Image.open(folder / 'eval_image-000000500.gif').n_frames == 20
+
+
+def test_a_long_run_keeps_the_first_and_the_last_few(tmp_path, folder):
+  kept = pictures.Pictures(tmp_path, Log(), 4)
+  (tmp_path / 'pictures').mkdir()
+  (folder / 'mine.gif').write_text('')
+  for step in range(500, 4001, 500):
+    kept.episode(step, 'image', film(rows=2))
+    kept.episode(step, 'image2', film(rows=2))
+  names = sorted(path.name for path in folder.iterdir())
+  steps = [500, 3000, 3500, 4000]
+  assert names == sorted(
+      ['mine.gif'] + [f'eval_image{n}-{step:09d}.gif' for n in ('', '2') for step in steps])
+
+
+def test_a_strip_names_its_rows_and_counts_frames():
+  figure = pictures.strip(film(rows=50, height=48, width=16), ('a', 'b', 'c'), 'dreamt', 4)
+  axes = np.array(figure.axes).reshape(3, -1)
+  titles = [axis.get_title() for axis in axes[0]]
+  assert axes.shape[1] <= pictures.COLUMNS
+  assert titles[0] == 'seen\n0' and titles[1] == 'seen\n16' and titles[-1] == 'imagined\n196'
+  assert [axis.get_ylabel() for axis in axes[:, 0]] == ['a', 'b', 'c']
+  assert 'frames' in figure.get_supxlabel() and 'dreamt' in figure.get_supxlabel()
+
+
+def test_a_strip_shows_the_pictures_of_its_times():
+  frames = film(rows=9, height=32, width=16)
+  figure = pictures.strip(frames, ('a', 'b'), 'dreamt', 1)
+  for axis in figure.axes[:len(figure.axes) // 2]:
+    t = int(axis.get_title().split('\n')[1])
+    assert np.array_equal(axis.images[0].get_array(), frames[t, :16])
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+  (tmp_path / 'pictures').write_text('a file')
+  with pytest.raises(UserError, match='cannot be written .* start the same command again'):
+    pictures.Pictures(tmp_path, Log(), 1).episode(1, 'image', film())
+
+
+def test_dreams_begin_with_what_was_seen_and_follow_the_actor():
+  agent = toys.agent()
+  batch = toys.batch(3, 7)
+  dream = agent.dream(batch)['image']
+  assert dream.shape == (CONTEXT + 45, 64, 3 * 64, 3) and dream.dtype == np.uint8
+  for i in range(3):
+    seen, truth = dream[:CONTEXT, :, 64 * i:64 * (i + 1)], batch['image'][i, :CONTEXT]
+    assert np.abs(seen.astype(int) - truth).max() <= 1
+  # Later rows and actions of the batch do not count: the agent chooses its own.
+  other = {key: value.copy() for key, value in batch.items()}
+  other['action'][:, CONTEXT:] = 0
+  other['image'][:, CONTEXT:] = 0
+  assert np.array_equal(agent.dream(other)['image'], dream)
+
+
+def test_the_dream_of_planet_is_its_plan():
+  config = config_lib.load('planet', ['--configs', 'debug', '--task', 'dummy_continuous'])
+  config = devices.setup(config.replace(**{k: v for k, v in toys.SMALL.items()}, planner_horizon=6))
+  agent = PlaNet(config, toys.IMAGE, toys.actions(2))
+  assert agent.dream(toys.batch(2, 7))['image'].shape == (CONTEXT + 6, 64, 2 * 64, 3)
+
+
+def test_pictures_change_nothing_in_an_agent():
+  agent = toys.agent()
+  before = toys.values(agent.variables)
+  agent.dream(toys.batch(2, 7))
+  agent.open_loop(toys.batch(2, 7))
+  assert not any(toys.changed(before, agent.variables))
+
+
+def test_a_run_leaves_a_curve_and_pictures_with_every_evaluation(tmp_path, monkeypatch):
+  loops.start(
+      tmp_path, '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys=', '--steps', 80,
+      '--cnn_depth', 1)
+  assert Image.open(tmp_path / 'curve.png').format == 'PNG'
+  names = {path.name for path in (tmp_path / 'pictures').iterdir()}
+  assert {f'{kind}_image-{step:09d}.gif' for kind in ('eval', 'open_loop', 'dream')
+          for step in (40, 80)} <= names
+
+
+def test_a_run_without_images_leaves_a_curve_alone(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path, '--steps', 80)
+  assert (tmp_path / 'curve.png').exists() and not (tmp_path / 'pictures').exists()
