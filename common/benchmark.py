@@ -5,6 +5,7 @@
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
+    python -m common.benchmark view                  what the live view and the pictures cost
 
 Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
 `python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
@@ -76,6 +77,10 @@ def main(argv=None):
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
   plan.set_defaults(run=search)
+
+  view = add('view', help='share of the live view and of the pictures in the time of a run')
+  view.add_argument('--steps', type=_positive, default=10, help='pairs of bursts of updates')
+  view.set_defaults(run=watch)
 
   args, flags = parser.parse_known_args(argv)
   sys.exit(args.run(args, flags))
@@ -174,6 +179,20 @@ def search(args, flags):
         'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
         'counted)'.format(**row))
     _print_json(row)
+  return 0
+
+
+def watch(args, flags):
+  """Time the live view and the pictures, by default of the block cpu; returns the exit code."""
+  if '--configs' not in flags:
+    flags = ['--configs', 'dmc', 'cpu', *flags]
+  config = config_lib.load('dreamer', flags)
+  from common.benchmark_cases import viewing
+  row = viewing.measure(config, args.steps)
+  print(
+      'view {view:+.2%} of the time of updates ({update:.3f} s each); pictures {pictures:.2f} s '
+      'every {between:.0f} s, {pictures_share:.2%}; together {total:.2%}'.format(**row))
+  _print_json(row)
   return 0
 
 

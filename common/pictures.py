@@ -15,6 +15,8 @@ from common import video
 from common.logger import unwritable
 
 KEPT = 3     # newest of each kind, besides the first
+SHOWN = 6    # sequences of predictions and dreams
+LONG = 50    # their rows, where an episode has so many
 COLUMNS = 8  # at most, in a strip
 CONTEXT = 5  # rows that are seen before the model goes on alone
 
@@ -25,12 +27,36 @@ class Pictures:
   Args:
     logdir: directory of the run.
     logger: logger.Logger.
+    config: Config of the run.
     repeat: frames per decision, for the labels.
   """
 
-  def __init__(self, logdir, logger, repeat):
-    self._folder = pathlib.Path(logdir) / 'pictures'
-    self._logger, self._repeat = logger, repeat
+  def __init__(self, logdir, logger, config, repeat):
+    self._logdir, self._folder = logdir, pathlib.Path(logdir) / 'pictures'
+    self._logger, self._config, self._repeat = logger, config, repeat
+
+  def evaluation(self, step, agent, replay, episode):
+    """Keep all that an evaluation has to show, and the learning curve with its result.
+
+    Args:
+      step: frames, which the choice of sequences hangs on.
+      agent: agent.Agent.
+      replay: replay.Replay that predictions and dreams start from.
+      episode: dict of arrays [rows, ...], as evaluated.
+    Raises:
+      UserError: a file cannot be written.
+    """
+    model = agent.world_model
+    for key in model.encoder.image_keys:
+      self.episode(step, key, episode[key])
+    if model.encoder.image_keys:
+      rng = np.random.default_rng([self._config.seed, step])
+      sample = replay.sample(rng, SHOWN, self._rows(replay), model.obs_keys + ['action'])
+      for key, film in agent.open_loop(sample).items():
+        self.open_loop(step, key, film)
+      for key, film in agent.dream(sample).items():
+        self.dream(step, key, film)
+    plot.write_curve(self._logdir, config=self._config)
 
   def episode(self, step, key, frames):
     """Keep the film uint8 [T, H, W, C] of an evaluation episode."""
@@ -52,6 +78,11 @@ class Pictures:
         [frames[:, :, i * height:(i + 1) * height] for i in range(count)], 1)
     rows = [f'start {i + 1}' for i in range(count)]
     self._strip(step, f'dream_{key}', stacked, rows, 'dreamt under its own actions')
+
+  def _rows(self, replay):
+    rows = max(LONG, self._config.batch_length)
+    enough = replay.longest >= rows + (not self._config.dataset_last_row)
+    return rows if enough else self._config.batch_length
 
   def _film(self, step, name, stem, frames):
     gif = video.encode_gif(frames)

@@ -21,7 +21,6 @@ from common import dataset
 from common import devices
 from common import envs
 from common import logdir as logdir_lib
-from common import plot
 from common import view
 from common.driver import Driver
 from common.driver import random_policy
@@ -34,8 +33,6 @@ from common.meters import Means
 from common.pictures import Pictures
 from common.replay import Replay
 
-SHOWN = 6  # sequences in the pictures of predictions and dreams
-LONG = 50  # their rows, where an episode has so many
 EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 
 
@@ -106,7 +103,7 @@ class Run:
     earlier = curves.read(logdir, 'eval/return', config).values
     self._view = view.make(config, config.steps, devices.describe(), earlier)
     self._logger = Logger(logdir, self._view.row)
-    self._pictures = Pictures(logdir, self._logger, self._repeats[0])
+    self._pictures = Pictures(logdir, self._logger, config, self._repeats[0])
     self._progress = checkpoint.Progress(
         pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={})
@@ -179,27 +176,8 @@ class Run:
       row.update({
           f'eval/return/{task}': np.mean(x) for task, x in zip(self._tasks, returns)})
     self._logger.write(self.frames, row, 'eval')
-    for key in self._agent.world_model.encoder.image_keys:
-      self._pictures.episode(self.frames, key, played[0][0][key])
-    self._show_model()
-    plot.write_curve(self._logdir, config=config)
+    self._pictures.evaluation(self.frames, self._agent, self._replay, played[0][0])
     self._clock.skip()
-
-  def _show_model(self):
-    """Pictures of what the model predicts and dreams, from windows of the replay."""
-    config, model = self._config, self._agent.world_model
-    if not model.encoder.image_keys:
-      return
-    length = max(LONG, config.batch_length)
-    if self._replay.longest < length + (not config.dataset_last_row):
-      length = config.batch_length
-    sample = self._replay.sample(
-        np.random.default_rng([config.seed, self.frames]), SHOWN, length,
-        model.obs_keys + ['action'])
-    for key, film in self._agent.open_loop(sample).items():
-      self._pictures.open_loop(self.frames, key, film)
-    for key, film in self._agent.dream(sample).items():
-      self._pictures.dream(self.frames, key, film)
 
   def collect(self):
     """Collect with the policy until the next evaluation, learning on the way."""

@@ -36,7 +36,7 @@ def film(rows=20, height=16, width=48, seed=0):
 
 def test_each_kind_goes_to_files_and_to_tensorboard(tmp_path, folder):
   log = Log()
-  kept = pictures.Pictures(tmp_path, log, 4)
+  kept = pictures.Pictures(tmp_path, log, None, 4)
   kept.episode(500, 'image', film())
   kept.open_loop(500, 'image', film(height=48, width=32))
   kept.dream(500, 'image', film())
@@ -50,7 +50,7 @@ def test_each_kind_goes_to_files_and_to_tensorboard(tmp_path, folder):
 
 
 def test_a_long_run_keeps_the_first_and_the_last_few(tmp_path, folder):
-  kept = pictures.Pictures(tmp_path, Log(), 4)
+  kept = pictures.Pictures(tmp_path, Log(), None, 4)
   (tmp_path / 'pictures').mkdir()
   (folder / 'mine.gif').write_text('')
   for step in range(500, 4001, 500):
@@ -83,7 +83,7 @@ def test_a_strip_shows_the_pictures_of_its_times():
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
   (tmp_path / 'pictures').write_text('a file')
   with pytest.raises(UserError, match='cannot be written .* start the same command again'):
-    pictures.Pictures(tmp_path, Log(), 1).episode(1, 'image', film())
+    pictures.Pictures(tmp_path, Log(), None, 1).episode(1, 'image', film())
 
 
 def test_dreams_begin_with_what_was_seen_and_follow_the_actor():
