@@ -165,3 +165,10 @@ def test_the_planner_is_timed_with_and_without_xla(capsys):
 def test_operations_of_a_search_are_those_of_the_published_size():
   from common.benchmark_cases import planning
   assert planning.operations(config.load('planet', [])) == pytest.approx(131.6, abs=0.1)
+
+
+def test_the_view_and_the_pictures_are_timed_against_updates(capsys):
+  assert run('view', '--configs', 'debug', '--steps', '2') == 0
+  row, = answers(capsys)
+  assert row['update'] > 0 and row['pictures'] > 0
+  assert row['total'] == pytest.approx(row['view'] + row['pictures_share'], abs=1e-3)

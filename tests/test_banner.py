@@ -1,0 +1,42 @@
+"""What a run says before it begins: one unit each, sizes, and the time from measured updates."""
+import pytest
+
+from common import banner
+from common import config as config_lib
+from common import devices
+import toys
+
+
+def test_the_start_names_frames_decisions_updates_sizes_device_and_directory():
+  agent = toys.agent()
+  config = agent.config.replace(
+      steps=5_000_000, prefill=5000, train_every=1000, train_steps=100, pretrain=100,
+      action_repeat=2)
+  text = banner.start(config, agent, '/logs/run')
+  for part in (
+      '5,000,000 frames = 2,500,000 decisions (action repeat 2) = 499,600 updates', 'float32',
+      'XLA off', 'CPU', 'parameters in the world model', 'in the behaviour', 'replay_capacity',
+      '/logs/run'):
+    assert part in text, part
+
+
+def test_the_published_setting_on_a_cpu_names_the_small_block_and_the_hours(monkeypatch):
+  config = config_lib.load('dreamer', ['--configs', 'dmc'])
+  text = banner.estimate(config, 5000, 5.5)
+  assert '5.5 s an update: about 763 h of updates are left' in text
+  assert '--configs dmc cpu' in text
+  monkeypatch.setattr(devices, 'describe', lambda: 'NVIDIA A100')
+  assert '--configs dmc cpu' not in banner.estimate(config, 5000, 5.5)
+
+
+def test_a_short_run_is_not_told_to_be_shorter():
+  config = config_lib.load('dreamer', ['--configs', 'dmc', 'cpu'])
+  text = banner.estimate(config, config.prefill, 0.1)
+  assert 'about 0.458 h' in text and '--configs' not in text
+
+
+@pytest.mark.parametrize('capacity, gigabytes', [(5_000_000, '31'), (1000, '0.0061'), (0, '31')])
+def test_the_memory_of_the_replay_is_told(capacity, gigabytes):
+  agent = toys.agent()
+  config = agent.config.replace(steps=5_000_000, replay_capacity=capacity, action_repeat=2)
+  assert f'up to {gigabytes} GB' in banner.start(config, agent, 'x')
