@@ -1,5 +1,7 @@
 """A saved agent is loaded, acts, is measured beside the simplest policies, and is filmed."""
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -149,12 +151,16 @@ def test_blind_policies_meet_the_same_starts_as_the_agent_of_dm_control(tmp_path
   assert played[0]['image'].shape == (11, 64, 64, 3)
 
 
-def test_five_lines_load_an_agent_and_act(trained):
-  code = '''
-import common, numpy as np
-agent = common.load(DIR)
-obs = {'image': np.zeros([64, 64, 3], np.uint8), 'vector': np.zeros(2, np.float32)}
-action, state = agent.policy(obs, None, mode='eval')
-print(action.shape)'''.replace('DIR', repr(str(trained)))
+def test_the_five_lines_of_the_readme_load_an_agent_and_act(trained):
+  readme = (pathlib.Path(__file__).parents[1] / 'README.md').read_text()
+  lines, = re.findall(r'```python\n(import common\n.*?)```', readme, re.DOTALL)
+  assert lines.count('\n') == 5
+  code = f'''
+import numpy as np
+class env:
+  def reset():
+    return {{'image': np.zeros([64, 64, 3], np.uint8), 'vector': np.zeros(2, np.float32)}}
+{lines.replace("'DIR'", repr(str(trained)))}
+print(action.shape)'''
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/')
   assert done.stdout == '(2,)\n', done.stderr

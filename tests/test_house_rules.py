@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
-    ['verify', 'evaluate', 'benchmark'],
+    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env'],
     ['parity', 'benchmark_cases'],
     ['run'],
     ['pictures', 'banner', 'view'],
