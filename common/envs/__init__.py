@@ -50,6 +50,16 @@ def make(config, index=0, mode='train'):
     raise
 
 
+def raw(config):
+  """Build the environment of config.task as its author wrote it, without adapter and wrappers."""
+  suite, name = _split(config.task)
+  if suite == 'gym':
+    return gym.build(name)
+  if suite == 'py':
+    return find_function(name)()
+  return _make_env(suite, name, config, config.seed)
+
+
 def make_all(config, count, first, mode):
   """Build `count` environments of each task, in processes or threads as config.parallel.
 

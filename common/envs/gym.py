@@ -75,15 +75,23 @@ def make(identifier):
   Raises:
     UserError: unknown id, missing dependency or unsupported space.
   """
+  return GymEnv(build(identifier), f'gym_{identifier}')
+
+
+def build(identifier):
+  """The same environment without the adapter.
+
+  Raises:
+    UserError: unknown id or missing dependency.
+  """
   library = find(identifier)
   try:
     # Gym's checker fails on NumPy 2, and Gymnasium's only warns.
-    env = library.make(identifier, disable_env_checker=True)
+    return library.make(identifier, disable_env_checker=True)
   except (library.error.Error, ImportError) as error:
     raise UserError(
         f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}. '
         'Install what is missing, or choose another task.') from error
-  return GymEnv(env, f'gym_{identifier}')
 
 
 def find(identifier):

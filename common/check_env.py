@@ -1,0 +1,110 @@
+"""Step an environment with random actions and name what is wrong with it.
+
+TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Exit code 0
+with a summary, 1 if there are faults, 2 if there is no such task.
+"""
+import argparse
+import sys
+import time
+
+import numpy as np
+
+from common import config as config_lib
+from common import envs
+from common.envs import checks
+
+
+@config_lib.entry
+def main(argv=None):
+  """Run the command."""
+  parser = argparse.ArgumentParser(
+      prog='python -m common.check_env', description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('task', metavar='TASK')
+  parser.add_argument('--episodes', type=int, default=3, help='how many (default: 3)')
+  parser.add_argument(
+      '--steps', type=int, default=1000, help='at most as many in an episode (default: 1000)')
+  parser.add_argument('--seed', type=int, default=0)
+  args = parser.parse_args(argv)
+  if args.episodes < 1 or args.steps < 1:
+    raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
+  config = config_lib.load('dreamer', [
+      '--configs', 'gym', '--task', args.task, '--seed', str(args.seed), '--time_limit',
+      str(args.steps)])
+  report = checks.Report()
+  played = check(config, report, args.episodes, args.steps)
+  for line in report.lines():
+    print(line)
+  if report.faults:
+    print(f'{args.task}: {len(report.faults)} fault{"s" * (len(report.faults) > 1)}.')
+    sys.exit(1)
+  for line in summary(config, played):
+    print(line)
+
+
+def check(config, report, episodes, steps):
+  """Check spaces, then episodes of the raw environment, then the one that agents see.
+
+  Args:
+    config: Config, whose task and seed count.
+    report: checks.Report that takes what is found.
+    episodes, steps: how many, and decisions in each at most.
+  Returns:
+    List of (length, return) of the episodes.
+  """
+  with report.guard('building it'):
+    env = checks.Raw(envs.raw(config))
+    checks.check_spaces(env, report)
+    if report.faults:
+      return []
+    played = checks.Player(env, report, config.seed).play(episodes, steps)
+    checks.check_seed(env, report, config.seed)
+    with report.guard('close()'):
+      env.close()
+    if not report.faults:
+      _check_wrapped(config, report)
+    return played
+  return []
+
+
+def _check_wrapped(config, report):
+  """What adapters and wrappers refuse, too."""
+  with report.guard('taking it into training'):
+    env = envs.make(config)
+    env.act_space.seed(config.seed)
+    env.reset(config.seed)
+    for _ in range(5):
+      if env.step(env.act_space.sample())[2]:
+        env.reset()
+    env.close()
+
+
+def summary(config, played):
+  """Lines on what the agents will see, and the command that trains on it."""
+  env = envs.make(config)
+  images = [key for key, space in env.obs_space.items() if len(space.shape) == 3]
+  for key, space in env.obs_space.items():
+    kind = 'image' if key in images else 'vector'
+    yield f'{key}: {kind} {list(space.shape)} for the agent'
+  discrete = hasattr(env.act_space, 'n')
+  yield f'actions: {"one of" if discrete else "continuous,"} {env.act_space.shape[0]}' + (
+      '' if discrete else ' entries')
+  started = time.perf_counter()
+  env.act_space.seed(config.seed)
+  env.reset(config.seed)
+  for number in range(1, 201):
+    if env.step(env.act_space.sample())[2]:
+      env.reset()
+    if time.perf_counter() - started > 2:
+      break
+  speed = number / (time.perf_counter() - started)
+  env.close()
+  lengths, returns = zip(*played)
+  yield (
+      f'episodes of random actions: {min(lengths)} to {max(lengths)} decisions, return '
+      f'{np.mean(returns):.4g} +- {np.std(returns):.4g}; {speed:,.0f} decisions/s')
+  yield f'No faults. Train on it: python -m dreamer.train --configs gym --task {config.task}'
+
+
+if __name__ == '__main__':
+  main()
