@@ -1,0 +1,266 @@
+"""check_env names the fault of broken environments, and the guide's examples have none."""
+import pathlib
+import re
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+
+from common import check_env
+from common import config as config_lib
+import loops
+
+GUIDE = pathlib.Path(__file__).parents[1] / 'docs' / 'environment.md'
+Box = gymnasium.spaces.Box
+
+
+class Good:
+  """An environment in our protocol without faults: three numbers, five steps."""
+
+  obs_space = {'vector': Box(-1, 1, (3,), np.float32)}
+  act_space = Box(-1, 1, (2,), np.float32)
+
+  def reset(self, seed=None):
+    """Begin an episode."""
+    self.random, self.time = np.random.default_rng(seed), 0
+    return self.observe()
+
+  def step(self, action):
+    """Count to five."""
+    self.time += 1
+    return self.observe(), 0.5, self.time >= 5, {}
+
+  def observe(self):
+    """Random numbers."""
+    return {'vector': self.random.uniform(-1, 1, 3).astype(np.float32)}
+
+  def close(self):
+    """Nothing to free."""
+
+
+class GoodGym(gymnasium.Env):
+  """The same in the protocol of Gymnasium, with nested and discrete observations."""
+
+  observation_space = gymnasium.spaces.Dict({
+      'a': gymnasium.spaces.Dict({'b': Box(-1, 1, (2,), np.float32)}),
+      'c': gymnasium.spaces.Discrete(3)})
+  action_space = gymnasium.spaces.Discrete(2)
+
+  def reset(self, seed=None, options=None):
+    """Begin an episode."""
+    super().reset(seed=seed)
+    self.time = 0
+    return self.observe(), {}
+
+  def step(self, action):
+    """Count to five."""
+    self.time += 1
+    return self.observe(), 1.0, self.time >= 5, False, {}
+
+  def observe(self):
+    """Random numbers."""
+    return {'a': {'b': self.np_random.uniform(-1, 1, 2).astype(np.float32)}, 'c': 1}
+
+
+def observing(value):
+  """A class that returns the same function of the good observation always."""
+  return type('Broken', (Good,), {'observe': lambda self: value(Good.observe(self)['vector'])})
+
+
+def declaring(**spaces):
+  """A class that declares other spaces and returns zeros of them."""
+  zeros = lambda self: {k: np.zeros(s.shape, s.dtype) for k, s in spaces.items()}
+  return type('Broken', (Good,), {'obs_space': spaces, 'observe': zeros})
+
+
+def stepping(change, base=Good):
+  """A class whose step returns what the function makes of the good result."""
+  return type('Broken', (base,), {
+      'step': lambda self, action: change(self, action, base.step(self, action))})
+
+
+def swap(index, value):
+  """Replace one entry of the result of step."""
+  return lambda env, action, result: result[:index] + (value,) + result[index + 1:]
+
+
+def put(array, value):
+  """Change an array in place."""
+  array[...] = value
+
+
+class Reusing(Good):
+  """Returns the same array always, with new contents."""
+
+  array = np.zeros(3, np.float32)
+
+  def observe(self):
+    """New contents in the old array."""
+    self.array[:] = Good.observe(self)['vector']
+    return {'vector': self.array}
+
+
+class Stuck(Good):
+  """Its reset does not begin a new episode."""
+
+  time = 0
+
+  def reset(self, seed=None):
+    """Keep the time."""
+    self.random = np.random.default_rng(seed)
+    return self.observe()
+
+
+class Unseeded(Good):
+  """Does not use its seed."""
+
+  def reset(self, seed=None):
+    """Forget the seed."""
+    return super().reset(None)
+
+
+class Raising(Good):
+  """Fails in the middle of an episode."""
+
+  def step(self, action):
+    """Fail at the third step."""
+    assert self.time < 2, 'the motor is hot'
+    return super().step(action)
+
+
+class OldReset(GoodGym):
+  """Returns the observation alone, as Gym did before 0.26."""
+
+  def reset(self, seed=None, options=None):
+    """Begin an episode."""
+    return super().reset(seed=seed)[0]
+
+
+BROKEN = {
+    'dtype': (observing(lambda x: {'vector': x.astype(np.float64)}), 'vector is float64, declared is float32'),
+    'shape': (observing(lambda x: {'vector': x[:2]}), r'vector has shape \[2\], declared is \[3\]'),
+    'changing shape': (
+        type('Broken', (Good,), {'observe': lambda self: {
+            'vector': np.zeros(3 + (self.time > 2), np.float32)}}), r'step 3 .* shape \[4\]'),
+    'lacking key': (observing(lambda x: {}), 'lacks vector'),
+    'undeclared key': (observing(lambda x: {'vector': x, 'more': x}), 'has undeclared more'),
+    'no dict': (observing(lambda x: x), 'the observation is ndarray, expected a dict with vector'),
+    'NaN': (observing(lambda x: {'vector': x * np.float32('nan')}), 'vector holds NaN'),
+    'bounds': (observing(lambda x: {'vector': x + np.float32(5)}), 'declared are -1 to 1'),
+    'float image': (declaring(image=Box(0, 1, (64, 64, 3), np.float32)), 'image in floats'),
+    'no channels': (declaring(image=Box(0, 255, (64, 64), np.uint8)), 'without channels'),
+    'channels first': (declaring(image=Box(0, 255, (3, 64, 64), np.uint8)), 'channels first'),
+    'reused array': (Reusing, 'changed the array vector that was returned before'),
+    'reward NaN': (stepping(swap(1, float('nan'))), 'the reward is nan'),
+    'reward array': (stepping(swap(1, np.ones(1))), r'reward is array\(\[1\.\]\) \(ndarray\)'),
+    'reward None': (stepping(swap(1, None)), 'reward is None'),
+    'done number': (stepping(swap(2, 0)), r'done is 0 \(int\), expected True or False'),
+    'info': (stepping(swap(3, None)), 'info is NoneType'),
+    'discount': (stepping(swap(3, {'discount': 2.0})), 'discount in info is 2.0'),
+    'five values': (stepping(lambda env, action, result: (*result, {})), 'returned 5 values'),
+    'changed action': (
+        stepping(lambda env, action, result: put(action, 0) or result), 'changed the array of the action'),
+    'no reset': (Stuck, 'reset does not begin a new one'),
+    'raising': (Raising, r'(?s)AssertionError.*the motor is hot'),
+    'unbounded actions': (
+        type('Broken', (Good,), {'act_space': Box(-np.inf, np.inf, (2,), np.float32)}),
+        'no finite bounds'),
+    'unsupported actions': (
+        type('Broken', (Good,), {'act_space': gymnasium.spaces.MultiDiscrete([2, 2])}),
+        r'action space MultiDiscrete\(\[2 2\]\) is not supported'),
+    'obs_space': (type('Broken', (Good,), {'obs_space': Box(0, 1, (3,))}), 'expected a dict of name'),
+    'reserved key': (declaring(reward=Box(0, 1, (3,), np.float32)), "key 'reward' is a name of"),
+    'no environment': (lambda: None, 'returned NoneType, which is no environment'),
+    'old reset': (OldReset, r'expected the pair \(obs, info\)'),
+    'terminated number': (stepping(swap(2, 1), GoodGym), r'terminated is 1 \(int\)'),
+    'four values': (
+        stepping(lambda env, action, result: result[:4], GoodGym), 'returned 4 values, expected'),
+    'not in discrete': (
+        type('Broken', (GoodGym,), {'observe': lambda self: {
+            'a': {'b': np.zeros(2, np.float32)}, 'c': 7}}), 'c is 7, which is not in Discrete')}
+
+
+def run(monkeypatch, maker, *flags):
+  """Exit code of the command on what a function returns."""
+  monkeypatch.setattr(sys.modules[__name__], 'make', maker, raising=False)
+  monkeypatch.setitem(sys.modules, 'broken_world', sys.modules[__name__])
+  try:
+    check_env.main(['py_broken_world:make', *flags])
+  except SystemExit as stop:
+    return stop.code
+  return 0
+
+
+@pytest.mark.parametrize('name', BROKEN)
+def test_a_fault_is_named(monkeypatch, capsys, name):
+  maker, words = BROKEN[name]
+  assert run(monkeypatch, maker) == 1
+  out = capsys.readouterr().out
+  assert re.search(words, out) and out.startswith('fault: '), out
+  assert 'No faults' not in out
+
+
+@pytest.mark.parametrize('maker', [Good, GoodGym])
+def test_a_good_environment_gets_a_summary_and_the_command(monkeypatch, capsys, maker):
+  assert run(monkeypatch, maker) == 0
+  out = capsys.readouterr().out
+  assert 'No faults. Train on it: python -m dreamer.train --configs gym' in out
+  assert '5 to 5 decisions' in out and 'fault:' not in out
+
+
+def test_what_only_surprises_is_a_note(monkeypatch, capsys):
+  assert run(monkeypatch, Unseeded) == 0
+  assert 'note: vector differs between two resets with the same seed' in capsys.readouterr().out
+  endless = stepping(swap(2, False))
+  assert run(monkeypatch, endless, '--steps', '20') == 0
+  assert 'note: no end within 20 steps' in capsys.readouterr().out
+
+
+def test_a_fault_is_told_once_with_its_count(monkeypatch, capsys):
+  assert run(monkeypatch, BROKEN['reward NaN'][0]) == 1
+  out = capsys.readouterr().out
+  assert out.count('the reward is nan') == 1 and '(15 times)' in out and '1 fault.' in out
+
+
+@pytest.mark.parametrize('task, word', [
+    ('gym_CartPol-v1', 'CartPole-v1'), ('py_no_such_module:f', 'no_such_module'),
+    ('nothing', 'suite'), ('py_math:sqroot', 'sqrt')])
+def test_a_mistyped_task_is_one_sentence(capsys, task, word):
+  with pytest.raises(SystemExit) as stop:
+    check_env.main([task])
+  error = capsys.readouterr().err
+  assert stop.value.code == 2 and word in error and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('task', ['gym_CartPole-v1', 'gym_Pendulum-v1', 'dummy_terminal'])
+def test_environments_of_libraries_have_no_faults(capsys, task):
+  check_env.main([task, '--steps', '60', '--episodes', '2'])
+  assert 'No faults' in capsys.readouterr().out
+
+
+@pytest.fixture(scope='module')
+def guide(tmp_path_factory):
+  """The examples of the guide as a module."""
+  folder = tmp_path_factory.mktemp('guide')
+  blocks = re.findall(r'```python\n(.*?)```', GUIDE.read_text(), re.DOTALL)
+  (folder / 'my_world.py').write_text('\n\n'.join(blocks))
+  sys.path.insert(0, str(folder))
+  yield 'py_my_world'
+  sys.path.remove(str(folder))
+  sys.modules.pop('my_world', None)
+
+
+@pytest.mark.parametrize('name', ['Dot', 'Walk'])
+def test_the_examples_of_the_guide_have_no_faults_and_train(guide, name, tmp_path, capsys):
+  task = f'{guide}:{name}'
+  check_env.main([task, '--steps', '50'])
+  assert 'No faults' in capsys.readouterr().out
+  # The blocks that the guide names; `debug` and the flags only make everything smaller.
+  config = config_lib.load('dreamer', [
+      '--configs', 'gym', 'cpu', 'debug', '--task', task, '--logdir', str(tmp_path), '--time_limit',
+      '40', '--prefill', '80', '--steps', '160', '--eval_every', '80', '--train_every', '40',
+      '--deter_size', '4', '--stoch_size', '2', '--num_units', '4', '--mlp_units', '4',
+      '--cnn_depth', '1', '--batch_size', '2', '--batch_length', '5', '--horizon', '3'])
+  loops.logdir.start(config)
+  assert loops.rows(tmp_path, 'eval/return') and loops.rows(tmp_path, 'agent/actor_loss')
