@@ -223,8 +223,8 @@ def _python(code):
 
 
 def _last_line(text):
-  lines = [line for line in text.splitlines() if line.strip()]
-  return lines[-1].strip() if lines else 'it crashed'
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  return lines[-1].removeprefix('common.config.UserError: ') if lines else 'it crashed'
 
 
 if __name__ == '__main__':

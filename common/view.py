@@ -184,8 +184,10 @@ def time_left(step, total, fps):
 
 
 def short(value):
-  """A number in few characters."""
-  return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
+  """A number in few characters; losses of images change in their sixth digit."""
+  if isinstance(value, int):
+    return f'{value:,}'
+  return f'{value:.1f}' if 1000 <= abs(value) < 1e6 else f'{value:.4g}'
 
 
 def duration(seconds):
