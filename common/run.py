@@ -17,7 +17,6 @@ from common import banner
 from common import checkpoint
 from common import config as config_lib
 from common import curves
-from common import dataset
 from common import devices
 from common import envs
 from common import logdir as logdir_lib
@@ -27,9 +26,9 @@ from common.driver import random_policy
 from common.driver import run_episodes
 from common.interrupts import Interrupts
 from common.interrupts import Stop
+from common.learner import Learner
 from common.logger import Logger
 from common.meters import Clock
-from common.meters import Means
 from common.pictures import Pictures
 from common.replay import Replay
 
@@ -113,9 +112,11 @@ class Run:
     logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
     logdir_lib.save_run(logdir, self._logger.time)
     self._clock = Clock(self.frames)
-    self._sums = Means(self._progress.values['means'])
+    self._learner = Learner(
+        config, logdir, self._agent, self._replay, self._progress.values, self._clock, self._view,
+        self._interrupts)
     self._driver = self._make_driver()
-    self._state, self._estimated, self._compiled = None, False, False
+    self._state = None
     self.say(banner.start(config, self._agent, logdir))
 
   @property
@@ -209,7 +210,7 @@ class Run:
     self._view.stage('saving')
     self._progress.values.update(
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
-        rows=self._logger.rows, means=self._sums.values)
+        rows=self._logger.rows, means=self._learner.means.values)
     self._checkpoint.save()
     logdir_lib.save_run(self._logdir, self._logger.time)
 
@@ -279,50 +280,9 @@ class Run:
       self._learn(config.train_steps)
 
   def _learn(self, updates):
-    """A burst of updates on the episodes that are there now.
-
-    What an interrupt leaves of it is owed: the checkpoint of that moment knows
-    how many, and the next process makes them at first.
-    """
-    values, config, agent = self._progress.values, self._config, self._agent
-    values['owed'] += updates
-    keys = agent.world_model.obs_keys + ['action', 'reward', 'discount']
-    batches = dataset.batches(
-        self._replay, config.seed, agent.update_count, values['owed'],
-        config.batch_size, config.batch_length, keys, agent.distribute)
-    if not self._compiled:
-      self._compiled = True
-      self.say('Building the update, which takes a while the first time ...')
-    due = values['owed']
-    # Asking the devices for the count at each update would make them wait.
-    ask = config.nan_limit - agent.skipped
-    with self._clock('train'):
-      try:
-        for data in self._timed(batches):
-          self._sums.add(agent.train(data))
-          self._say_time_left()
-          values['owed'] -= 1
-          ask -= 1
-          self._view.stage('learning', due - values['owed'], due)
-          if ask <= 0:
-            ask = config.nan_limit - agent.skipped
-            if ask <= 0:
-              self._give_up(data)
-          self._interrupts.check()
-      finally:
-        batches.close()
-        self._sums.settle()
+    self._learner.burst(updates, self.frames)
     self._view.stage('collecting')
     self._log_training()
-
-  def _timed(self, batches):
-    """The same batches; the time of waiting for them is that of the data."""
-    while True:
-      with self._clock('data'):
-        data = next(batches, None)
-      if data is None:
-        return
-      yield data
 
   def _log_training(self):
     values = self._progress.values
@@ -333,28 +293,6 @@ class Run:
     values['logged'] = self.frames if logged is None else (
         logged + self._config.log_every * (
             (self.frames - logged) // self._config.log_every))
-    means = self._sums.take()
-    row = {f'agent/{name}': value for name, value in means.items()}
+    row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
     row['agent/updates'] = self._agent.update_count
     self._logger.write(self.frames, {**row, **self._clock.take(self.frames)}, 'train')
-
-  def _give_up(self, data):
-    path = self._logdir / f'nonfinite-{self._agent.update_count}.npz'
-    if not isinstance(data, dict):
-      data = self._agent.strategy.experimental_local_results(data)[0]
-    np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
-    self._view.close()
-    print(
-        f'The last {self._agent.skipped} updates were skipped because losses or '
-        f'gradients were not finite. The batch is in {path}; the last checkpoint '
-        'is intact. Try --precision float32, or a lower --model_lr.',
-        file=sys.stderr)
-    sys.exit(1)
-
-  def _say_time_left(self):
-    """Once, after the first updates of this process."""
-    seconds = self._sums.seconds_per_update
-    if seconds is None or self._estimated:
-      return
-    self._estimated = True
-    self.say(banner.estimate(self._config, self.frames, seconds))

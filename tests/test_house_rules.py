@@ -16,6 +16,7 @@ LAYERS = [
     ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env'],
     ['parity', 'benchmark_cases'],
     ['run'],
+    ['learner'],
     ['pictures', 'banner', 'view'],
     ['plot'],
     ['chart'],
