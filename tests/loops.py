@@ -49,12 +49,16 @@ class Toy(agent.Agent):
     """Update the weights."""
     return {'model_grad_norm': self.optimizer.apply(grads['model'])}
 
-  def filter_and_act(self, obs, state, is_first, mode, seed):
-    """The weights, squashed, or the class of the largest, whatever is seen."""
+  def act(self, latent, mode, seed):
+    """The weights, squashed, or the class of the largest, whatever is felt."""
     action = tf.tanh(self.weights)
     if self.config.action_dist == 'onehot':
       action = tf.one_hot(tf.argmax(self.weights), self.action_size)
-    return tf.tile(action[None], [is_first.shape[0], 1]), state['latent']
+    return tf.tile(action[None], [tf.nest.flatten(latent)[0].shape[0], 1])
+
+  def filter_and_act(self, obs, state, is_first, mode, seed):
+    """As act, without filtering what is seen."""
+    return self.act(state['latent'], mode, seed), state['latent']
 
   def optimizers(self):
     """The only one."""
