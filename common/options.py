@@ -28,7 +28,7 @@ RANGES = {
     'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
     'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
-    'collect_limit_doubles': (0, None), 'camera': (0, None),
+    'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
     'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
     'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),

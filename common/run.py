@@ -261,7 +261,8 @@ class Run:
     if not config.collect_limit:
       return config.time_limit
     every = config.collect_limit_doubles
-    return config.collect_limit * 2 ** (self.frames / every if every else 0)
+    grown = max(0, self.frames - config.collect_limit_from)
+    return config.collect_limit * 2 ** (grown / every if every else 0)
 
   def _on_episode(self, episode, k, e):
     self._replay.add(episode, k, e)

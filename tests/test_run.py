@@ -121,11 +121,12 @@ for steps in (80, 120):
 
 def test_collected_episodes_grow_and_evaluation_plays_to_the_time_limit(toy, spied, tmp_path):
   loops.start(
-      tmp_path, '--time_limit', 40, '--collect_limit', 10, '--collect_limit_doubles', 60)
+      tmp_path, '--time_limit', 40, '--collect_limit', 10, '--collect_limit_from', 25,
+      '--collect_limit_doubles', 60)
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
   lengths = [row['train/length'] for row in rows if 'train/length' in row]
   starts = np.cumsum([0] + lengths[:-1])
-  assert lengths == [2 * np.ceil(10 * 2 ** (start / 60) / 2) for start in starts]
+  assert lengths == [2 * np.ceil(10 * 2 ** (max(0, start - 25) / 60) / 2) for start in starts]
   evaluated = [what for mode, what, _ in spied if mode == 'eval']
   assert evaluated.count('step') == 20 * evaluated.count('reset')
 
