@@ -1,15 +1,17 @@
 """Behaviour learning in imagination: actor, value and lambda-returns.
 
-H horizon, N start states, A action, F features. Spec section 6. The actor
-climbs lambda-returns by gradients through the learned dynamics; the value
-function regresses them. Rewards come from a function of the features, so that
-explorers can be paid by something else than the task.
+H horizon, L imagined states that count, N starts, A action, F features. Spec
+sections 6 and 14.7. The actor climbs lambda-returns by gradients through the
+learned dynamics, or by the score function; the value function regresses them.
+Rewards come from a function of the features, so that explorers can be paid by
+something else than the task.
 
     H = 4    start --a1--> s1 --a2--> s2 --a3--> s3 --a4--> s4
     feat                   feat[0]    feat[1]    feat[2]    feat[3]
     return                 R[0]       R[1]       R[2]       bootstrap value[3]
     weight                 1          p[0]       p[0]p[1]   no gradient
     s1 is paid reward[0]; reward[3] is not used; the start is not in feat.
+    With imag_start (DreamerV2) feat[0] is the start, and everything moves by one.
 """
 
 import tensorflow as tf
@@ -29,13 +31,22 @@ class ActorCritic(tf.Module):
     self.actor = nets.Actor(
         feat_size, action_size, config.action_dist, config.actor_layers,
         config.num_units, config.dense_act, config.action_init_std,
-        config.actor_min_std, config.actor_mean_scale)
-    self.value = nets.DenseHead(
-        feat_size, (), config.value_layers, config.num_units, config.dense_act)
+        config.actor_min_std, config.actor_mean_scale, config.norm)
+    self.value = self._make_value(feat_size)
+    if config.slow_value:
+      self.slow_value = self._make_value(feat_size)
+      self._updates = tf.Variable(0, trainable=False, dtype=tf.int64)
+      self._copy_value(1.0)
     self.actor_optimizer = optimizer.make(
         {'actor': self.actor}, config.actor_lr, config)
     self.value_optimizer = optimizer.make(
         {'value': self.value}, config.value_lr, config)
+    self._reinforces = config.actor_grad != 'dynamics'
+
+  def _make_value(self, feat_size):
+    c = self._config
+    return nets.DenseHead(
+        feat_size, (), c.value_layers, c.num_units, c.dense_act, norm=c.norm)
 
   def imagine(self, world_model, start, seed):
     """Roll the prior forward under the actor.
@@ -47,71 +58,126 @@ class ActorCritic(tf.Module):
       start: states [N, ...].
       seed: int32 [2], or None for zero noise.
     Returns:
-      (feat, action, entropy) float [H, N, F], [H, N, A] and [H, N]: feat[i]
-      follows action[i]. The entropy is an estimate from one sample, and zero
-      unless actor_ent asks for it.
+      (feat, action, entropy, log_prob) float [H, N, F], [H, N, A] and [H, N]: feat[i]
+      follows action[i]. The last two are of the actor that chose action[i], zero unless
+      actor_ent or actor_grad ask for them; without a closed form the entropy is an estimate
+      from one sample.
     """
     model = world_model.rssm
 
     def step(carry, _, seed):
-      state, _, entropy = carry
+      state, _, entropy, log_prob = carry
       seeds = dists.split_seed(seed, 2)
       dist = self.actor(tf.stop_gradient(model.get_feat(state)))
       if self._config.actor_ent:
         action, entropy = dist.sample_with_entropy(seeds[0])
       else:
         action = dist.sample(seeds[0])
+      if self._reinforces:
+        log_prob = self.log_prob(dist, action)
       action = tf.cast(action, model.dtype)
-      return model.img_step(state, action, seeds[1]), action, entropy
-    count = tf.shape(start['stoch'])[0]
-    carry = (start, tf.zeros([count, self.actor.size], model.dtype), tf.zeros([count]))
+      return model.img_step(state, action, seeds[1]), action, entropy, log_prob
+    count = tf.shape(tf.nest.flatten(start)[0])[0]
+    zeros = tf.zeros([count])
+    carry = (start, tf.zeros([count, self.actor.size], model.dtype), zeros, zeros)
     inputs = tf.zeros([self._config.horizon, 0])
-    states, action, entropy = scan(step, carry, inputs, seed)
-    return model.get_feat(states), action, entropy
+    states, action, entropy, log_prob = scan(step, carry, inputs, seed)
+    return model.get_feat(states), action, entropy, log_prob
 
-  def gradients(self, world_model, start, reward_fn, seed):
-    """Gradients of both losses on imagined trajectories.
+  def log_prob(self, dist, action):
+    """Log-probability [...] of an action that a distribution of the actor gave.
 
-      actor_loss = -mean(weight * (R + actor_ent * entropy))
-      value_loss = -mean(weight * log Normal(value, 1)(stop_gradient(R)))
+    Only the mixed gradient lets it depend on the action (spec section 14.7).
+    """
+    mixed = self._config.actor_grad == 'both'
+    return dist.log_prob(action if mixed else tf.stop_gradient(action))
+
+  def gradients(self, world_model, start, reward_fn, seed, start_pcont=None):
+    """Gradients of both losses on imagined trajectories; see `losses`.
 
     Args:
       world_model: gives `rssm` and pcont(feat).
       start: states [N, ...] without gradient.
-      reward_fn: feat [H, N, F] -> reward float32 [H, N].
+      reward_fn: feat [L, N, F] -> reward float32 [L, N].
       seed: int32 [2], or None.
+      start_pcont: float32 [N], what is known of the starts; for imag_start.
     Returns:
       (grads, outputs, metrics): dict of `actor` and `value` gradients of the
-      scaled losses; dict of feat, action, reward, value, pcont [H, N], returns
-      and weight [H-1, N]; dict of float32 scalars.
+      scaled losses; dict of action [H, N, A] and feat, reward, value, pcont [L, N],
+      returns and weight [L-1, N]; dict of float32 scalars. L is H, or H + 1 with imag_start.
     """
     with tf.GradientTape() as actor_tape:
-      feat, action, entropy = self.imagine(world_model, start, seed)
-      reward = reward_fn(feat)                                      # [H, N]
-      pcont = world_model.pcont(feat)                               # [H, N]
+      feat, action, entropy, log_prob = self.imagine(world_model, start, seed)
+      if self._config.imag_start:
+        feat = tf.concat([world_model.rssm.get_feat(start)[None], feat], 0)
+      reward = reward_fn(feat)                                      # [L, N]
+      pcont = world_model.pcont(feat)                               # [L, N]
+      if self._config.imag_start:
+        pcont = tf.concat([start_pcont[None], pcont[1:]], 0)
       with tf.GradientTape() as value_tape:
-        value_dist = self.value(feat)                               # [H, N]
-        value = value_dist.mode()
-        returns = self._returns(reward, value, pcont)               # [H-1, N]
-        weight = discount_weights(pcont)                            # [H-1, N]
-        value_loss = -tf.reduce_mean(
-            weight * value_dist[:-1].log_prob(tf.stop_gradient(returns)))
+        actor_loss, value_loss, outputs = self.losses(
+            feat, reward, pcont, entropy, log_prob)
         value_scaled = self.value_optimizer.scale_loss(value_loss)
-      objective = returns
-      if self._config.actor_ent:
-        objective += self._config.actor_ent * entropy[:-1]          # [H-1, N]
-      actor_loss = -tf.reduce_mean(weight * objective)
       actor_scaled = self.actor_optimizer.scale_loss(actor_loss)
     grads = dict(
         value=value_tape.gradient(value_scaled, self.value_optimizer.variables_),
         actor=actor_tape.gradient(actor_scaled, self.actor_optimizer.variables_))
-    outputs = dict(
-        feat=feat, action=action, reward=reward, value=value, pcont=pcont,
-        returns=returns, weight=weight)
+    outputs = dict(feat=feat, action=action, reward=reward, pcont=pcont, **outputs)
     metrics = dict(
-        actor_loss=actor_loss, value_loss=value_loss,
-        imag_reward=tf.reduce_mean(reward), imag_value=tf.reduce_mean(value))
+        actor_loss=actor_loss, value_loss=value_loss, imag_reward=tf.reduce_mean(reward),
+        imag_value=tf.reduce_mean(outputs['value']))
     return grads, outputs, metrics
+
+  def losses(self, feat, reward, pcont, entropy, log_prob):
+    """Both losses on L imagined states (spec sections 6 and 14.7).
+
+      actor_loss = -mean(weight * (objective + actor_ent * entropy))
+      value_loss = -mean(weight * log Normal(value, 1)(stop_gradient(R)))
+
+      dynamics:  objective = R
+      reinforce: objective = log_prob * stop_gradient(R - value of the state acted in)
+      both:      objective = mix R + (1 - mix) log_prob * stop_gradient(...)
+
+    The states follow the start or, with imag_start, begin with it: then the return R[0] of the
+    start trains the value alone, as no action led to it.
+
+    Args:
+      feat: float [L, N, F].
+      reward, pcont: float32 [L, N] of them.
+      entropy, log_prob: float32 [H, N] of the actions, all of which led to a state of feat.
+    Returns:
+      (actor_loss, value_loss, outputs): float32 scalars, and a dict of value [L, N],
+      returns and weight [L-1, N].
+    """
+    c = self._config
+    value_dist = self.value(feat)                                   # [L, N]
+    value = (self.slow_value(feat) if c.slow_value else value_dist).mode()
+    returns = self._returns(reward, value, pcont)                   # [L-1, N]
+    weight = discount_weights(pcont)                                # [L-1, N]
+    value_loss = -tf.reduce_mean(
+        weight * value_dist[:-1].log_prob(tf.stop_gradient(returns)))
+    objective = returns[1:] if c.imag_start else returns            # [H-1, N]
+    if self._reinforces:
+      paired = returns[:-1] if c.aligned_baseline else objective
+      score = log_prob[:-1] * tf.stop_gradient(paired - value[:-2])
+      mix = c.actor_grad_mix if c.actor_grad == 'both' else 0.0
+      objective = mix * objective + (1 - mix) * score if mix else score
+    if c.actor_ent:
+      objective += c.actor_ent * entropy[:-1]
+    actor_loss = -tf.reduce_mean(weight[:objective.shape[0]] * objective)
+    return actor_loss, value_loss, dict(value=value, returns=returns, weight=weight)
+
+  def after_update(self):
+    """Let the slow value network follow, after updates 0, slow_value, 2 slow_value, ..."""
+    if self._config.slow_value:
+      due = self._updates % self._config.slow_value == 0
+      # A share of zero leaves every weight as it is.
+      self._copy_value(tf.where(due, self._config.slow_value_fraction, 0.0))
+      self._updates.assign_add(1)
+
+  def _copy_value(self, share):
+    for slow, fast in zip(self.slow_value.variables, self.value.variables):
+      slow.assign(share * fast + (1 - share) * slow)
 
   def _returns(self, reward, value, pcont):
     if self._config.use_value:

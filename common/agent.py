@@ -218,16 +218,13 @@ class Agent(tf.Module):
     Returns:
       (action float32 [M, A], latent).
     """
-    keep = lambda x: tf.where(
-        tf.reshape(is_first, [-1] + [1] * (x.shape.rank - 1)), tf.zeros_like(x), x)
-    state = tf.nest.map_structure(keep, state)
     embed = self.world_model.encoder(self.world_model.preprocess(obs, seed))
     seeds = dists.split_seed(seed, 3)
     filter_seed = seeds[0]
     if mode == 'eval' and self.config.eval_state_mean:
       filter_seed = None
     latent, _ = self.world_model.rssm.obs_step(
-        state['latent'], state['action'], embed, filter_seed)
+        state['latent'], state['action'], embed, filter_seed, is_first)
     return self.act(latent, mode, seeds[1]), latent
 
 

@@ -370,6 +370,10 @@ def _check_together(config):
     raise UserError(
         f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
         f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
+  if c.get('actor_grad', 'dynamics') != 'dynamics' and not c.imag_start:
+    raise UserError(
+        f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
+        'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
   if c.deterministic and c.prune_disk:
     raise UserError(
         'config: a deterministic run may have to go back to episodes that prune_disk deletes. '

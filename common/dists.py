@@ -98,6 +98,12 @@ class TanhNormal:
     std = tf.nn.softplus(std + raw_init_std) + min_std
     return cls(mean, std)
 
+  @classmethod
+  def from_params_v2(cls, params, init_std, min_std, mean_scale):
+    """As DreamerV2: std = softplus(s + init_std) + min_std."""
+    mean, std = tf.split(params, 2, -1)
+    return cls(mean_scale * tf.tanh(mean / mean_scale), tf.nn.softplus(std + init_std) + min_std)
+
   def sample(self, seed):
     """One reparameterised action [..., A] in [-1, 1]."""
     return tf.tanh(sample_gaussian(self.normal_mean, self.normal_std, seed))
@@ -140,6 +146,58 @@ class TanhNormal:
     normal = tfd.Normal(self.normal_mean, self.normal_std)
     jacobian = TanhBijector().forward_log_det_jacobian(raw, event_ndims=0)
     return tf.reduce_sum(normal.log_prob(raw) - jacobian, -1)
+
+
+class TruncNormal:
+  """Continuous actor of DreamerV2: a Normal cut off at the bounds (spec section 14.4).
+
+    mean = tanh(m);  std = 2 sigmoid((s + init_std) / 2) + min_std;  cut to [-1, 1]
+  """
+
+  INSIDE = 1 - 1e-6  # samples stay this far within the bounds, where the density is finite
+
+  def __init__(self, mean, std):
+    """`mean` and `std` float [..., A] are those of the Normal before it is cut."""
+    self.normal_mean, self.normal_std = mean, std
+    self._dist = tfd.TruncatedNormal(mean, std, -1.0, 1.0)
+
+  @classmethod
+  def from_params(cls, params, init_std, min_std):
+    """Build from the network's output float [..., 2A]: raw mean, raw std."""
+    mean, std = tf.split(params, 2, -1)
+    return cls(tf.tanh(mean), 2 * tf.sigmoid((std + init_std) / 2) + min_std)
+
+  def sample(self, seed):
+    """One reparameterised action [..., A] within the bounds."""
+    if seed is None:
+      return self.mode()
+    # TFP's own sampler has no kernel under XLA; its quantile has, and is reparameterised, too.
+    uniform = tf.random.stateless_uniform(tf.shape(self.normal_mean), seed)
+    action = self._dist.quantile(uniform)
+    clipped = tf.clip_by_value(action, -self.INSIDE, self.INSIDE)
+    return action + tf.stop_gradient(clipped - action)
+
+  def sample_with_entropy(self, seed):
+    """(sample [..., A], exact entropy [...])."""
+    return self.sample(seed), self.entropy()
+
+  def mode(self, seed=None):
+    """The most likely action [..., A]."""
+    del seed
+    return tf.clip_by_value(self.normal_mean, -self.INSIDE, self.INSIDE)
+
+  def mean(self):
+    """Expected action [..., A]."""
+    return self._dist.mean()
+
+  def log_prob(self, action):
+    """Log-density [...] of float [..., A] actions."""
+    return tf.reduce_sum(self._dist.log_prob(action), -1)
+
+  def entropy(self, seed=None):
+    """Entropy [...], exact."""
+    del seed
+    return tf.reduce_sum(self._dist.entropy(), -1)
 
 
 class OneHot:

@@ -1,8 +1,8 @@
 """What every latent dynamics model offers, and the scan that they and the actor run on.
 
-B batch, T time, A action, E embed, S stoch, F features. A state is a dict with mean, std and stoch
-[B, S] of the stochastic part, always float32, and what the model carries besides. Every step takes
-a stateless seed, int32 [2], or None for the centre of each distribution instead of a sample.
+B batch, T time, A action, E embed, F features. A state is a dict with what the latent kind makes of
+the stochastic part (stochastic.py), always float32, and what the model carries besides. Every step
+takes a stateless seed, int32 [2], or None for the centre of each distribution instead of a sample.
 
 action[t] is the action that led to observation t.
 """
@@ -47,19 +47,22 @@ class Dynamics(tf.Module):
     """What of embeddings [N..., E] can be computed for all rows at once, outside the scan."""
     return embed
 
-  def obs_step(self, prev_state, prev_action, embed, seed):
+  def obs_step(self, prev_state, prev_action, embed, seed, is_first=None):
     """Predict the next latent state, then correct it by what was seen.
 
     Args:
       prev_state, prev_action: as in img_step.
       embed: float [B, E] of the observation at t.
       seed: int32 [2], or None.
+      is_first: bool [B]; what it marks starts from zeros, state and action.
     Returns:
       (post, prior), states at t.
     """
+    if is_first is not None:
+      prev_state, prev_action = reset((prev_state, prev_action), is_first)
     return self._obs_step(prev_state, prev_action, self.prepare(embed), seed)
 
-  def observe(self, embed, action, seed, state=None):
+  def observe(self, embed, action, seed, state=None, is_first=None):
     """Filter a sequence with obs_step.
 
     Args:
@@ -67,13 +70,19 @@ class Dynamics(tf.Module):
       action: float [B, T, A]; action[:, t] led to embed[:, t].
       seed: int32 [2], or None.
       state: state before the first row; zeros if None.
+      is_first: bool [B, T] as in obs_step, or None for no row.
     Returns:
       (post, prior), states [B, T, ...].
     """
     if state is None:
       state = self.initial(tf.shape(action)[0])
     inputs = (swap(action), swap(self.prepare(embed)))
-    step = lambda carry, inputs, seed: self._obs_step(carry[0], *inputs, seed)
+    if is_first is not None:
+      inputs += (swap(is_first),)
+    def step(carry, inputs, seed):
+      action, prepared, *first = inputs
+      before = (carry[0], action)
+      return self._obs_step(*(reset(before, *first) if first else before), prepared, seed)
     post, prior = scan(step, (state, state), inputs, seed)
     return tf.nest.map_structure(swap, (post, prior))
 
@@ -143,6 +152,14 @@ def scan(step, start, inputs, seed):
       lambda t, *_: t < length, body, (0, start, arrays),
       maximum_iterations=length)
   return tf.nest.map_structure(lambda array: array.stack(), arrays)
+
+
+def reset(values, is_first):
+  """Nested tensors [B, ...] with zeros in the rows that bool [B] marks."""
+  def zero(x):
+    marked = tf.reshape(is_first, [-1] + [1] * (x.shape.rank - 1))
+    return tf.where(marked, tf.zeros_like(x), x)
+  return tf.nest.map_structure(zero, values)
 
 
 def swap(x):

@@ -1,6 +1,7 @@
 """The other latent models of the PlaNet paper: without, and with two, recurrent paths.
 
-B batch, A action, E embed, S stoch, D deter. PlaNet spec sections 2.2 and 2.3.
+B batch, A action, E embed, S stoch, D deter; states as of a Gaussian latent. PlaNet spec sections
+2.2 and 2.3.
 """
 
 import tensorflow as tf
@@ -22,7 +23,7 @@ class SSM(Dynamics):
     dist = nets.SplitDense if split_heads else nets.dense
     self.img_out = nets.dense(latent.size + action_size, hidden, act)
     self.img_dist = dist(hidden, latent.params_size)
-    self.obs_out = nets.dense(2 * latent.size + embed_size, hidden, act)
+    self.obs_out = nets.dense(latent.params_size + embed_size, hidden, act)
     self.obs_dist = dist(hidden, latent.params_size)
     self.dtype = self.img_out.compute_dtype
 
@@ -32,17 +33,17 @@ class SSM(Dynamics):
 
   def img_step(self, prev_state, prev_action, seed):
     """s[t] ~ dense(concat(s[t-1], a[t])); see Dynamics."""
-    x = self.img_out(self._concat(prev_state['stoch'], prev_action))
+    x = self.img_out(self._concat(self.latent.flat(prev_state), prev_action))
     return self.latent.state(self.img_dist(x), seed)
 
   def correct(self, prior, prev_state, prev_action, prepared, seed):
     """The posterior reads the parameters of the prior, not its sample."""
-    x = self.obs_out(self._concat(prior['mean'], prior['std'], prepared))
+    x = self.obs_out(self._concat(self.latent.stats(prior), prepared))
     return self.latent.state(self.obs_dist(x), seed)
 
   def get_feat(self, state):
     """Features [N..., S]: the sample."""
-    return self._concat(state['stoch'])
+    return self._concat(self.latent.flat(state))
 
 
 class DRNN(Dynamics):
@@ -93,9 +94,10 @@ class DRNN(Dynamics):
     return state['decoder_state']
 
   def _step(self, prev, action, embed, seed):
-    encoder, _ = self.encoder(
-        self._concat(embed, action, prev['stoch']), [prev['encoder_state']])
-    x = self.out(self._concat(encoder, prev['stoch'], prev['decoder_state']))
+    stoch = self.latent.flat(prev)
+    encoder, _ = self.encoder(self._concat(embed, action, stoch), [prev['encoder_state']])
+    x = self.out(self._concat(encoder, stoch, prev['decoder_state']))
     state = self.latent.state(self.dist(x), seed)
-    decoder, _ = self.decoder(self._concat(state['stoch']), [prev['decoder_state']])
+    decoder, _ = self.decoder(
+        self._concat(self.latent.flat(state)), [prev['decoder_state']])
     return {**state, 'encoder_state': encoder, 'decoder_state': decoder}

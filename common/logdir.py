@@ -124,10 +124,10 @@ def save_config(path, config, obs_space, act_space):
 
 
 def settle(config, act_space):
-  """The config with action_dist as the space of actions decides, if it is auto.
+  """The config with action_dist and actor_grad as the space of actions decides, if auto.
 
   The default noise would leave the one-hot actions, so it becomes epsilon_greedy
-  with it.
+  with the former.
 
   Raises:
     UserError: noise was chosen that the actions cannot take.
@@ -137,6 +137,8 @@ def settle(config, act_space):
     config = config.replace(action_dist='onehot' if discrete else 'tanh_normal')
     if discrete and config.expl == 'additive_gaussian':
       config = config.replace(expl='epsilon_greedy')
+  if config.get('actor_grad') == 'auto':
+    config = config.replace(actor_grad='reinforce' if discrete else 'dynamics')
   if discrete and config.expl != 'epsilon_greedy':
     raise UserError(
         f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '

@@ -20,11 +20,30 @@ def activation(name):
   return tf_keras.activations.get(None if name == 'none' else name)
 
 
-def dense(inputs, units, act='none'):
+def dense(inputs, units, act='none', norm='none'):
   """A built Dense layer from `inputs` to `units` columns (Glorot, zero bias)."""
-  layer = tf_keras.layers.Dense(units, activation(act))
+  layer = tf_keras.layers.Dense(units, finish(units, act, norm))
   layer.build([None, inputs])
   return layer
+
+
+def finish(units, act, norm):
+  """What follows the linear part of a layer of `units` columns: none or layer norm, then `act`."""
+  return NormAct(units, act) if norm == 'layer' else activation(act)
+
+
+class NormAct(tf_keras.layers.Layer):
+  """Layer norm over the last axis in float32, then an activation (spec section 14.4)."""
+
+  def __init__(self, units, act='none'):
+    super().__init__()
+    self.norm = tf_keras.layers.LayerNormalization(epsilon=1e-3, dtype='float32')
+    self.norm.build([None, units])
+    self.act = activation(act)
+
+  def call(self, x):
+    """Float [N..., units] to the same, in the dtype of x."""
+    return self.act(tf.cast(self.norm(tf.cast(x, tf.float32)), x.dtype))
 
 
 class SplitDense(tf.Module):
@@ -66,7 +85,7 @@ def stacked_shape(spaces, keys):
 class ConvEncoder(tf.Module):
   """Four strided convolutions and a flatten (spec section 3)."""
 
-  def __init__(self, shape, depth=32, act='relu'):
+  def __init__(self, shape, depth=32, act='relu', norm='none'):
     """`shape` (H, W, C) of the images."""
     super().__init__()
     height, width, channels = shape
@@ -77,7 +96,7 @@ class ConvEncoder(tf.Module):
     self.layers = []
     for i, kernel in enumerate(ENCODER_KERNELS):
       filters = depth * 2 ** i
-      layer = tf_keras.layers.Conv2D(filters, kernel, 2, activation=activation(act))
+      layer = tf_keras.layers.Conv2D(filters, kernel, 2, activation=finish(filters, act, norm))
       layer.build([None, height, width, channels])
       self.layers.append(layer)
       channels = filters
@@ -97,7 +116,7 @@ class ConvDecoder(tf.Module):
   Makes 64x64 images with the published kernels.
   """
 
-  def __init__(self, feat_size, shape=(64, 64, 3), depth=32, act='relu'):
+  def __init__(self, feat_size, shape=(64, 64, 3), depth=32, act='relu', norm='none'):
     super().__init__()
     self._shape = tuple(shape)
     self._depth = depth
@@ -106,7 +125,8 @@ class ConvDecoder(tf.Module):
     for i, kernel in enumerate(DECODER_KERNELS):
       last = i == len(DECODER_KERNELS) - 1
       filters = shape[-1] if last else depth * 2 ** (2 - i)
-      layer = ConvTranspose(filters, kernel, 'none' if last else act)
+      layer = ConvTranspose(
+          filters, kernel, *(('none', 'none') if last else (act, norm)))
       layer.build([None, size, size, channels])
       self.layers.append(layer)
       channels, size = filters, 2 * (size - 1) + kernel
@@ -139,8 +159,8 @@ class ConvTranspose(tf_keras.layers.Conv2DTranspose):
 
   FEW_CHANNELS = 4
 
-  def __init__(self, filters, kernel, act):
-    super().__init__(filters, kernel, 2, activation=activation(act))
+  def __init__(self, filters, kernel, act='none', norm='none'):
+    super().__init__(filters, kernel, 2, activation=finish(filters, act, norm))
 
   def call(self, x):
     """Float [N, H, W, C] to [N, 2H + k - 2, 2W + k - 2, filters]."""
@@ -193,14 +213,14 @@ def _transposed_shape(x, kernel):
 
 
 class MLP(tf.Module):
-  """`layers` dense layers of `units`, all with activation `act`."""
+  """`layers` dense layers of `units`, all with `norm` and activation `act`."""
 
-  def __init__(self, inputs, layers, units, act='elu'):
+  def __init__(self, inputs, layers, units, act='elu', norm='none'):
     super().__init__()
     self.output_size = units if layers else inputs
     self.layers = []
     for _ in range(layers):
-      self.layers.append(dense(inputs, units, act))
+      self.layers.append(dense(inputs, units, act, norm))
       inputs = units
 
   def __call__(self, x):
@@ -216,11 +236,12 @@ class DenseHead(tf.Module):
   kind `normal`: Normal(x, 1); `binary`: Bernoulli(logits=x).
   """
 
-  def __init__(self, feat_size, shape, layers, units, act='elu', kind='normal'):
+  def __init__(
+      self, feat_size, shape, layers, units, act='elu', kind='normal', norm='none'):
     super().__init__()
     assert kind in ('normal', 'binary'), kind
     self._shape, self._kind = tuple(shape), kind
-    self.mlp = MLP(feat_size, layers, units, act)
+    self.mlp = MLP(feat_size, layers, units, act, norm)
     size = 1
     for dim in self._shape:
       size *= dim
@@ -240,21 +261,24 @@ class DenseHead(tf.Module):
 
 
 class Actor(tf.Module):
-  """MLP to a distribution over actions [N..., A] (spec section 4).
+  """MLP to a distribution over actions [N..., A] (spec sections 4 and 14.4).
 
-  kind `tanh_normal` or `onehot`.
+  kind `tanh_normal` (Dreamer), `onehot`, or DreamerV2's `trunc_normal` and `tanh_normal_v2`,
+  whose mean and std come from two layers.
   """
 
   def __init__(
       self, feat_size, size, kind='tanh_normal', layers=4, units=400, act='elu',
-      init_std=5.0, min_std=1e-4, mean_scale=5.0):
+      init_std=5.0, min_std=1e-4, mean_scale=5.0, norm='none'):
     super().__init__()
-    assert kind in ('tanh_normal', 'onehot'), kind
+    assert kind in ('tanh_normal', 'onehot', 'trunc_normal', 'tanh_normal_v2'), kind
     self.size, self.kind = size, kind
     self._constants = (init_std, min_std, mean_scale)
-    self.mlp = MLP(feat_size, layers, units, act)
-    outputs = 2 * size if kind == 'tanh_normal' else size
-    self.out = dense(self.mlp.output_size, outputs)
+    self.mlp = MLP(feat_size, layers, units, act, norm)
+    if kind in ('trunc_normal', 'tanh_normal_v2'):
+      self.out = SplitDense(self.mlp.output_size, 2 * size)
+    else:
+      self.out = dense(self.mlp.output_size, 2 * size if kind == 'tanh_normal' else size)
 
   @property
   def layers(self):
@@ -262,12 +286,18 @@ class Actor(tf.Module):
     return self.mlp.layers + [self.out]
 
   def __call__(self, feat):
-    """dists.TanhNormal or dists.OneHot over actions of feat [N..., F]."""
+    """dists.TanhNormal, TruncNormal or OneHot over actions of feat [N..., F]."""
     x = tf.cast(self.out(self.mlp(_rows(feat))), tf.float32)
     x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], x.shape[-1:]], 0))
     if self.kind == 'onehot':
       return dists.OneHot(x)
-    return dists.TanhNormal.from_params(x, *self._constants)
+    init_std, min_std, mean_scale = self._constants
+    if self.kind == 'trunc_normal':
+      return dists.TruncNormal.from_params(x, init_std, min_std)
+    make = {
+        'tanh_normal': dists.TanhNormal.from_params,
+        'tanh_normal_v2': dists.TanhNormal.from_params_v2}[self.kind]
+    return make(x, init_std, min_std, mean_scale)
 
 
 def _rows(x):

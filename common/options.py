@@ -8,17 +8,21 @@ CHOICES = {
     'precision': ('auto', 'float32', 'mixed_float16'),
     'jit': ('auto', True, False),
     'parallel': ('none', 'thread', 'process'),
-    'clip_rewards': ('none', 'tanh'),
+    'clip_rewards': ('none', 'tanh', 'sign'),
     'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
     'expl_schedule': ('exponential', 'linear'),
     'rssm_act': ('elu', 'relu', 'tanh', 'swish'),
     'dense_act': ('elu', 'relu', 'tanh', 'swish'),
     'cnn_act': ('elu', 'relu', 'tanh', 'swish'),
-    'free_nats_mode': ('mean', 'element'),
+    'free_nats_mode': ('mean', 'floor', 'element'),
+    'obs_loss': ('reconstruction', 'contrastive', 'none'),
+    'norm': ('none', 'layer'),
+    'rssm_std_act': ('softplus', 'sigmoid', 'sigmoid2'),
     'latent_model': ('rssm', 'ssm', 'drnn'),
-    'rssm_gru': ('keras', 'block'),
+    'rssm_gru': ('keras', 'block', 'norm'),
     'overshooting_norm': ('all', 'per_distance'),
-    'action_dist': ('auto', 'tanh_normal', 'onehot'),
+    'actor_grad': ('auto', 'dynamics', 'reinforce', 'both'),
+    'action_dist': ('auto', 'tanh_normal', 'trunc_normal', 'tanh_normal_v2', 'onehot'),
 }
 
 # Lowest and highest value, None where there is no bound. Whole bounds make a whole-number key,
@@ -45,6 +49,8 @@ RANGES = {
     'actor_lr': (0.0, None), 'adam_eps': (1e-12, None), 'grad_clip': (1e-8, None),
     'weight_decay': (0.0, 1.0), 'image_bits': (0, 8), 'rssm_layers': (1, None),
     'reward_scale': (0.0, None), 'global_div_scale': (0.0, None),
+    'stoch_classes': (0, None), 'rssm_ensemble': (1, None), 'kl_balance': (0.0, 1.0),
+    'actor_grad_mix': (0.0, 1.0), 'slow_value': (0, None), 'slow_value_fraction': (0.0, 1.0),
     'overshooting_scale': (0.0, None), 'overshooting_distance': (0, None),
     'model_lr_ramp': (0, None), 'planner_horizon': (1, None), 'planner_iterations': (0, None),
     'planner_amount': (1, None), 'planner_topk': (1, None), 'planner_discount': (0.0, 1.0),
@@ -61,9 +67,10 @@ OTHER_REPEAT = 2
 UNUSED = {'planet': (
     'horizon', 'discount', 'disclam', 'use_value', 'value_layers', 'value_lr',
     'actor_ent', 'actor_layers', 'actor_lr', 'actor_min_std', 'actor_mean_scale',
-    'action_dist', 'action_init_std', 'pcont', 'pcont_layers', 'pcont_scale')}
+    'imag_start', 'actor_grad', 'actor_grad_mix', 'aligned_baseline', 'slow_value',
+    'slow_value_fraction', 'action_dist', 'action_init_std', 'pcont', 'pcont_layers', 'pcont_scale')}
 
 # Keys that hold a regular expression, and words that are free here (the task is checked by
 # the environments).
-PATTERNS = ('cnn_keys', 'mlp_keys', 'weight_decay_pattern')
+PATTERNS = ('cnn_keys', 'mlp_keys', 'grad_heads', 'weight_decay_pattern')
 FREE = ('task', 'tasks', 'logdir')

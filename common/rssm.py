@@ -1,8 +1,8 @@
-"""Recurrent state-space model (PlaNet, section 3; spec section 2).
+"""Recurrent state-space model (PlaNet, section 3; spec sections 2 and 14.1).
 
-B batch, T time, A action, E embed, S stoch, D deter, F = S + D features.
-A state is a dict: mean, std and stoch [B, S] of the stochastic part, always
-float32, and deter [B, D] in the dtype of the layers.
+B batch, T time, A action, E embed, S stoch, D deter, F = S + D features, K members.
+A state is a dict: what the latent kind makes of the stochastic part (mean, std and stoch [B, S]
+of a Gaussian), always float32, and deter [B, D] in the dtype of the layers.
 
     deter[t-1] ------------> gru ---> deter[t] -----> prior stoch[t]
     stoch[t-1], action[t] ----^          |
@@ -12,6 +12,7 @@ float32, and deter [B, D] in the dtype of the layers.
 import tensorflow as tf
 
 from common import cells
+from common import dists
 from common import nets
 from common.dynamics import Dynamics
 
@@ -21,18 +22,20 @@ class RSSM(Dynamics):
 
   def __init__(
       self, action_size, embed_size, latent, deter=200, hidden=200, act='elu',
-      layers=1, gru='keras', split_heads=False, future_rnn=True):
+      layers=1, gru='keras', split_heads=False, future_rnn=True, norm='none', ensemble=1):
     """Build all layers.
 
     Args:
       action_size, embed_size: A and E.
-      latent: what makes stochastic states, such as stochastic.GaussianLatent.
+      latent: what makes stochastic states: a class of stochastic.
       deter, hidden: D, and the width of the dense layers.
       act: activation of the dense layers.
       layers: dense layers before the GRU, after it, and in the posterior each.
       gru: kind of cell, see `cells.make`.
       split_heads: mean and std from two layers, as in PlaNet, not from one.
       future_rnn: the prior reads the GRU; False is PlaNet's first version.
+      norm: of the dense layers, none or layer.
+      ensemble: K, networks of the prior, one of which predicts each step (DreamerV2).
     """
     super().__init__()
     self.latent = latent
@@ -40,12 +43,13 @@ class RSSM(Dynamics):
     self.feat_size = latent.size + deter
     self._future_rnn = future_rnn
     dist = nets.SplitDense if split_heads else nets.dense
-    self.img_in = nets.MLP(latent.size + action_size, layers, hidden, act)
+    self.img_in = nets.MLP(latent.size + action_size, layers, hidden, act, norm)
     self.gru = cells.make(gru, self.img_in.output_size, deter)
-    self.img_out = nets.MLP(
-        deter if future_rnn else self.img_in.output_size, layers, hidden, act)
-    self.img_dist = dist(self.img_out.output_size, latent.params_size)
-    self.obs_out = nets.MLP(deter + embed_size, layers, hidden, act)
+    inputs = deter if future_rnn else self.img_in.output_size
+    self.img_out = [nets.MLP(inputs, layers, hidden, act, norm) for _ in range(ensemble)]
+    self.img_dist = [dist(mlp.output_size, latent.params_size) for mlp in self.img_out]
+    self.centre_member = 0  # which member predicts where nothing is drawn
+    self.obs_out = nets.MLP(deter + embed_size, layers, hidden, act, norm)
     self.obs_dist = dist(self.obs_out.output_size, latent.params_size)
     self.dtype = self.obs_out.layers[0].compute_dtype
 
@@ -59,14 +63,28 @@ class RSSM(Dynamics):
     """Predict the next latent state without seeing it; see Dynamics.
 
       h[t] = gru(dense(concat(s[t-1], a[t])), h[t-1])
-      s[t] ~ Normal(mean(h[t]), softplus(raw(h[t])) + min_std)
+      s[t] ~ Normal(mean(h[t]), softplus(raw(h[t])) + min_std)       (or as the latent kind says)
 
     Of prev_state, stoch and deter are used.
     """
-    x = self.img_in(self._concat(prev_state['stoch'], prev_action))
+    x = self.img_in(self._concat(self.latent.flat(prev_state), prev_action))
     deter, _ = self.gru(x, [prev_state['deter']])
-    params = self.img_dist(self.img_out(deter if self._future_rnn else x))
-    return {**self.latent.state(params, seed), 'deter': deter}
+    x = deter if self._future_rnn else x
+    if len(self.img_out) == 1:
+      return {**self.latent.state(self._member(0, x), seed), 'deter': deter}
+    params = self.members(x)
+    seeds = dists.split_seed(seed, 2)
+    member = self.centre_member
+    if seed is not None:
+      member = tf.random.stateless_uniform((), seeds[0], 0, len(self.img_out), tf.int32)
+    return {**self.latent.state(params[member], seeds[1]), 'deter': deter}
+
+  def members(self, x):
+    """Parameters [K, B, P] of the prior by each member, from what the prior reads [B, D]."""
+    return tf.stack([self._member(i, x) for i in range(len(self.img_out))])
+
+  def _member(self, i, x):
+    return self.img_dist[i](self.img_out[i](x))
 
   def correct(self, prior, prev_state, prev_action, prepared, seed):
     """The posterior: it knows the past by the deter of the prior alone."""
@@ -80,7 +98,7 @@ class RSSM(Dynamics):
 
   def get_feat(self, state):
     """Features [N..., F] for the heads: concat(stoch, deter)."""
-    return self._concat(state['stoch'], state['deter'])
+    return self._concat(self.latent.flat(state), state['deter'])
 
   def prepare(self, embed):
     """The share of embeddings in the first layer of obs_out on concat(deter, embed)."""

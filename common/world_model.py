@@ -1,7 +1,7 @@
 """World model: encoder, latent dynamics, decoder, heads and their objective.
 
 B batch, T time, N any leading dimensions, A action, E embed, F features.
-Spec sections 2 to 5. The training batch and the observations of a policy pass
+Spec sections 2 to 5, 14.3 and 14.5. The training batch and the observations of a policy pass
 through the same `preprocess`.
 """
 
@@ -10,21 +10,15 @@ import zlib
 
 import tensorflow as tf
 
-from common import dists
+from common import divergence
 from common import images
 from common import latents
 from common import nets
+from common import observations
 from common import optimizer
 from common import overshooting
 from common import rssm
 from common import stochastic
-
-
-def select(pattern, spaces, rank):
-  """Names of the spaces of `rank` dimensions that match a regular expression."""
-  return [
-      key for key, space in sorted(spaces.items())
-      if len(space.shape) == rank and re.fullmatch(pattern, key)]
 
 
 class WorldModel(tf.Module):
@@ -34,22 +28,20 @@ class WorldModel(tf.Module):
     """obs_space: name -> Box; images uint8 [H, W, C], vectors float32 [D]."""
     super().__init__()
     self._config = config
-    image_keys = select(config.cnn_keys, obs_space, 3)
-    vector_keys = select(config.mlp_keys, obs_space, 1)
-    self.encoder = Encoder(obs_space, image_keys, vector_keys, config)
+    self.encoder = observations.Encoder(obs_space, config)
     self.rssm = make_dynamics(action_size, self.encoder.embed_size, config)
     feat_size = self.rssm.feat_size
-    self.decoder = Decoder(feat_size, obs_space, image_keys, vector_keys, config)
-    self.reward = nets.DenseHead(
-        feat_size, (), config.reward_layers, config.num_units, config.dense_act)
-    parts = dict(
-        encoder=self.encoder, rssm=self.rssm, decoder=self.decoder,
-        reward=self.reward)
+    parts = dict(encoder=self.encoder, rssm=self.rssm)
+    if config.obs_loss == 'reconstruction':
+      self.decoder = parts['decoder'] = observations.Decoder(feat_size, obs_space, config)
+    elif config.obs_loss == 'contrastive':
+      self.classifier = parts['classifier'] = observations.Classifier(
+          self.encoder.embed_size, feat_size, config)
+    head = lambda layers, kind: nets.DenseHead(
+        feat_size, (), layers, config.num_units, config.dense_act, kind, config.norm)
+    self.reward = parts['reward'] = head(config.reward_layers, 'normal')
     if config.pcont:
-      self.pcont_head = nets.DenseHead(
-          feat_size, (), config.pcont_layers, config.num_units,
-          config.dense_act, 'binary')
-      parts['pcont'] = self.pcont_head
+      self.pcont_head = parts['pcont'] = head(config.pcont_layers, 'binary')
     self.optimizer = optimizer.make(
         parts, config.model_lr, config, config.model_lr_ramp)
 
@@ -76,7 +68,7 @@ class WorldModel(tf.Module):
         data[key] = images.to_float(value, bits, noise)
       elif value.dtype != tf.bool:
         data[key] = tf.cast(value, tf.float32)
-    clip = {'none': tf.identity, 'tanh': tf.tanh}[self._config.clip_rewards]
+    clip = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}[self._config.clip_rewards]
     if 'reward' in data:
       data['reward'] = clip(data['reward'])
     return data
@@ -85,15 +77,18 @@ class WorldModel(tf.Module):
     """Filter preprocessed rows [B, T, ...] into (post, prior, embed)."""
     embed = self.encoder(data)
     action = tf.cast(data['action'], embed.dtype)
-    post, prior = self.rssm.observe(embed, action, seed)
+    is_first = None
+    if not self._config.first_action:
+      is_first = tf.broadcast_to(tf.range(action.shape[1]) == 0, tf.shape(action)[:2])
+    post, prior = self.rssm.observe(embed, action, seed, is_first=is_first)
     return post, prior, embed
 
   def loss(self, data, seed):
     """Objective of the world model on one batch (spec section 5).
 
-      model_loss = kl_scale max(mean KL(post || prior), free_nats)
+      model_loss = kl_scale divergence(post, prior)
                    - sum over heads of scale * mean log-likelihood
-                   + global_div_scale mean KL(post || Normal(0, 1))
+                   + global_div_scale mean KL(post || fixed prior)
                    + overshooting_scale overshooting
 
     The last two are PlaNet's and off by default.
@@ -106,21 +101,15 @@ class WorldModel(tf.Module):
       (loss, outputs): float32 scalar and a dict of post and prior states,
       embed, feat [B, T, F], likes and terms (dicts of scalars), div_raw and div.
     """
+    c = self._config
     post, prior, embed = self.observe(data, seed)
     feat = self.rssm.get_feat(post)                                 # [B, T, F]
-    likes = {}
-    for key, dist in self.decoder(feat).items():
-      likes[key] = tf.reduce_mean(dist.log_prob(data[key]))
-    likes['reward'] = tf.reduce_mean(self.reward(feat).log_prob(data['reward']))
-    if self._config.pcont:
-      target = self._config.discount * data['discount']             # [B, T]
-      likes['pcont'] = self._config.pcont_scale * tf.reduce_mean(
-          self.pcont_head(feat).log_prob(target))
-    kl = self.rssm.kl(post, prior)                                  # [B, T]
-    div_raw = replica_mean(tf.reduce_mean(kl))
-    div = free_nats(kl, self._config.free_nats, self._config.free_nats_mode)
-    scales = {'reward': self._config.reward_scale}
-    loss = self._config.kl_scale * div - sum(
+    likes = self._likes(feat, embed, data)
+    div, kl = divergence.loss(
+        self.rssm, post, prior, c.free_nats, c.free_nats_mode, c.kl_balance, c.kl_forward)
+    div_raw = divergence.replica_mean(tf.reduce_mean(kl))
+    scales = {'reward': c.reward_scale}
+    loss = c.kl_scale * div - sum(
         scales.get(key, 1.0) * like for key, like in likes.items())
     more = self._further_terms(post, data['action'], seed)
     loss += sum(scale * term for scale, term in more.values())
@@ -129,12 +118,29 @@ class WorldModel(tf.Module):
         div_raw=div_raw, div=div, terms={key: term for key, (_, term) in more.items()})
     return loss, outputs
 
+  def _likes(self, feat, embed, data):
+    """Dict of name to mean log-likelihood, float32 scalars; that of pcont times its scale."""
+    # A head that grad_heads leaves out learns from the features without shaping them.
+    seen_by = lambda head: (
+        feat if re.fullmatch(self._config.grad_heads, head) else tf.stop_gradient(feat))
+    likes = {}
+    if self._config.obs_loss == 'reconstruction':
+      for key, dist in self.decoder(seen_by('decoder')).items():
+        likes[key] = tf.reduce_mean(dist.log_prob(data[key]))
+    elif self._config.obs_loss == 'contrastive':
+      likes['contrastive'] = self.classifier.log_likelihood(seen_by('decoder'), embed)
+    likes['reward'] = tf.reduce_mean(self.reward(seen_by('reward')).log_prob(data['reward']))
+    if self._config.pcont:
+      target = self._config.discount * data['discount']             # [B, T]
+      likes['pcont'] = self._config.pcont_scale * tf.reduce_mean(
+          self.pcont_head(seen_by('pcont')).log_prob(target))
+    return likes
+
   def _further_terms(self, post, action, seed):
     """Dict of name to (scale, float32 scalar) of those terms that are switched on."""
     c, terms = self._config, {}
     if c.global_div_scale:
-      zeros = tf.zeros_like(post['mean'])
-      standard = {'mean': zeros, 'std': tf.ones_like(zeros), 'stoch': zeros}
+      standard = self.rssm.latent.standard(post)
       terms['global_div'] = (
           c.global_div_scale, tf.reduce_mean(self.rssm.kl(post, standard)))
     if c.overshooting_scale:
@@ -208,7 +214,12 @@ class WorldModel(tf.Module):
     return post, {key: value[:, -1] for key, value in post.items()}
 
   def _pictures(self, *states):
-    """Dict of image key to decoded images [B, T, H, W, C] in 0 to 1, of states one after another."""
+    """Dict of image key to decoded images [B, T, H, W, C] in 0 to 1, of states one after another.
+
+    Empty without a decoder.
+    """
+    if self._config.obs_loss != 'reconstruction':
+      return {}
     states = tf.nest.map_structure(lambda *parts: tf.concat(parts, 1), *states)
     decoded = self.decoder(self.rssm.get_feat(states))
     return {key: decoded[key].mode() + 0.5 for key in self.encoder.image_keys}
@@ -226,12 +237,18 @@ class WorldModel(tf.Module):
     """States [N, ...] from which to imagine, without gradient (section 6).
 
     Every posterior of the batch; with pcont not the last of each chunk, which
-    may be terminal. Index b * T + t.
+    may be terminal, unless imag_start weighs it. Index b * T + t.
     """
+    drop = self._config.pcont and not self._config.imag_start
     def flatten(x):
-      x = x[:, :-1] if self._config.pcont else x
+      x = x[:, :-1] if drop else x
       return tf.stop_gradient(tf.reshape(x, [-1] + list(x.shape[2:])))
     return tf.nest.map_structure(flatten, post)
+
+  def start_pcont(self, data):
+    """What is known of the starts that imag_start takes: gamma times discount, [N]."""
+    known = data['discount'] if self._config.pcont else tf.ones_like(data['discount'])
+    return self._config.discount * tf.reshape(known, [-1])
 
 
 def _side_by_side(pictures):
@@ -240,32 +257,15 @@ def _side_by_side(pictures):
   return tf.cast(tf.clip_by_value(255 * video, 0, 255), tf.uint8)
 
 
-def free_nats(kl, free, mode):
-  """Divergence float32 scalar beyond what is free, of a KL [B, T] in nats.
-
-    mean:    max(mean KL, free)                 (Dreamer)
-    element: mean max(0, KL - free)             (PlaNet)
-  """
-  if mode == 'element':
-    return tf.reduce_mean(tf.nn.relu(kl - free))
-  # The floor is under the mean of the whole batch, so replicas agree on it.
-  mean = tf.reduce_mean(kl)
-  held = replica_mean(mean) < free
-  return tf.where(held, free, mean)
-
-
-def replica_mean(x):
-  """Mean of `x` over the devices that share a batch, with its gradient."""
-  context = tf.distribute.get_replica_context()
-  if context is None or context.num_replicas_in_sync == 1:
-    return x
-  return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
-
-
 def make_dynamics(action_size, embed_size, config):
   """The latent model that the config names, such as rssm.RSSM."""
-  latent = stochastic.GaussianLatent(
-      config.stoch_size, config.rssm_min_std, config.shared_noise, config.mean_only)
+  if config.stoch_classes:
+    latent = stochastic.CategoricalLatent(
+        config.stoch_size, config.stoch_classes, config.mean_only)
+  else:
+    latent = stochastic.GaussianLatent(
+        config.stoch_size, config.rssm_min_std, config.shared_noise, config.mean_only,
+        config.rssm_std_act)
   deter, act = config.deter_size, config.rssm_act
   hidden = deter if config.rssm_hidden == 'auto' else config.rssm_hidden
   heads = dict(split_heads=config.rssm_split_heads)
@@ -276,7 +276,8 @@ def make_dynamics(action_size, embed_size, config):
         action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
   return rssm.RSSM(
       action_size, embed_size, latent, deter, hidden, act, config.rssm_layers,
-      config.rssm_gru, future_rnn=config.future_rnn, **heads)
+      config.rssm_gru, future_rnn=config.future_rnn, norm=config.norm,
+      ensemble=config.rssm_ensemble, **heads)
 
 
 def fold(seed, name):
@@ -284,65 +285,3 @@ def fold(seed, name):
   if seed is None:
     return None
   return tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode()) % 2 ** 31)
-
-
-class Encoder(tf.Module):
-  """Embedding of image and vector observations, images first."""
-
-  def __init__(self, spaces, image_keys, vector_keys, config):
-    super().__init__()
-    self.image_keys, self.vector_keys = list(image_keys), list(vector_keys)
-    self.embed_size = 0
-    if image_keys:
-      self.conv = nets.ConvEncoder(
-          nets.stacked_shape(spaces, image_keys), config.cnn_depth,
-          config.cnn_act)
-      self.embed_size += self.conv.embed_size
-    if vector_keys:
-      size = sum(spaces[key].shape[0] for key in vector_keys)
-      self.mlp = nets.MLP(
-          size, config.mlp_layers, config.mlp_units, config.dense_act)
-      self.embed_size += self.mlp.output_size
-
-  def __call__(self, data):
-    """Embed float [N..., E] of preprocessed observations [N..., *shape]."""
-    outputs = []
-    if self.image_keys:
-      outputs.append(self.conv(
-          tf.concat([data[key] for key in self.image_keys], -1)))
-    if self.vector_keys:
-      outputs.append(self.mlp(
-          tf.concat([data[key] for key in self.vector_keys], -1)))
-    return tf.concat(outputs, -1) if len(outputs) > 1 else outputs[0]
-
-
-class Decoder(tf.Module):
-  """One unit-variance Normal per observation key (spec sections 3 and 14.4)."""
-
-  def __init__(self, feat_size, spaces, image_keys, vector_keys, config):
-    super().__init__()
-    self._image_keys, self._vector_keys = list(image_keys), list(vector_keys)
-    self._channels = [spaces[key].shape[-1] for key in image_keys]
-    if image_keys:
-      self.conv = nets.ConvDecoder(
-          feat_size, nets.stacked_shape(spaces, image_keys), config.cnn_depth,
-          config.cnn_act)
-    if vector_keys:
-      self.mlp = nets.MLP(
-          feat_size, config.mlp_layers, config.mlp_units, config.dense_act)
-      self.outs = [
-          nets.dense(self.mlp.output_size, spaces[key].shape[0])
-          for key in vector_keys]
-
-  def __call__(self, feat):
-    """Dict of distributions over observations [N..., *shape] of [N..., F]."""
-    outputs = {}
-    if self._image_keys:
-      means = tf.split(self.conv.mean(feat), self._channels, -1)
-      for key, mean in zip(self._image_keys, means):
-        outputs[key] = dists.normal(mean, 3)
-    if self._vector_keys:
-      x = self.mlp(feat)
-      for key, out in zip(self._vector_keys, self.outs):
-        outputs[key] = dists.normal(tf.cast(out(x), tf.float32), 1)
-    return outputs

@@ -27,7 +27,7 @@ class Dreamer(agent.Agent):
     model_grads, outputs, metrics = wm.gradients(data, seeds[0])
     reward_fn = lambda feat: wm.reward(feat).mode()
     grads, _, more = self.behaviour.gradients(
-        wm, wm.starts(outputs['post']), reward_fn, seeds[1])
+        wm, wm.starts(outputs['post']), reward_fn, seeds[1], wm.start_pcont(data))
     # A sample for the estimate of 100 draws: the last state of each chunk.
     last = self.behaviour.actor(tf.stop_gradient(outputs['feat'][:, -1]))
     entropy = (
@@ -36,9 +36,11 @@ class Dreamer(agent.Agent):
 
   def apply(self, grads):
     """Update model, actor and value, in this order; returns their norms."""
-    return {
+    norms = {
         f'{name}_grad_norm': opt.apply(grads[name])
         for name, opt in self.optimizers().items()}
+    self.behaviour.after_update()
+    return norms
 
   def act(self, latent, mode, seed):
     """A sample of the actor in training, its mode in evaluation: [M, A]."""

@@ -2,11 +2,11 @@
 import numpy as np
 import tensorflow as tf
 
+from common import divergence
 from common import images
 from common import overshooting
 from common import rssm
 from common import stochastic
-from common import world_model
 from common.dynamics import Dynamics
 from common.parity import model as parity
 from planet import planner
@@ -33,7 +33,7 @@ def planet_rssm(fixture):
   kl = model.kl(post, prior)
   outputs = {
       'out/divergence': kl,
-      'out/divergence_loss': world_model.free_nats(kl, fixture.config['free_nats'], 'element')}
+      'out/divergence_loss': divergence.free_nats(kl, fixture.config['free_nats'], 'element')}
   states = {
       'step/prior': step_prior, 'step/post': step_post, 'closed_loop/prior': prior,
       'closed_loop/post': post, 'open_loop': open_loop}
@@ -146,9 +146,9 @@ def _rssm(fixture):
 
 def _variables(model):
   layers = {'gru': model.gru}
-  for name, mlp in (('in', model.img_in), ('prior', model.img_out), ('obs', model.obs_out)):
+  for name, mlp in (('in', model.img_in), ('prior', model.img_out[0]), ('obs', model.obs_out)):
     layers.update({f'{name}{i}': layer for i, layer in enumerate(mlp.layers)})
-  for name, dist in (('prior', model.img_dist), ('obs', model.obs_dist)):
+  for name, dist in (('prior', model.img_dist[0]), ('obs', model.obs_dist)):
     layers.update(zip((f'{name}_mean', f'{name}_std'), dist.layers))
   return {
       f'rssm/{name}/{variable.name.rpartition("/")[2].partition(":")[0]}': variable

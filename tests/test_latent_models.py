@@ -170,7 +170,7 @@ def test_free_nats_of_both_forms():  # 12
       ('element', 2.25, [0, 0.25, 0, 0.25]), ('mean', 4.75, [0.25] * 4)):
     with tf.GradientTape() as tape:
       tape.watch(kl)
-      loss = world_model.free_nats(kl, 3.0, mode)
+      loss = divergence.free_nats(kl, 3.0, mode)
     assert loss.numpy() == pytest.approx(value)
     np.testing.assert_allclose(tape.gradient(loss, kl), gradient)
 

@@ -184,7 +184,7 @@ def test_as_many_states_are_imagined_as_the_horizon_says_without_the_start(horiz
   behaviour = ActorCritic(1, 1, toys.settings(horizon=horizon))
   world = toys.LineWorld([[1.0]])
   start = world.start([[0.5], [2.0]])
-  feat, action, _ = behaviour.imagine(world, start, SEED)
+  feat, action, _, _ = behaviour.imagine(world, start, SEED)
   assert feat.shape == (horizon, 2, 1) and action.shape == (horizon, 2, 1)
   assert not np.any(feat.numpy() == start['stoch'])
   np.testing.assert_allclose(feat, start['stoch'] + np.cumsum(action, 0), rtol=1e-5)
@@ -225,7 +225,7 @@ def test_actor_sees_features_without_gradient():
   behaviour.actor = Writer()
   world = toys.LineWorld(np.eye(2))
   with tf.GradientTape(persistent=True) as tape:
-    feat, _, _ = behaviour.imagine(world, world.start([[0.0, 0.0]]), None)
+    feat, _, _, _ = behaviour.imagine(world, world.start([[0.0, 0.0]]), None)
     x, m = tf.reduce_sum(feat[..., 1]), tf.reduce_sum(feat[..., 0])
   assert not np.any(tape.gradient(x, theta, unconnected_gradients='zero'))
   np.testing.assert_allclose(tape.gradient(m, theta), 1 + 2 + 3)

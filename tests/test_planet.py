@@ -92,7 +92,7 @@ def test_only_the_repaired_model_without_samples_trains_its_prior(block, trained
   with tf.GradientTape() as tape:
     value, _ = loss(agent)
   grads = tape.gradient(
-      value, agent.world_model.rssm.img_dist.trainable_variables, unconnected_gradients='zero')
+      value, agent.world_model.rssm.img_dist[0].trainable_variables, unconnected_gradients='zero')
   assert any(np.abs(grad).max() > 1e-7 for grad in grads) == trained
 
 

@@ -46,7 +46,7 @@ def test_standard_deviations_stay_above_their_floor_and_start_at_softplus_of_zer
 
 def test_both_priors_and_posteriors_have_the_floor():
   model = make()
-  for layer in (model.img_dist, model.obs_dist):
+  for layer in (model.img_dist[0], model.obs_dist):
     layer.bias.assign(tf.fill([2 * S], -50.0))
   for result in model.obs_step(state(), draw(B, A), draw(B, E), SEED):
     assert np.all(result['std'].numpy() >= 0.1)
@@ -180,4 +180,4 @@ def test_divergence_is_that_of_the_posterior_from_the_prior():
 def test_hidden_size_is_free_of_the_deter_size():
   model = make(hidden=11)
   assert model.img_in.layers[0].kernel.shape == (S + A, 11) and model.gru.kernel.shape == (11, 3 * D)
-  assert model.obs_out.layers[0].kernel.shape == (D + E, 11) and model.img_out.layers[0].kernel.shape == (D, 11)
+  assert model.obs_out.layers[0].kernel.shape == (D + E, 11) and model.img_out[0].layers[0].kernel.shape == (D, 11)

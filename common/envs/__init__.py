@@ -190,16 +190,17 @@ def _check_actions(task, kind, config, size=None):
   """Refuse a distribution of actions that cannot produce those of the environment."""
   # PlaNet has no such distribution, and refuses discrete actions by itself.
   chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
-  fitting = {'discrete': 'onehot', 'continuous': 'tanh_normal'}[kind]
+  fitting = {'discrete': ('onehot',), 'continuous': (
+      'tanh_normal', 'trunc_normal', 'tanh_normal_v2')}[kind]
   if kind == 'continuous' and config.get('expl') == 'epsilon_greedy':
     raise UserError(
         f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
         'several. Pass --expl additive_gaussian.')
-  if chosen not in ('auto', fitting):
+  if chosen not in ('auto', *fitting):
     amount = '' if size is None else f' [{size}]'
     raise UserError(
         f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
-        f'Pass --action_dist {fitting}.')
+        f'Pass --action_dist {fitting[0]}.')
 
 
 def _seed(seed, index):

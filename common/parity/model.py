@@ -199,8 +199,8 @@ def tensors(arrays):
 def _layers(module):
   if isinstance(module, rssm.RSSM):
     return {
-        'img1': module.img_in.layers[0], 'gru': module.gru, 'img2': module.img_out.layers[0],
-        'img3': module.img_dist, 'obs1': module.obs_out.layers[0], 'obs2': module.obs_dist}
+        'img1': module.img_in.layers[0], 'gru': module.gru, 'img2': module.img_out[0].layers[0],
+        'img3': module.img_dist[0], 'obs1': module.obs_out.layers[0], 'obs2': module.obs_dist}
   if isinstance(module, (nets.ConvEncoder, nets.ConvDecoder)):
     return {f'h{i}': layer for i, layer in enumerate(module.layers, 1)}
   *hidden, out = module.layers

@@ -1,0 +1,61 @@
+"""How far the prior is from the posterior, as the world model's objective counts it.
+
+B batch, T time. Spec sections 5 and 14.3.
+"""
+
+import tensorflow as tf
+
+
+def loss(model, post, prior, free, mode='mean', balance=0.5, forward=False):
+  """The divergence between two states, beyond what is free.
+
+    balance 0.5   F(KL(post || prior))
+    other         (1 - balance) F(KL(post || sg(prior))) + balance F(KL(sg(post) || prior))
+
+  with F of `free_nats` and sg for no gradient: a balance above 0.5 moves the prior to the
+  posterior more than the reverse. forward exchanges post and prior in KL, not the weights.
+
+  Args:
+    model: gives kl(post, prior).
+    post, prior: states [B, T, ...].
+    free, mode: see free_nats.
+    balance: share of the prior, 0 to 1.
+    forward: KL(prior || post).
+  Returns:
+    (loss, kl): float32 scalar and the KL [B, T] in nats.
+  """
+  left, right = (prior, post) if forward else (post, prior)
+  if balance == 0.5:
+    kl = model.kl(left, right)
+    return free_nats(kl, free, mode), kl
+  stop = lambda state: tf.nest.map_structure(tf.stop_gradient, state)
+  kl = model.kl(left, stop(right))
+  share = balance if forward else 1 - balance
+  return (
+      share * free_nats(kl, free, mode)
+      + (1 - share) * free_nats(model.kl(stop(left), right), free, mode)), kl
+
+
+def free_nats(kl, free, mode):
+  """Divergence float32 scalar beyond what is free, of a KL [B, T] in nats.
+
+    mean:    max(mean KL, free)                 (Dreamer, DreamerV2)
+    element: mean max(0, KL - free)             (PlaNet)
+    floor:   mean max(KL, free)                 (DreamerV2 with free_avg off, or balance 0.5)
+  """
+  if mode == 'element':
+    return tf.reduce_mean(tf.nn.relu(kl - free))
+  if mode == 'floor':
+    return tf.reduce_mean(tf.maximum(kl, free))
+  # The floor is under the mean of the whole batch, so replicas agree on it.
+  mean = tf.reduce_mean(kl)
+  held = replica_mean(mean) < free
+  return tf.where(held, free, mean)
+
+
+def replica_mean(x):
+  """Mean of `x` over the devices that share a batch, with its gradient."""
+  context = tf.distribute.get_replica_context()
+  if context is None or context.num_replicas_in_sync == 1:
+    return x
+  return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
