@@ -374,6 +374,14 @@ def _check_together(config):
     raise UserError(
         f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
         'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
+  if c.get('action_dist') == 'tanh_normal' and not c.action_init_std:
+    raise UserError(
+        'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
+        'or --action_dist trunc_normal.')
+  if c.deterministic and suite(c.task) == 'atari' and c.atari_life_end:
+    raise UserError(
+        'config: a deterministic run goes back to the start of an episode, but with atari_life_end '
+        'episodes go on with a game. Pass --atari_life_end False or --deterministic False.')
   if c.deterministic and c.prune_disk:
     raise UserError(
         'config: a deterministic run may have to go back to episodes that prune_disk deletes. '

@@ -55,6 +55,8 @@ class Driver:
     self._rows = [[] for _ in self._envs]
     self._done = np.ones(len(self._envs), bool)
     self.running = np.ones(len(self._envs), bool)
+    # Whether the next episode goes on with the game of which the last one was a part.
+    self.goes_on = [False] * len(self._envs)
     self.frames = 0
     self.surplus = 0
 
@@ -122,6 +124,7 @@ class Driver:
       self._rows[e].append({**self._obs[e], 'action': actions[e].copy(), 'discount': discount})
       frames = (len(self._rows[e]) - 1) * self._repeats[e]
       self._done[e] = done or frames >= self._limits[e]
+      self.goes_on[e] = done and info.get('goes_on', False)
 
   def _finish(self, e):
     """Hand over the episode that ended and return its frames."""

@@ -1,11 +1,13 @@
 """What options may hold: names, words and bounds. Their meaning stands in configs.yaml."""
 
 AGENTS = ('dreamer', 'planet', 'plan2explore')
-SUITES = ('dmc', 'gym', 'py', 'dummy')
+SUITES = ('dmc', 'atari', 'memorymaze', 'dmlab', 'gym', 'py', 'toy', 'dummy')
 
 # Allowed words of the keys that name one thing of a few.
 CHOICES = {
     'precision': ('auto', 'float32', 'mixed_float16'),
+    'atari_resize': ('area', 'bilinear'),
+    'atari_actions': ('minimal', 'full'),
     'jit': ('auto', True, False),
     'parallel': ('none', 'thread', 'process'),
     'clip_rewards': ('none', 'tanh', 'sign'),
@@ -18,6 +20,7 @@ CHOICES = {
     'obs_loss': ('reconstruction', 'contrastive', 'none'),
     'norm': ('none', 'layer'),
     'rssm_std_act': ('softplus', 'sigmoid', 'sigmoid2'),
+    'latent': ('gaussian', 'categorical'),
     'latent_model': ('rssm', 'ssm', 'drnn'),
     'rssm_gru': ('keras', 'block', 'norm'),
     'overshooting_norm': ('all', 'per_distance'),
@@ -35,6 +38,7 @@ RANGES = {
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
     'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
+    'atari_sticky': (0.0, 1.0), 'atari_noops': (0, None), 'atari_life_length': (0, None),
     'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
     'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
     'rssm_hidden': (1, None), 'rssm_min_std': (1e-8, None), 'num_units': (1, None),
@@ -43,13 +47,13 @@ RANGES = {
     'kl_scale': (0.0, None), 'free_nats': (0.0, None), 'discount': (0.0, 1.0),
     'disclam': (0.0, 1.0), 'horizon': (2, None), 'actor_ent': (0.0, None),
     'value_layers': (0, None),
-    'actor_layers': (0, None), 'action_init_std': (1e-8, 50.0), 'actor_min_std': (0.0, None),
+    'actor_layers': (0, None), 'action_init_std': (0.0, 50.0), 'actor_min_std': (0.0, None),
     'actor_mean_scale': (1e-8, None), 'pretrain': (0, None), 'train_every': (1, None),
     'train_steps': (1, None), 'model_lr': (0.0, None), 'value_lr': (0.0, None),
     'actor_lr': (0.0, None), 'adam_eps': (1e-12, None), 'grad_clip': (1e-8, None),
     'weight_decay': (0.0, 1.0), 'image_bits': (0, 8), 'rssm_layers': (1, None),
     'reward_scale': (0.0, None), 'global_div_scale': (0.0, None),
-    'stoch_classes': (0, None), 'rssm_ensemble': (1, None), 'kl_balance': (0.0, 1.0),
+    'stoch_classes': (2, None), 'rssm_ensemble': (1, None), 'kl_balance': (0.0, 1.0),
     'actor_grad_mix': (0.0, 1.0), 'slow_value': (0, None), 'slow_value_fraction': (0.0, 1.0),
     'overshooting_scale': (0.0, None), 'overshooting_distance': (0, None),
     'model_lr_ramp': (0, None), 'planner_horizon': (1, None), 'planner_iterations': (0, None),

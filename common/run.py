@@ -80,7 +80,7 @@ class Run:
     self._tasks = [task for task, _ in config_lib.tasks(config)]
     self._repeats = config_lib.repeats(config)
     self._envs = envs.make_all(config, config.envs, 0, 'train')
-    self._eval_envs, self._view = [], None
+    self._eval_envs, self._view, self._games = [], None, {}
     try:
       self._eval_envs = envs.make_all(config, 1, EVAL_ENV, 'eval')
       self._build()
@@ -266,12 +266,16 @@ class Run:
 
   def _on_episode(self, episode, k, e):
     self._replay.add(episode, k, e)
-    score = episode['reward'].sum()
+    score, length = self._games.pop(e, (0.0, 0))
+    score += episode['reward'].sum()
+    length += (len(episode['reward']) - 1) * self._repeats[e]
+    if self._driver.goes_on[e]:  # the return is that of the whole game
+      self._games[e] = score, length
+      return
     task = self._tasks[e % len(self._tasks)]
     named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
     self._logger.write(self.frames, {
-        'train/return': score, **named,
-        'train/length': (len(episode['reward']) - 1) * self._repeats[e],
+        'train/return': score, **named, 'train/length': length,
         'train/episodes': self._replay.episodes}, 'episode')
 
   def _learn_if_due(self, counter):

@@ -259,7 +259,7 @@ def _side_by_side(pictures):
 
 def make_dynamics(action_size, embed_size, config):
   """The latent model that the config names, such as rssm.RSSM."""
-  if config.stoch_classes:
+  if config.latent == 'categorical':
     latent = stochastic.CategoricalLatent(
         config.stoch_size, config.stoch_classes, config.mean_only)
   else:

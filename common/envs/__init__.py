@@ -1,10 +1,12 @@
 """Environments by name, SUITE_NAME, split at the first underscore.
 
   dmc_DOMAIN_TASK: DeepMind Control suite.
+  atari_GAME: the Arcade Learning Environment.
+  memorymaze_SIZE: Memory Maze; dmlab_LEVEL: DeepMind Lab.
   gym_ID: Gymnasium or Gym.
   py_PACKAGE.MODULE:FUNCTION: a function of the user's, called without arguments, that returns an
     environment of Gymnasium, of Gym, or in the protocol of `wrappers`.
-  dummy_NAME: tiny ones for tests.
+  toy_NAME: tiny ones with a known best return; dummy_NAME: tiny ones for tests.
 
 `wrappers` states the protocol. A new suite is a module here, a line in `check_task` and in
 `_make_env`, and its name in `config.SUITES`.
@@ -17,18 +19,22 @@ import numpy as np
 
 from common import config as config_lib
 from common.config import SUITES, UserError
-from common.envs import dmc, dummy, gym, parallel, wrappers
+from common.envs import atari, dmc, dmlab, dummy, gym, memorymaze, parallel, toy, wrappers
+
+# Suites whose environments repeat actions by themselves.
+REPEATING = ('atari', 'dmlab')
+DISCRETE = ('atari', 'memorymaze', 'dmlab', 'toy')
 
 
 def make(config, index=0, mode='train'):
   """Build the environment of config.task with all its wrappers.
 
   Args:
-    config: its keys task, seed, action_repeat, time_limit, camera, image_size, cnn_keys, mlp_keys
-      and, if the agent knows it, action_dist are used.
+    config: its keys task, seed, action_repeat, time_limit, camera, image_size, cnn_keys, mlp_keys,
+      atari_* and, if the agent knows it, action_dist are used.
     index: number of the environment among those that run at the same time; resets that are given
       no seed depend on it.
-    mode: 'train' or 'eval'; no suite so far makes a difference.
+    mode: 'train' or 'eval', in which Atari episodes are always whole games.
   Returns:
     Environment in the protocol of `wrappers`, actions Box [A] in [-1, 1] or OneHot [n], which
     takes decisions of config.action_repeat frames.
@@ -37,9 +43,10 @@ def make(config, index=0, mode='train'):
   """
   assert mode in ('train', 'eval'), mode
   suite, name = _split(config.task)
-  env = _make_env(suite, name, config, _seed(config.seed, index))
+  env = _make_env(suite, name, config, _seed(config.seed, index), mode)
   try:
-    env = wrappers.ActionRepeat(env, config.action_repeat)
+    if suite not in REPEATING:
+      env = wrappers.ActionRepeat(env, config.action_repeat)
     if suite != 'dmc':  # whose keys decide about rendering, so that it selects them itself
       env = wrappers.SelectKeys(
           env, config.cnn_keys, config.mlp_keys, config.image_size, config.task)
@@ -57,7 +64,7 @@ def raw(config):
     return gym.build(name)
   if suite == 'py':
     return find_function(name)()
-  return _make_env(suite, name, config, config.seed)
+  return _make_env(suite, name, config, config.seed, 'eval')
 
 
 def make_all(config, count, first, mode):
@@ -101,10 +108,14 @@ def check_task(task, config=None):
     UserError: with the nearest names.
   """
   suite, name = _split(task)
-  check = {'dmc': dmc.find, 'gym': gym.find, 'py': find_function, 'dummy': dummy.find}
+  check = {
+      'dmc': dmc.find, 'atari': atari.find, 'memorymaze': memorymaze.find, 'dmlab': dmlab.find,
+      'gym': gym.find, 'py': find_function, 'toy': toy.find, 'dummy': dummy.find}
   check[suite](name)
   if config is not None and suite == 'dmc':
     _check_actions(task, 'continuous', config)
+  if config is not None and suite in DISCRETE:
+    _check_actions(task, 'discrete', config)
 
 
 def find_function(name):
@@ -147,14 +158,26 @@ def _split(task):
   return suite, name
 
 
-def _make_env(suite, name, config, seed):
+def _make_env(suite, name, config, seed, mode):
+  size = config.image_size
+  if suite == 'atari':
+    return atari.Atari(
+        name, config.action_repeat, size, config.atari_gray, config.atari_resize,
+        config.atari_sticky, config.atari_noops, config.atari_actions,
+        config.atari_life_end and mode == 'train', config.atari_life_length, seed)
+  if suite == 'memorymaze':
+    return memorymaze.MemoryMaze(name, size, seed)
+  if suite == 'dmlab':
+    return dmlab.DeepMindLab(name, config.action_repeat, size, seed)
+  if suite == 'toy':
+    return toy.Toy(name, size)
   if suite == 'dmc':
     return dmc.DeepMindControl(
-        name, config.image_size, config.camera, config.cnn_keys, config.mlp_keys, seed)
+        name, size, config.camera, config.cnn_keys, config.mlp_keys, seed)
   if suite == 'gym':
     return gym.make(name)
   if suite == 'dummy':
-    return dummy.Dummy(name, config.image_size, seed)
+    return dummy.Dummy(name, size, seed)
   return _adapt(find_function(name)(), config.task)
 
 
