@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 TENSORFLOW = '>=2.18,<2.22'
+MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
 
 
 class BuildWithConfigs(build_py):
@@ -53,7 +54,8 @@ setup(
     extras_require={
         'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],
         'atari': ['ale-py>=0.11,<0.13'],
-        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3'],
+        'memorymaze': [MEMORY_MAZE],
+        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )
