@@ -6,6 +6,7 @@
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
     python -m common.benchmark view                  what the live view and the pictures cost
+    python -m common.benchmark emulator              Atari frames, against the bare emulator
 
 Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
 `python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
@@ -81,6 +82,10 @@ def main(argv=None):
   view = add('view', help='share of the live view and of the pictures in the time of a run')
   view.add_argument('--steps', type=_positive, default=10, help='pairs of bursts of updates')
   view.set_defaults(run=watch)
+
+  games = add('emulator', help='frames a second of Atari and their share of the bare emulator')
+  games.add_argument('--steps', type=_positive, default=1000, help='decisions of each turn')
+  games.set_defaults(run=emulate)
 
   args, flags = parser.parse_known_args(argv)
   sys.exit(args.run(args, flags))
@@ -192,6 +197,20 @@ def watch(args, flags):
   print(
       'view {view:+.2%} of the time of updates ({update:.3f} s each); pictures {pictures:.2f} s '
       'every {between:.0f} s, {pictures_share:.2%}; together {total:.2%}'.format(**row))
+  _print_json(row)
+  return 0
+
+
+def emulate(args, flags):
+  """Time an Atari game with and without our wrapper; returns the exit code."""
+  if '--configs' not in flags:
+    flags = ['--configs', 'atari', *flags]
+  config = config_lib.load('dreamer', flags)
+  from common.benchmark_cases import emulator
+  row = emulator.measure(config, args.steps)
+  print(
+      '{task}: {wrapper:.0f} frames/s through the wrapper, {bare:.0f} of the bare emulator, '
+      '{share:.0%}'.format(**row))
   _print_json(row)
   return 0
 

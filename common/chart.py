@@ -76,6 +76,11 @@ def describe(groups, metric, width=None):
           task, _own_name(group, metric),
           f'{bins.mean[-1]:.4g}{_spread(bins.std[-1])} at {end:,.0f} frames, '
           f'{_plural(bins.count[-1:], "run")}']
+      shares = _protocol(metric) and _is_atari(task) and published.normalised(
+          task, bins.mean[-1])
+      if shares:
+        parts.append('human-normalised: ' + ', '.join(
+            f'{name.replace("_", " ")} {share:.3g}' for name, share in shares.items()))
       for curve in _published(task, [group], metric):
         mean, std = curve.at(end)
         if np.isfinite(mean):
@@ -104,6 +109,8 @@ def _draw_panel(axis, task, groups, metric, width, styles, legend):
   if _protocol(metric) == 'eval' and any(
       group.agent == 'planet' and _comparable(group, metric) for group in groups):
     _draw_planet(axis, task, legend)
+  if _protocol(metric) and _is_atari(task):
+    _draw_people(axis, task, legend)
   width = width or _bin_width(groups)
   for group in groups:
     bins = curves.binned(group.runs, width)
@@ -168,6 +175,21 @@ def _draw_planet(axis, task, legend):
       return
 
 
+def _draw_people(axis, task, legend):
+  """Draw what random actions and people reach in a game as levels."""
+  known = published.atari_references(task) or {}
+  for key, text, dashes in (
+      ('random', 'Random actions, published score', (0, (1, 4))),
+      ('human_gamer', 'Human gamer, published score', (0, (4, 4)))):
+    if known.get(key) is not None:
+      line = axis.axhline(known[key], color='0.45', linestyle=dashes, linewidth=1.2)
+      _count(legend, text, line, 'run', [1])
+
+
+def _is_atari(task):
+  return config_lib.suite(task) == 'atari'
+
+
 def _count(legend, text, handle, word, counts):
   """Add an entry, or the counts of one more panel to it."""
   legend.setdefault(text, (handle, word, []))[2].extend(counts)
@@ -179,7 +201,11 @@ def _published(task, groups, metric):
   agents = {group.agent for group in groups}
   if not groups:
     return []
-  if _protocol(metric) == 'eval':
+  if _protocol(metric) == 'eval' and _is_atari(task):
+    # Of the first Dreamer no scores of games were published.
+    second = any(run.config.get('latent') == 'categorical' for g in groups for run in g.runs)
+    names = [('dreamerv2', 'pixels')] * second
+  elif _protocol(metric) == 'eval':
     names = [('dreamer', 'pixels')]
     if 'plan2explore' in agents:
       names.append(('plan2explore_zeroshot', 'pixels'))

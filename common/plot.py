@@ -2,7 +2,8 @@
 
 Runs of one agent, task and setting are one curve: mean and standard deviation over seeds, on common
 bins. Published curves are drawn where their protocol is that of the metric: evaluation returns of
-Dreamer and Plan2Explore, training returns of DreamerV2.
+Dreamer and Plan2Explore, and of DreamerV2 on Atari, training returns of DreamerV2 elsewhere. Scores
+of games are printed human-normalised, too.
 """
 import argparse
 import os

@@ -131,6 +131,22 @@ def atari_references(game):
   return None
 
 
+def normalised(game, score):
+  """Return a score of a game as shares of what people reach, or None if that is not known.
+
+    gamer = (score - random) / (human_gamer - random);  record: the same with the world record
+    clipped_record = min(record, 1)
+
+  Averages over games are taken of these (of each seed). Dict of name to float.
+  """
+  known = atari_references(game)
+  if known is None or None in (known['random'], known['human_gamer'], known['human_record']):
+    return None
+  share = lambda best: (score - known['random']) / (known[best] - known['random'])
+  record = share('human_record')
+  return {'gamer': share('human_gamer'), 'record': record, 'clipped_record': min(record, 1.0)}
+
+
 def methods():
   """Names of the methods that have curves."""
   return sorted({method for _, protocols in TABLES.values() for method in protocols})

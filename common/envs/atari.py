@@ -95,6 +95,13 @@ class Atari:
     return self._observe(), total, done, {
         'discount': np.float32(not done), 'goes_on': self._goes_on}
 
+  def bare_step(self, action):
+    """The emulator's part of a step alone, for comparison: no picture, no lives, no rewards."""
+    for _ in range(self._repeat):
+      self._ale.act(self._actions[int(action)])
+    if self._ale.game_over():
+      self._ale.reset_game()
+
   def close(self):
     """Nothing to free."""
 
@@ -124,7 +131,10 @@ class Atari:
 
   def _observe(self):
     screen = np.maximum(*self._screens)
-    small = Image.fromarray(screen).resize((self._size, self._size), self._resize)
+    height, width = screen.shape[:2]
+    mode = 'L' if screen.ndim == 2 else 'RGB'
+    picture = Image.frombuffer(mode, (width, height), screen, 'raw', mode, 0, 1)  # without a copy
+    small = picture.resize((self._size, self._size), self._resize)
     return {'image': np.asarray(small).reshape(self.obs_space['image'].shape)}
 
 

@@ -34,16 +34,17 @@ class OneHot(gymnasium.spaces.Box):
   def __init__(self, n, seed=None):
     super().__init__(0.0, 1.0, (int(n),), np.float32, seed)
     self.n = int(n)
+    self._classes = np.eye(self.n, dtype=np.float32)
 
   def sample(self, mask=None, probability=None):
     """Return a random one-hot vector, float32 [n], all classes equally likely."""
     assert mask is None and probability is None, 'not supported'
-    return np.eye(self.n, dtype=np.float32)[self.np_random.integers(self.n)]
+    return self._classes[self.np_random.integers(self.n)].copy()
 
   def contains(self, x):
     """Return whether x is a one-hot vector of the right length."""
     x = np.asarray(x)
-    return x.shape == self.shape and np.allclose(x, np.eye(self.n)[x.argmax()])
+    return x.shape == self.shape and bool(np.abs(x - self._classes[x.argmax()]).max() < 1e-5)
 
   def __repr__(self):
     return f'OneHot({self.n})'
