@@ -374,7 +374,7 @@ def _check_together(config):
     raise UserError(
         f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
         'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
-  if c.get('action_dist') == 'tanh_normal' and not c.action_init_std:
+  if c.get('action_dist') == 'tanh_normal' and not c.get('action_init_std', 1):
     raise UserError(
         'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
         'or --action_dist trunc_normal.')

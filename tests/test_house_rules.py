@@ -25,7 +25,7 @@ LAYERS = [
     ['agent'],
     ['actor_critic', 'exploration'],
     ['world_model'],
-    ['rssm', 'latents', 'overshooting'],
+    ['rssm', 'latents', 'overshooting', 'divergence', 'observations'],
     ['dynamics', 'cells'],
     ['stochastic', 'nets'],
     ['dists', 'images', 'optimizer', 'devices'],
