@@ -8,6 +8,7 @@ import re
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 import numpy as np
 
 from common import plot
@@ -18,6 +19,7 @@ KEPT = 3     # newest of each kind, besides the first
 SHOWN = 6    # sequences of predictions and dreams
 LONG = 50    # their rows, where an episode has so many
 COLUMNS = 8  # at most, in a strip
+GAP = 0.12   # between its pictures, of their size
 CONTEXT = 5  # rows that are seen before the model goes on alone
 
 
@@ -124,20 +126,32 @@ def strip(frames, rows, after, repeat, context=CONTEXT):
   last = len(frames) - 1
   seen = [0, min(context, len(frames)) - 1]
   times = sorted({*seen, *np.linspace(seen[-1], last, COLUMNS - 1).astype(int).tolist()})
-  height = frames.shape[1] // len(rows)
+  height, width = frames.shape[1] // len(rows), frames.shape[2]
+  across, down = GAP * width, GAP * height  # between pictures
   figure = Figure((1.0 * len(times) + 0.9, 1.0 * len(rows) + 0.9), dpi=100, layout='constrained')
   FigureCanvasAgg(figure)
-  axes = figure.subplots(len(rows), len(times), squeeze=False)
-  for r, name in enumerate(rows):
-    for axis, t in zip(axes[r], times):
-      axis.imshow(shown[t, r * height:(r + 1) * height], interpolation='nearest')
-      axis.set_xticks([])
-      axis.set_yticks([])
-    axes[r, 0].set_ylabel(name, fontsize='small')
-  for axis, t in zip(axes[0], times):
-    axis.set_title(
-        ('seen' if t < context else 'imagined') + f'\n{t * repeat:,}', fontsize='small',
-        fontweight='normal' if t < context else 'bold')
+  # One pair of axes for all pictures: one for each would take many times as long.
+  axis = figure.subplots()
+  for r, _ in enumerate(rows):
+    for column, t in enumerate(times):
+      left, top = column * (width + across), r * (height + down)
+      axis.imshow(
+          shown[t, r * height:(r + 1) * height], interpolation='nearest',
+          extent=(left, left + width, top + height, top))
+      axis.add_patch(Rectangle((left, top), width, height, fill=False, linewidth=0.8))
+  axis.set_xlim(-1, len(times) * (width + across) - across + 1)
+  axis.set_ylim(len(rows) * (height + down) - down + 1, -1)
+  axis.spines[:].set_visible(False)
+  axis.tick_params(length=0, labelsize='small')
+  axis.xaxis.tick_top()
+  axis.set_xticks(
+      [column * (width + across) + width / 2 for column in range(len(times))],
+      [('seen' if t < context else 'imagined') + f'\n{t * repeat:,}' for t in times])
+  for label, t in zip(axis.get_xticklabels(), times):
+    label.set_fontweight('normal' if t < context else 'bold')
+  axis.set_yticks(
+      [r * (height + down) + height / 2 for r in range(len(rows))], rows, rotation=90,
+      verticalalignment='center', multialignment='center')
   figure.supxlabel(
       f'environment frames; {min(context, len(frames))} pictures seen, then {after}',
       fontsize='small')

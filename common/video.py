@@ -38,7 +38,13 @@ def write(path, frames, fps=20):
 def encode_gif(frames, fps=20):
   """The bytes of an endless animated GIF of uint8 frames [T, H, W, C]."""
   assert frames.dtype == np.uint8 and frames.ndim == 4 and len(frames), frames.shape
-  images = [Image.fromarray(frame) for frame in visible(frames)]
+  frames = visible(frames)
+  # One palette, of frames from all over the film: a palette each would take ten times as long.
+  some = frames[np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)]
+  palette = Image.fromarray(np.concatenate(some)).quantize(256)
+  images = [
+      Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+      for frame in frames]
   buffer = io.BytesIO()
   images[0].save(
       buffer, 'GIF', save_all=True, append_images=images[1:],

@@ -64,20 +64,25 @@ def test_a_long_run_keeps_the_first_and_the_last_few(tmp_path, folder):
 
 def test_a_strip_names_its_rows_and_counts_frames():
   figure = pictures.strip(film(rows=50, height=48, width=16), ('a', 'b', 'c'), 'dreamt', 4)
-  axes = np.array(figure.axes).reshape(3, -1)
-  titles = [axis.get_title() for axis in axes[0]]
-  assert axes.shape[1] <= pictures.COLUMNS
+  axis, = figure.axes
+  titles = [label.get_text() for label in axis.get_xticklabels()]
+  assert len(titles) <= pictures.COLUMNS and len(axis.images) == 3 * len(titles)
   assert titles[0] == 'seen\n0' and titles[1] == 'seen\n16' and titles[-1] == 'imagined\n196'
-  assert [axis.get_ylabel() for axis in axes[:, 0]] == ['a', 'b', 'c']
+  assert [label.get_text() for label in axis.get_yticklabels()] == ['a', 'b', 'c']
   assert 'frames' in figure.get_supxlabel() and 'dreamt' in figure.get_supxlabel()
 
 
 def test_a_strip_shows_the_pictures_of_its_times():
   frames = film(rows=9, height=32, width=16)
   figure = pictures.strip(frames, ('a', 'b'), 'dreamt', 1)
-  for axis in figure.axes[:len(figure.axes) // 2]:
-    t = int(axis.get_title().split('\n')[1])
-    assert np.array_equal(axis.images[0].get_array(), frames[t, :16])
+  axis, = figure.axes
+  times = [int(label.get_text().split('\n')[1]) for label in axis.get_xticklabels()]
+  for number, image in enumerate(axis.images):
+    row, column = divmod(number, len(times))
+    shown = frames[times[column], 16 * row:16 * (row + 1)]
+    assert np.array_equal(image.get_array(), shown)
+    left, right, _, top = image.get_extent()
+    assert left < axis.get_xticks()[column] < right and top < axis.get_yticks()[row]
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):

@@ -5,10 +5,11 @@ import statistics
 import tempfile
 import time
 
-import numpy as np
 import rich.console
 
 from common import config as config_lib
+from common import driver
+from common import envs
 from common import logger
 from common import pictures
 from common import replay
@@ -70,17 +71,21 @@ def _pictures(folder, made, config):
   """Seconds of the pictures of an evaluation, after a first one that also builds the graphs."""
   repeat = config_lib.repeats(config)[0]
   store = replay.Replay(folder / 'episodes', [repeat])
-  rng = np.random.default_rng(0)
-  rows = config.time_limit // repeat + 1
-  for k in range(2):
-    store.add(made.episode(rng, rows), k, 0)
+  # Real pictures: those of random pixels take several times as long to compress. The task has as
+  # many actions as the trial.
+  played = envs.make_all(config.replace(task='dmc_walker_walk', tasks=''), 1, 0, 'eval')
+  episodes, = driver.run_episodes(
+      driver.random_policy(played[0].act_space, config.seed), played, repeat, config.seed, 2)
+  played[0].close()
+  for k, episode in enumerate(episodes):
+    store.add(episode, k, 0)
   config_lib.save(config, folder / 'config.yaml')
   log = logger.Logger(folder)
   kept = pictures.Pictures(folder, log, config, repeat)
   for step in (1, 2, 3):
     log.write(step * config.eval_every, {'eval/return': 1.0}, 'eval')
     started = time.perf_counter()
-    kept.evaluation(step, made.agent, store, made.episode(rng, rows))
+    kept.evaluation(step, made.agent, store, episodes[0])
     seconds = time.perf_counter() - started
   log.close()
   return seconds
