@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import divergence
 from common import cells
 from common import config as config_lib
 from common import latents

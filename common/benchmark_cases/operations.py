@@ -21,7 +21,10 @@ def count(config, spaces, action_size, value_twice=False):
   """
   c = config
   hidden = c.deter_size if c.rssm_hidden == 'auto' else c.rssm_hidden
-  feat = c.deter_size + c.stoch_size
+  stoch, params = c.stoch_size, 2 * c.stoch_size
+  if c.latent == 'categorical':
+    stoch = params = c.stoch_size * c.stoch_classes
+  feat = c.deter_size + stoch
   rows = c.batch_size * c.batch_length
   # With pcont nothing is dreamed from the last rows.
   dreams = (rows - c.batch_size * c.pcont) * c.horizon
@@ -29,14 +32,14 @@ def count(config, spaces, action_size, value_twice=False):
   head = lambda layers, out=1: _dense(feat, *[c.num_units] * layers, out)
   heads = head(c.reward_layers) + head(c.pcont_layers) * c.pcont
   prior = (
-      _dense(c.stoch_size + action_size, hidden) + _dense(hidden + c.deter_size, 3 * c.deter_size)
-      + _dense(c.deter_size, hidden, 2 * c.stoch_size))
-  post = _dense(c.deter_size + embed, hidden, 2 * c.stoch_size)
+      _dense(stoch + action_size, hidden) + _dense(hidden + c.deter_size, 3 * c.deter_size)
+      + _dense(c.deter_size, hidden, params))
+  post = _dense(c.deter_size + embed, hidden, params)
   actor = head(c.actor_layers, action_size * (1 if c.action_dist == 'onehot' else 2))
   value = head(c.value_layers)
   parts = {
       'encoder': _passes(rows, sum(encoder, []), 3) - _passes(rows, [x[0] for x in encoder], 1),
-      'decoder': _passes(rows, decoder, 3),
+      'decoder': _passes(rows, decoder, 3 * (c.obs_loss == 'reconstruction')),
       'posterior scan': _passes(rows, prior + post, 3),
       'heads on the posterior': _passes(rows, heads, 3),
       'actor': _passes(dreams, actor, 3) - _passes(dreams, actor[:1], 1),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from common import checkpoint
 from common import devices
+from common import logdir
 from common.benchmark_cases import operations
 
 ACTIONS = 6    # entries of an action, as of dmc_walker_walk
@@ -25,17 +26,16 @@ class Trial:
     Args:
       config: Config, whose cnn_keys and mlp_keys choose among `image` and `vector`.
     """
-    if config.action_dist == 'auto':
-      config = config.replace(action_dist='tanh_normal')
-    config = devices.setup(config)
     box = gymnasium.spaces.Box
+    actions = box(-1, 1, (ACTIONS,), np.float32)
+    config = devices.setup(logdir.settle(config, actions))
     shape = (config.image_size, config.image_size, 3)
     self._config = config
     self.spaces = {
         'image': box(0, 255, shape, np.uint8),
         'vector': box(-np.inf, np.inf, (VECTOR,), np.float32)}
     self.agent = checkpoint.agent_class(config.agent)(
-        config, self.spaces, box(-1, 1, (ACTIONS,), np.float32))
+        config, self.spaces, actions)
     rng = np.random.default_rng(0)
     windows = [self.episode(rng, config.batch_length) for _ in range(config.batch_size)]
     self._data = self.agent.distribute(
