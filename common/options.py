@@ -58,6 +58,7 @@ RANGES = {
     'overshooting_scale': (0.0, None), 'overshooting_distance': (0, None),
     'model_lr_ramp': (0, None), 'planner_horizon': (1, None), 'planner_iterations': (0, None),
     'planner_amount': (1, None), 'planner_topk': (1, None), 'planner_discount': (0.0, 1.0),
+    'planner_eval_effort': (1, None),
 }
 
 # PlaNet's frames per decision, for its `action_repeat: auto`.

@@ -37,20 +37,21 @@ class PlaNet(agent.Agent):
     if mode == 'train' and self.config.expl == 'completely_random':
       # Noise replaces them.
       return tf.zeros([tf.shape(latent['stoch'])[0], self.action_size])
-    return self.plan(latent, seed)[:, 0]
+    return self.plan(latent, seed, mode)[:, 0]
 
   def imagine(self, latent, seed):
     """States [M, H, ...] that are expected along the plans from states [M, ...]."""
-    return self.world_model.rssm.imagine(self.plan(latent, seed), seed, latent)
+    return self.world_model.rssm.imagine(self.plan(latent, seed, 'eval'), seed, latent)
 
-  def _plan(self, latent, seed):
+  def _plan(self, latent, seed, mode='train'):
     """Planned actions float32 [M, H, A] from latent states of M environments."""
     c, wm = self.config, self.world_model
     reward_fn = lambda states: wm.reward(wm.rssm.get_feat(states)).mode()
+    effort = c.planner_eval_effort if mode == 'eval' else 1
     found = planner.plan(
         wm.rssm, reward_fn, latent, self.action_size, seed, horizon=c.planner_horizon,
-        iterations=c.planner_iterations, amount=c.planner_amount, topk=c.planner_topk,
-        discount=c.planner_discount)
+        iterations=c.planner_iterations, amount=effort * c.planner_amount,
+        topk=effort * c.planner_topk, discount=c.planner_discount)
     return found.mean[-1]
 
   def optimizers(self):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from common import config as config_lib
 from common import devices
 from common import images
+from planet import planner
 from planet import train
 from planet.agent import PlaNet
 import toys
@@ -123,6 +124,18 @@ def test_a_rising_learning_rate_reaches_its_value():
   adam = make('camera_ready').world_model.optimizer.adam
   rate = lambda step: float(adam.learning_rate(tf.constant(step)))
   assert rate(0) < rate(100) < rate(200) == rate(300) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize('mode, expected', [('train', (20, 5)), ('eval', (60, 15))])
+def test_evaluation_may_search_with_more_candidates(monkeypatch, mode, expected):
+  agent, asked = make(planner_eval_effort=3), []
+  original = planner.plan
+  def spy(*args, **kwargs):
+    asked.append((kwargs['amount'], kwargs['topk']))
+    return original(*args, **kwargs)
+  monkeypatch.setattr(planner, 'plan', spy)
+  agent.act(agent.world_model.rssm.initial(1), mode, tf.constant([0, 1]))
+  assert asked == [expected]
 
 
 def test_resets_zero_the_state_and_previous_action_of_their_environment():  # 29
