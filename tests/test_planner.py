@@ -103,3 +103,19 @@ def test_shooting_returns_the_best_of_its_sequences():  # 28
   found = search(near(0.4), 2, horizon=3, iterations=1, amount=50, topk=1, noise=tf.constant(noise))
   best = int(np.argmax(found.returns[1, 0]))
   np.testing.assert_allclose(found.mean[-1, 0], np.clip(noise[0, 0, best], -1, 1), atol=1e-6)
+
+
+def test_candidates_rolled_in_parts_are_the_same():
+  noise = np.random.default_rng(0).normal(size=(3, 2, 50, 4, 2)).astype(np.float32)
+  start = tf.constant([[0.1, 0.2], [-0.3, 0.0]])
+  plans = [
+      planner.plan(
+          Remembers(True), near(0.4), {'x': start}, 2, None, horizon=4, iterations=3, amount=50,
+          topk=5, noise=tf.constant(noise), parts=parts) for parts in (1, 2, 4)]
+  for other in plans[1:]:
+    for ours, theirs in zip(plans[0], other):
+      np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_plans_in_parts_find_the_optimum():
+  assert np.abs(search(near(0.4), horizon=12, parts=2).mean[-1] - 0.4).max() < 1e-2
