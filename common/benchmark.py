@@ -14,6 +14,7 @@ command.
 """
 import argparse
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -77,15 +78,24 @@ def main(argv=None):
 
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
-  plan.set_defaults(run=search)
+  plan.set_defaults(run=functools.partial(
+      measure, 'planet', 'planning', [],
+      'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
+      'counted)'))
 
   view = add('view', help='share of the live view and of the pictures in the time of a run')
   view.add_argument('--steps', type=_positive, default=10, help='pairs of bursts of updates')
-  view.set_defaults(run=watch)
+  view.set_defaults(run=functools.partial(
+      measure, 'dreamer', 'viewing', ['dmc', 'cpu'],
+      'view {view:+.2%} of the time of updates ({update:.3f} s each); pictures {pictures:.2f} s '
+      'every {between:.0f} s, {pictures_share:.2%}; together {total:.2%}'))
 
   games = add('emulator', help='frames a second of Atari and their share of the bare emulator')
   games.add_argument('--steps', type=_positive, default=1000, help='decisions of each turn')
-  games.set_defaults(run=emulate)
+  games.set_defaults(run=functools.partial(
+      measure, 'dreamer', 'emulator', ['atari'],
+      '{task}: {wrapper:.0f} frames/s through the wrapper, {bare:.0f} of the bare emulator, '
+      '{share:.0%}'))
 
   args, flags = parser.parse_known_args(argv)
   sys.exit(args.run(args, flags))
@@ -175,43 +185,18 @@ def step_environments(args, flags):
   return 0
 
 
-def search(args, flags):
-  """Time the planner at the published size, or that of the flags; returns the exit code."""
-  config = config_lib.load('planet', flags)
-  from common.benchmark_cases import planning
-  for row in planning.measure(config, args.steps):
-    print(
-        'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
-        'counted)'.format(**row))
+def measure(agent, case, blocks, text, args, flags):
+  """Run a file of benchmark_cases and print its rows; returns the exit code.
+
+  blocks: of the configuration, unless the flags name some. text: for people, formatted with a row.
+  """
+  if blocks and '--configs' not in flags:
+    flags = ['--configs', *blocks, *flags]
+  config = config_lib.load(agent, flags)
+  module = importlib.import_module(f'common.benchmark_cases.{case}')
+  for row in module.measure(config, args.steps):
+    print(text.format(**row))
     _print_json(row)
-  return 0
-
-
-def watch(args, flags):
-  """Time the live view and the pictures, by default of the block cpu; returns the exit code."""
-  if '--configs' not in flags:
-    flags = ['--configs', 'dmc', 'cpu', *flags]
-  config = config_lib.load('dreamer', flags)
-  from common.benchmark_cases import viewing
-  row = viewing.measure(config, args.steps)
-  print(
-      'view {view:+.2%} of the time of updates ({update:.3f} s each); pictures {pictures:.2f} s '
-      'every {between:.0f} s, {pictures_share:.2%}; together {total:.2%}'.format(**row))
-  _print_json(row)
-  return 0
-
-
-def emulate(args, flags):
-  """Time an Atari game with and without our wrapper; returns the exit code."""
-  if '--configs' not in flags:
-    flags = ['--configs', 'atari', *flags]
-  config = config_lib.load('dreamer', flags)
-  from common.benchmark_cases import emulator
-  row = emulator.measure(config, args.steps)
-  print(
-      '{task}: {wrapper:.0f} frames/s through the wrapper, {bare:.0f} of the bare emulator, '
-      '{share:.0%}'.format(**row))
-  _print_json(row)
   return 0
 
 

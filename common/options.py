@@ -38,7 +38,8 @@ RANGES = {
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
     'expl_amount': (0.0, None), 'expl_decay': (0.0, None), 'expl_min': (0.0, None),
-    'atari_sticky': (0.0, 1.0), 'atari_noops': (0, None), 'atari_life_length': (0, None),
+    'atari_sticky': (0.0, 1.0), 'atari_noops': (0, None),
+    'atari_life_length': (0, None),
     'eval_noise': (0.0, None), 'replay_capacity': (0, None), 'batch_size': (1, None),
     'batch_length': (2, None), 'deter_size': (1, None), 'stoch_size': (1, None),
     'rssm_hidden': (1, None), 'rssm_min_std': (1e-8, None), 'num_units': (1, None),
@@ -73,7 +74,8 @@ UNUSED = {'planet': (
     'horizon', 'discount', 'disclam', 'use_value', 'value_layers', 'value_lr',
     'actor_ent', 'actor_layers', 'actor_lr', 'actor_min_std', 'actor_mean_scale',
     'imag_start', 'actor_grad', 'actor_grad_mix', 'aligned_baseline', 'slow_value',
-    'slow_value_fraction', 'action_dist', 'action_init_std', 'pcont', 'pcont_layers', 'pcont_scale')}
+    'slow_value_fraction', 'action_dist', 'action_init_std', 'pcont', 'pcont_layers',
+    'pcont_scale')}
 
 # Keys that hold a regular expression, and words that are free here (the task is checked by
 # the environments).

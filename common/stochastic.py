@@ -120,7 +120,7 @@ class CategoricalLatent:
         tfp.distributions.OneHotCategorical(logits=state['logit'], dtype=tf.float32), 1)
 
   def kl(self, post, prior, mask=None):
-    """KL(post || prior) in nats, float32 [N...], summed over the S variables; see GaussianLatent."""
+    """KL(post || prior) in nats, float32 [N...], summed over the S variables; masked as above."""
     kl = tfp.distributions.kl_divergence(self.dist(post), self.dist(prior))
     return kl if mask is None else tf.where(mask, kl, 0.0)
 

@@ -16,7 +16,7 @@ def measure(config, decisions):
     config: Config of a task of the suite atari.
     decisions: of each turn.
   Returns:
-    Dict of task, wrapper and bare (raw frames per second, medians) and share (of the former in the
+    List of one dict of task, wrapper and bare (raw frames per second, medians) and share (of the former in the
     latter, the median over pairs of neighbours).
   """
   env = envs.make(config, mode='eval')
@@ -31,9 +31,9 @@ def measure(config, decisions):
     wrapped.append(_rate(lambda: _step(env, rng), decisions, config.action_repeat))
     bare.append(_rate(
         lambda: game.bare_step(rng.integers(env.act_space.n)), decisions, config.action_repeat))
-  return dict(
+  return [dict(
       task=config.task, wrapper=statistics.median(wrapped[1:]), bare=statistics.median(bare[1:]),
-      share=statistics.median(a / b for a, b in zip(wrapped[1:], bare[1:])))
+      share=statistics.median(a / b for a, b in zip(wrapped[1:], bare[1:])))]
 
 
 def _step(env, rng):

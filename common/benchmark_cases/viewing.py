@@ -27,9 +27,9 @@ def measure(config, bursts, updates=20):
     bursts: how many with the view, and as many without, in turns.
     updates: in a burst.
   Returns:
-    Dict of update (seconds, median without the view), view (its share of the time, from the median
-    over pairs of neighbours), pictures (seconds an evaluation), between (seconds of updates between
-    evaluations), pictures_share and total (shares).
+    List of one dict of update (seconds, median without the view), view (its share of the time,
+    from the median over pairs of neighbours), pictures (seconds an evaluation), between (seconds
+    of updates between evaluations), pictures_share and total (shares).
   """
   made = trial.Trial(config)
   with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +47,9 @@ def measure(config, bursts, updates=20):
   # Environments and policy take time as well, so the true share is smaller.
   between = config.eval_every / config.train_every * config.train_steps * update
   watching, drawing = statistics.median(ratios) - 1, drawn / between
-  return dict(
+  return [dict(
       configs=config.configs, update=update, view=watching, pictures=drawn, between=between,
-      pictures_share=drawing, total=watching + drawing)
+      pictures_share=drawing, total=watching + drawing)]
 
 
 def _burst(made, config, updates, watched):
