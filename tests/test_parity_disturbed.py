@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from common import actor_critic
 from common import dists
+from common import divergence
 from common import nets
 from common import verify
-from common import world_model
 from common.optimizer import Optimizer
 from common.rssm import RSSM
 from common.world_model import WorldModel
@@ -76,7 +76,7 @@ def test_an_optimiser_that_forgets_to_clip_is_noticed(golden, monkeypatch):
 
 def test_free_nats_for_each_element_are_noticed(golden, monkeypatch):
   monkeypatch.setattr(
-      world_model, 'free_nats',
+      divergence, 'free_nats',
       lambda kl, free, mode: tf.reduce_mean(tf.maximum(kl - free, 0.0)))
   assert not verify.verify(golden / 'dreamer_train_step_free_nats.npz')['ok']
 
