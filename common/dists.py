@@ -172,8 +172,11 @@ class TruncNormal:
     if seed is None:
       return self.mode()
     # TFP's own sampler has no kernel under XLA; its quantile has, and is reparameterised, too.
-    uniform = tf.random.stateless_uniform(tf.shape(self.normal_mean), seed)
+    uniform = tf.random.stateless_uniform(
+        tf.shape(self.normal_mean), seed, 1 - self.INSIDE, self.INSIDE)
     action = self._dist.quantile(uniform)
+    # Far from the bounds on the other side the quantile overflows; the mode is as likely as any.
+    action = tf.where(tf.math.is_finite(action), action, self.mode())
     clipped = tf.clip_by_value(action, -self.INSIDE, self.INSIDE)
     return action + tf.stop_gradient(clipped - action)
 

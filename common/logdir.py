@@ -134,7 +134,9 @@ def settle(config, act_space):
   """
   discrete = isinstance(act_space, wrappers.OneHot)
   if config.get('action_dist') == 'auto':
-    config = config.replace(action_dist='onehot' if discrete else 'tanh_normal')
+    # DreamerV2's initial std means nothing to the first Dreamer's actor.
+    continuous = 'tanh_normal' if config.action_init_std else 'trunc_normal'
+    config = config.replace(action_dist='onehot' if discrete else continuous)
     if discrete and config.expl == 'additive_gaussian':
       config = config.replace(expl='epsilon_greedy')
   if config.get('actor_grad') == 'auto':

@@ -52,7 +52,7 @@ class PlaNet(agent.Agent):
         wm.rssm, reward_fn, latent, self.action_size, seed, horizon=c.planner_horizon,
         iterations=c.planner_iterations, amount=effort * c.planner_amount,
         topk=effort * c.planner_topk, discount=c.planner_discount,
-        parts=1 if c.jit or effort * c.planner_amount % 2 else 2)
+        parts=1 if c.jit or c.shared_noise or effort * c.planner_amount % 2 else 2)
     return found.mean[-1]
 
   def optimizers(self):

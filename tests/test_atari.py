@@ -84,6 +84,7 @@ def test_the_last_picture_of_an_episode_is_that_of_the_last_frame():
     if done:
       break
   assert done
+  assert np.array_equal(env._screens[0], env._ale.getScreenRGB())
   newest = small(env._ale.getScreenRGB()).astype(int)
   # The maximum with the frame before can only be brighter, and differs where things move.
   difference = obs['image'].astype(int) - newest

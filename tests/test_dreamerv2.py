@@ -274,3 +274,24 @@ def test_truncated_normal_samples_stay_inside_and_pass_gradients():
       tf.reduce_mean(sample, 0), dist.mean()[0], atol=0.03)
   assert np.all(tape.gradient(total, mean).numpy() > 0)
   np.testing.assert_allclose(dist.mode()[0], mean[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize('mean, std', [(0.95, 0.1), (-0.97, 0.1), (-1.0, 0.1), (1.0, 0.1)])
+def test_truncated_normal_samples_of_saturated_actors_are_finite(mean, std):
+  from common import dists
+  mean = tf.Variable(mean)
+  with tf.GradientTape() as tape:
+    sample = dists.TruncNormal(tf.fill([2000000], mean), tf.constant(std)).sample(SEED)
+    total = tf.reduce_sum(sample)
+  assert np.isfinite(sample).all() and np.abs(sample).max() < 1
+  assert np.isfinite(tape.gradient(total, mean))
+
+
+def test_the_actor_of_dreamerv2_is_chosen_by_the_actions():
+  space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+  config = load('--configs', 'gym', 'dreamerv2')
+  assert (settle(config, space).action_dist, settle(config, space).actor_grad) == (
+      'trunc_normal', 'dynamics')
+  config = config.replace(expl='epsilon_greedy')
+  assert (settle(config, OneHot(2)).action_dist, settle(config, OneHot(2)).actor_grad) == (
+      'onehot', 'reinforce')

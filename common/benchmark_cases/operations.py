@@ -27,7 +27,7 @@ def count(config, spaces, action_size, value_twice=False):
   feat = c.deter_size + stoch
   rows = c.batch_size * c.batch_length
   # With pcont nothing is dreamed from the last rows.
-  dreams = (rows - c.batch_size * c.pcont) * c.horizon
+  dreams = (rows - c.batch_size * (c.pcont and not c.imag_start)) * c.horizon
   encoder, decoder, embed = _observation_layers(c, spaces, feat)
   head = lambda layers, out=1: _dense(feat, *[c.num_units] * layers, out)
   heads = head(c.reward_layers) + head(c.pcont_layers) * c.pcont

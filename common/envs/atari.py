@@ -87,7 +87,8 @@ class Atari:
       total += self._ale.act(self._last_action)
       over, lost = self._ale.game_over(), self._life_lost()
       if over or lost or frame >= self._repeat - 2:
-        self._grab(alone=frame < self._repeat - 2 or self._repeat == 1)
+        # The screen beside it must be that of the frame before.
+        self._grab(alone=frame < max(1, self._repeat - 1))
       if over or lost:
         break
     self._goes_on = lost and not over
