@@ -101,11 +101,10 @@ def test_episodes_are_functions_of_the_seed():
 def test_actions_stick_with_the_given_probability():
   env = atari.Atari('pong', 4, sticky=0.25)
   env.reset(0)
-  acted, act = [], env._ale.act
+  acted = []
   env._ale = types.SimpleNamespace(
       act=lambda action: acted.append(action) or 0.0, game_over=lambda: False, lives=lambda: 0,
       getScreenRGB=env._ale.getScreenRGB)
-  del act
   for step in range(2000):
     env.step(2 + step % 2)
   first = np.array(acted[::4][1:])

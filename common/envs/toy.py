@@ -2,7 +2,7 @@
 
   lock: a combination of four numbers has to be entered. Each of three actions enters one; the right
     one moves on, a wrong one begins again. The last right one pays 1 and begins again. An episode
-    has 40 decisions, so 10 is the best return; uniform actions get about 0.3 of it a hundred.
+    has 40 decisions, so 10 is the best return; uniform actions get about 0.3.
   NAME_vector: the same with one-hot vectors in place of images.
 
 The image shows a bright square for each number entered so far, and colours that differ from place
