@@ -14,12 +14,19 @@ something else than the task.
     With imag_start (DreamerV2) feat[0] is the start, and everything moves by one.
 """
 
+import collections
+
 import tensorflow as tf
 
 from common import dists
 from common import nets
 from common import optimizer
 from common.dynamics import scan
+
+
+# What rewards are computed from, L imagined states that count: feat float [L, N, F], action
+# [L, N, A] that led to it (zeros for the start), before [L, N, F], the feat that it was chosen in.
+Imagined = collections.namedtuple('Imagined', 'feat action before')
 
 
 class ActorCritic(tf.Module):
@@ -98,7 +105,7 @@ class ActorCritic(tf.Module):
     Args:
       world_model: gives `rssm` and pcont(feat).
       start: states [N, ...] without gradient.
-      reward_fn: feat [L, N, F] -> reward float32 [L, N].
+      reward_fn: Imagined -> reward float32 [L, N].
       seed: int32 [2], or None.
       start_pcont: float32 [N], what is known of the starts; for imag_start.
     Returns:
@@ -108,9 +115,12 @@ class ActorCritic(tf.Module):
     """
     with tf.GradientTape() as actor_tape:
       feat, action, entropy, log_prob = self.imagine(world_model, start, seed)
+      first, led = world_model.rssm.get_feat(start)[None], action
       if self._config.imag_start:
-        feat = tf.concat([world_model.rssm.get_feat(start)[None], feat], 0)
-      reward = reward_fn(feat)                                      # [L, N]
+        feat = tf.concat([first, feat], 0)
+        led = tf.concat([tf.zeros_like(action[:1]), action], 0)
+      before = tf.concat([first, feat[:-1]], 0)
+      reward = reward_fn(Imagined(feat, led, before))               # [L, N]
       pcont = world_model.pcont(feat)                               # [L, N]
       if self._config.imag_start:
         pcont = tf.concat([start_pcont[None], pcont[1:]], 0)
@@ -181,8 +191,9 @@ class ActorCritic(tf.Module):
 
   def _returns(self, reward, value, pcont):
     if self._config.use_value:
+      last = bootstrap(value, self._config.get('lambda_bootstrap', 'last'))
       return lambda_return(
-          reward[:-1], value[:-1], pcont[:-1], value[-1], self._config.disclam)
+          reward[:-1], value[:-1], pcont[:-1], last, self._config.disclam)
     return lambda_return(
         reward[:-1], tf.zeros_like(value[:-1]), pcont[:-1], None, 1.0)
 
@@ -218,6 +229,15 @@ def lambda_return(reward, value, pcont, bootstrap, lambda_, axis=0):
     last = inputs[t] + pcont[t] * lambda_ * last
     returns.append(last)
   return tf.transpose(tf.stack(returns[::-1], 0), back)
+
+
+def bootstrap(value, kind='last'):
+  """The value [...] of [L, ...] with which returns over L - 1 rows end.
+
+  last: that of the state after them. authors: that of their own last state, as in the published
+  code of Plan2Explore.
+  """
+  return value[-1] if kind == 'last' else value[-2]
 
 
 def discount_weights(pcont):

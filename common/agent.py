@@ -3,10 +3,11 @@
 An agent owns a world model and behaviours. The training loop knows it only as
 
     action, state = agent.policy(obs, state, mode)
-    metrics = agent.train(data, count)
+    metrics = agent.train(data, frames)
 
 M environments, B batch, T time, A action. A new agent defines `build`,
-`gradients`, `apply` and `act`.
+`gradients`, `optimizers` and `act`. One that behaves differently as training goes on
+defines `phase`, too.
 """
 
 import functools
@@ -34,7 +35,7 @@ class Agent(tf.Module):
     self.action_size = act_space.shape[0]
     self.strategy = devices.strategy(config)
     with self.strategy.scope():
-      self.world_model = WorldModel(obs_space, self.action_size, config)
+      self.world_model = self.make_world_model()
       self.build()
       # Counters that the random numbers hang on. They are saved with the
       # weights, so that a resumed run draws what it would have drawn. As int32
@@ -52,28 +53,52 @@ class Agent(tf.Module):
         lambda data: self.world_model.dream(
             self.world_model.preprocess(data), self._seed(), self.imagine), autograph=False)
 
+  def make_world_model(self):
+    """The world model that all weights hang on."""
+    return WorldModel(self.obs_space, self.action_size, self.config)
+
   def build(self):
     """Make behaviours as attributes; the world model is there already."""
     raise NotImplementedError
 
-  def gradients(self, data, seed):
+  def phase(self, frames):
+    """What the agent is after, with `frames` of training behind it: a word for `gradients`, `act`.
+
+    The training step is compiled for each.
+    """
+    del frames
+    return 'train'
+
+  def noise(self, frames):
+    """Amount of exploration noise after `frames` of training."""
+    return exploration.amount(self.config, frames)
+
+  def gradients(self, data, seed, phase='train'):
     """Gradients of every loss, all at the weights before the update.
 
     Args:
       data: preprocessed rows [B, T, ...] of one device.
       seed: int32 [2], or None for zero noise.
+      phase: what `phase` said.
     Returns:
       (grads, metrics): nested tensors for `apply`, and float32 scalars.
     """
     raise NotImplementedError
 
   def apply(self, grads):
-    """Update all weights; returns a dict of scalars such as gradient norms."""
-    raise NotImplementedError
+    """Update all weights that have gradients; returns a dict of scalars such as their norms."""
+    return {
+        f'{name}_grad_norm': opt.apply(grads[name])
+        for name, opt in self.optimizers().items() if name in grads}
 
   def act(self, latent, mode, seed):
-    """Actions float32 [M, A] in latent states of M environments."""
+    """Actions float32 [M, A] in latent states of M environments; mode: eval, or the phase."""
     raise NotImplementedError
+
+  @property
+  def data_keys(self):
+    """Names of the stored arrays that updates read."""
+    return self.world_model.obs_keys + ['action', 'reward', 'discount']
 
   def optimizers(self):
     """Dict of name to optimizer.Optimizer."""
@@ -102,10 +127,10 @@ class Agent(tf.Module):
     is_first = batch(obs.get('is_first', np.zeros(() if single else count, bool)))
     if state is None:
       state = self.initial(count)
-    noise = exploration.amount(self.config, frames)
-    noise = noise if mode == 'train' else self.config.eval_noise
+    noise = self.noise(frames) if mode == 'train' else self.config.eval_noise
     action, state = self._act(
-        inputs, state, tf.constant(is_first), tf.constant(noise, tf.float32), mode)
+        inputs, state, tf.constant(is_first), tf.constant(noise, tf.float32),
+        self.phase(frames) if mode == 'train' else mode)
     action = action.numpy()
     return (action[0] if single else action), state
 
@@ -115,15 +140,16 @@ class Agent(tf.Module):
         'latent': self.world_model.rssm.initial(count),
         'action': tf.zeros([count, self.action_size])}
 
-  def train(self, data):
+  def train(self, data, frames=0):
     """Make one update on a batch.
 
     Args:
       data: dict of rows [B, T, ...] as stored, from `distribute`.
+      frames: frames of training so far, for the phase.
     Returns:
       Dict of float32 scalar tensors.
     """
-    return self._train(data)
+    return self._train(data, self.phase(frames))
 
   def open_loop(self, batch):
     """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
@@ -163,39 +189,40 @@ class Agent(tf.Module):
     """Most updates that an optimiser has skipped in a row, for non-finite gradients."""
     return max(int(opt.skipped.numpy()) for opt in self.optimizers().values())
 
-  def _train_step(self, data):
-    metrics = self.update(data, self._seed())
+  def _train_step(self, data, phase):
+    metrics = self.update(data, self._seed(), phase)
     self.updates.assign_add(1)
     return metrics
 
   def _seed(self):
     return tf.stack([self.config.seed, tf.cast(self.updates, tf.int32)])
 
-  def update(self, data, seed):
+  def update(self, data, seed, phase='train'):
     """The graph of one update: gradients on each device, then their mean applied.
 
     Args:
       data: rows [B, T, ...] as stored, or their per-device shares.
       seed: int32 [2], or None for zero noise.
+      phase: what `phase` said.
     Returns:
       Dict of float32 scalar tensors.
     """
     if self.strategy.num_replicas_in_sync == 1:
-      grads, metrics = self.gradients(self.world_model.preprocess(data, seed), seed)
+      grads, metrics = self.gradients(self.world_model.preprocess(data, seed), seed, phase)
       return {**metrics, **self.apply(grads)}
     grads, metrics = self.strategy.run(
-        functools.partial(self._replica_gradients, seed=seed), (data,))
+        functools.partial(self._replica_gradients, seed=seed, phase=phase), (data,))
     mean = functools.partial(
         self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
     grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
     with self.strategy.scope():
       return {**metrics, **self.apply(grads)}
 
-  def _replica_gradients(self, data, seed):
+  def _replica_gradients(self, data, seed, phase):
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     if seed is not None:
       seed = tf.random.experimental.stateless_fold_in(seed, replica)
-    return self.gradients(self.world_model.preprocess(data, seed), seed)
+    return self.gradients(self.world_model.preprocess(data, seed), seed, phase)
 
   def _policy_step(self, obs, state, is_first, noise, mode):
     seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])
@@ -213,7 +240,7 @@ class Agent(tf.Module):
       obs: dict of tensors [M, ...] as environments give them.
       state: dict of `latent` and `action` [M, A] of the previous call.
       is_first: bool [M]; what it marks starts from zeros.
-      mode: train or eval.
+      mode: eval, or the phase.
       seed: int32 [2], or None for zero noise.
     Returns:
       (action float32 [M, A], latent).

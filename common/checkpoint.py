@@ -87,8 +87,35 @@ class Checkpoint:
 
   def _paths(self):
     """The indices of the checkpoints, the newest first."""
-    number = lambda path: int(path.stem.rpartition('-')[2])
-    return sorted(self._directory.glob('ckpt-*.index'), key=number)[::-1]
+    return sorted(self._directory.glob('ckpt-*.index'), key=_number)[::-1]
+
+
+def _number(path):
+  return int(path.stem.rpartition('-')[2])
+
+
+def restore_world_model(logdir, world_model):
+  """Load encoder, latent model and decoder from the newest checkpoint of another run.
+
+  Raises:
+    UserError: there is none, or its networks have other sizes.
+  """
+  directory = pathlib.Path(logdir).expanduser() / 'checkpoint'
+  parts = {
+      name: getattr(world_model, name) for name in ('encoder', 'rssm', 'decoder', 'classifier')
+      if hasattr(world_model, name)}
+  reader = tf.train.Checkpoint(
+      agent=tf.train.Checkpoint(world_model=tf.train.Checkpoint(**parts)))
+  paths = sorted(directory.glob('ckpt-*.index'), key=_number)
+  if not paths:
+    raise UserError(f'{directory}: has no checkpoint. Pass the directory of a longer run.')
+  try:
+    status = reader.restore(str(paths[-1].with_suffix('')))
+    status.assert_existing_objects_matched().expect_partial()
+  except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
+    raise UserError(
+        f'{directory}: its world model does not fit ({str(error).splitlines()[0]}). Pass the '
+        'sizes of that run.') from None
 
 
 def agent_class(name):

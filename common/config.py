@@ -107,12 +107,20 @@ def load(agent, argv=None):
     values['logdir'] = _default_logdir(values)
   values['logdir'] = os.path.expanduser(values['logdir'])
   config = Config(values)
-  # Delayed because the environments import this file.
+  # Delayed because they import this file.
+  from common import consistency
   from common import envs
   for task, _ in tasks(config):
     envs.check_task(task, config)
-  _check_together(config)
+  envs.check_siblings(config.task, [name for name, _ in eval_tasks(config)[len(tasks(config)):]])
+  consistency.check(config)
   return config
+
+
+def defaults(agent):
+  """Return a dict of all keys of an agent with their defaults, for what an older version wrote."""
+  block = _read_yaml(_configs_path())['defaults']
+  return {**_plain(block), **(block.get(agent) or {})}
 
 
 def suite(task):
@@ -126,6 +134,12 @@ def tasks(config):
     return [(config['task'], config['action_repeat'])]
   pairs = [word.rpartition(':') for word in config['tasks'].split(',')]
   return [(task, int(repeat)) for task, _, repeat in pairs]
+
+
+def eval_tasks(config):
+  """Return `tasks`, and after them those that are learned from the same exploration."""
+  further = [name.strip() for name in config.get('zero_shot_tasks', '').split(',')]
+  return tasks(config) + [(name, config['action_repeat']) for name in further if name]
 
 
 def repeats(config):
@@ -206,7 +220,7 @@ def usage(agent):
       while lines[start - 1].startswith('#'):
         start -= 1
         comments.insert(0, lines[start].strip('# '))
-      blocks.append(f'  {name:<20}{" ".join(comments)}')
+      blocks.append(f'  {name:<22}{" ".join(comments)}')
   while keys and (not keys[-1] or keys[-1].startswith('#')):
     keys.pop()  # the comment of the next block
   return '\n'.join([
@@ -324,6 +338,8 @@ def _number(key, value, default, where):
   whole = isinstance(low, int)
   expected = 'a whole number' if whole else 'a number'
   expected += f' of at least {low:g}' if high is None else f' from {low:g} to {high:g}'
+  if low == high:
+    expected = f'{low:g}, the one that works'
   if default == 'auto':
     expected = f'auto or {expected}'
   default = int(default) if whole and default != 'auto' else default
@@ -343,65 +359,6 @@ def _number(key, value, default, where):
 
 def _wrong(key, value, where, expected, hint):
   return UserError(f'config: {key} is {value!r} {where} but must be {expected}. {hint}')
-
-
-def _check_together(config):
-  """Refuse values that are fine one by one but cannot work together."""
-  c = config
-  repeat = c.action_repeat
-  # Episodes of the suite end after 1000 frames, except those of lqr.
-  longest = min(c.time_limit, c.collect_limit or c.time_limit)
-  if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
-    longest = min(longest, 1000)
-  name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
-  rows = math.ceil(longest / repeat) + 1
-  needed = c.batch_length + (not c.dataset_last_row)
-  if needed > rows:
-    raise UserError(
-        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
-        f'{longest} at action_repeat {repeat} gives at most {rows}. '
-        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
-        f'or a longer --{name}.')
-  if c.prefill < (needed - 1) * repeat:
-    raise UserError(
-        f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
-        f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
-  if 'planner_topk' in c and c.planner_topk > c.planner_amount:
-    raise UserError(
-        f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
-        f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
-  if c.get('actor_grad', 'dynamics') != 'dynamics' and not c.imag_start:
-    raise UserError(
-        f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
-        'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
-  if c.get('action_dist') == 'tanh_normal' and not c.get('action_init_std', 1):
-    raise UserError(
-        'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
-        'or --action_dist trunc_normal.')
-  if c.deterministic and suite(c.task) == 'atari' and c.atari_life_end:
-    raise UserError(
-        'config: a deterministic run goes back to the start of an episode, but with atari_life_end '
-        'episodes go on with a game. Pass --atari_life_end False or --deterministic False.')
-  if c.deterministic and c.prune_disk:
-    raise UserError(
-        'config: a deterministic run may have to go back to episodes that prune_disk deletes. '
-        'Pass --prune_disk False or --deterministic False.')
-  if c.jit is True and c.devices != 1:
-    raise UserError(
-        f'config: jit compiles the step of one device, but devices is {c.devices}. '
-        'Pass --jit False, or --devices 1.')
-  if c.devices and c.batch_size % c.devices:
-    raise UserError(
-        f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '
-        f'Pass a multiple of {c.devices}.')
-  if not c.cnn_keys and not c.mlp_keys:
-    raise UserError(
-        'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '
-        'Pass --cnn_keys image or --mlp_keys ".*".')
-  if c.expl == 'epsilon_greedy' and c.expl_amount > 1:
-    raise UserError(
-        f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
-        'epsilon_greedy. Pass --expl_amount 1 or less.')
 
 
 def _default_logdir(values):
@@ -441,6 +398,8 @@ def _lines_for(agent, lines):
     match = re.match(r'  (\w+):(\s*#.*)?$', line)
     if match:
       keep = match.group(1) not in AGENTS or match.group(1) == agent
+      while not keep and result and result[-1].lstrip().startswith('#'):
+        result.pop()  # what is said of it
     elif re.match(r'  \S', line):
       keep = True
     if keep:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
-from common import logdir
 from common.config import UserError
+from common.options import FREE_TO_CHANGE
 
 # Keys that may differ between runs that are averaged.
-FREE = ('seed', 'obs_space', 'act_space', *logdir.FREE)
+FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
 
 BINS = 50  # about as many as a picture can show
 

@@ -16,6 +16,7 @@ from common import driver
 from common import envs
 from common import episodes as episode_files
 from common import logdir as logdir_lib
+from common import sources
 from common import video
 from common.config import UserError
 
@@ -70,7 +71,7 @@ def evaluate(logdir, episodes):
     UserError: there is no run or no checkpoint.
   """
   config, _, act_space = logdir_lib.load_config(logdir)
-  tasks = config_lib.tasks(config)
+  tasks = config_lib.eval_tasks(config)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common import checkpoint
   agent = checkpoint.load(logdir)
@@ -96,7 +97,9 @@ def evaluate(logdir, episodes):
   returns = _returns(found)
   row = {
       'task': config.task, 'agent': config.agent,
-      'step': episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
+      'step': (
+          sources.frames(config, agent.update_count) if config.offline else
+          episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config))),
       'episodes': episodes, 'return': float(np.mean(returns)),
       'return_std': float(np.std(returns)),
       'returns': returns[0] if len(tasks) == 1 else {

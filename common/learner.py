@@ -42,7 +42,7 @@ class Learner:
 
     Args:
       updates: how many, besides those that are owed.
-      frames: of the run so far, for the estimate of its time.
+      frames: of the run so far.
     Raises:
       Stop: an interrupt came.
       SystemExit: config.nan_limit updates in a row were not finite.
@@ -50,10 +50,9 @@ class Learner:
     values, config, agent = self._values, self._config, self._agent
     values['owed'] += updates
     due = values['owed']
-    keys = agent.world_model.obs_keys + ['action', 'reward', 'discount']
     batches = dataset.batches(
         self._replay, config.seed, agent.update_count, due, config.batch_size,
-        config.batch_length, keys, agent.distribute)
+        config.batch_length, agent.data_keys, agent.distribute)
     if not self._compiled:
       self._compiled = True
       self._view.say('Building the update, which takes a while the first time ...')
@@ -62,7 +61,7 @@ class Learner:
     with self._clock('train'):
       try:
         for data in self._timed(batches):
-          self.means.add(agent.train(data))
+          self.means.add(agent.train(data, frames))
           self._say_time_left(frames)
           values['owed'] -= 1
           ask -= 1

@@ -18,17 +18,10 @@ import gymnasium
 import numpy as np
 
 from common import config as config_lib
-from common import episodes
+from common import sources
 from common.config import UserError
 from common.envs import wrappers
-
-# What may differ when a run is continued: how long, how often, how fast. All
-# other keys shape the weights or the data.
-FREE = (
-    'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
-    'precision', 'jit', 'devices', 'parallel', 'nan_limit', 'replay_capacity',
-    'prune_disk', 'deterministic', 'quiet')
-
+from common.options import FREE_TO_CHANGE
 
 @contextlib.contextmanager
 def claim(config):
@@ -72,12 +65,15 @@ def claim(config):
       raise
 
 
-def start(config):
+def start(config, report=None):
   """Train in the run's directory, unless the run is finished.
+
+  report: as run.train takes it.
 
   Raises:
     UserError: as `claim` and the training loop do.
   """
+  sources.check(config)
   with claim(config) as path:
     if finished(path, config):
       print(
@@ -86,15 +82,15 @@ def start(config):
       return
     # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
     from common import run
-    run.train(config, path)
+    run.train(config, path, report)
 
 
 def check(path, config):
   """Refuse a directory of another agent or of an incompatible config."""
   if not os.path.exists(path / 'config.yaml'):
     return
-  old = config_lib.read(path / 'config.yaml')
-  keys = [key for key in config if key not in FREE]
+  old = {**config_lib.defaults(config.agent), **config_lib.read(path / 'config.yaml')}
+  keys = [key for key in config if key not in FREE_TO_CHANGE]
   if old.get('agent') != config.agent:
     keys = ['agent']  # the rest follows from that
   lines = config_lib.difference(old, config, keys)
@@ -201,6 +197,7 @@ def load_config(path):
     raise UserError(
         f'{path}: its config.yaml is not one of ours (agent or spaces are missing). '
         'Pass the --logdir of a run.')
+  values = {**config_lib.defaults(values['agent']), **values}
   obs = {}
   for key, box in values.pop('obs_space').items():
     image = box['dtype'] == 'uint8'

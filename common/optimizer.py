@@ -85,6 +85,7 @@ class Optimizer(tf.Module):
     Returns:
       The float32 global norm before clipping.
     """
+    given = grads
     pairs = [(g, v) for g, v in zip(grads, self.variables_) if g is not None]
     grads = [g for g, _ in pairs]
     if self._dynamic:
@@ -101,8 +102,8 @@ class Optimizer(tf.Module):
           experimental_aggregate_gradients=False)
 
     def update():
-      for var, decays in zip(self.variables_, self._decays):
-        if decays:
+      for grad, var, decays in zip(given, self.variables_, self._decays):
+        if decays and grad is not None:
           var.assign(var * (1 - self._decay))
       _on_each_replica(adam, grads)
       self.skipped.assign(0)

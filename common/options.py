@@ -1,7 +1,7 @@
 """What options may hold: names, words and bounds. Their meaning stands in configs.yaml."""
 
 AGENTS = ('dreamer', 'planet', 'plan2explore')
-SUITES = ('dmc', 'atari', 'memorymaze', 'dmlab', 'gym', 'py', 'toy', 'dummy')
+SUITES = ('dmc', 'atari', 'memorymaze', 'dmlab', 'gym', 'py', 'toy', 'noisytv', 'dummy')
 
 # Allowed words of the keys that name one thing of a few.
 CHOICES = {
@@ -25,6 +25,19 @@ CHOICES = {
     'rssm_gru': ('keras', 'block', 'norm'),
     'overshooting_norm': ('all', 'per_distance'),
     'actor_grad': ('auto', 'dynamics', 'reinforce', 'both'),
+    'head_opt': ('shared', 'own'),
+    'expl_behavior': ('plan2explore', 'curiosity', 'icm', 'rnd', 'random', 'greedy'),
+    'random_style': ('uniform', 'authors'),
+    'lambda_bootstrap': ('last', 'authors'),
+    'intr_reduce': ('var', 'std', 'jrd'),
+    'disag_act': ('elu', 'relu', 'tanh', 'swish'),
+    'disag_input': ('deter', 'prior_feat', 'feat'),
+    'disag_target': ('embed', 'stoch', 'deter', 'feat'),
+    'disag_action': ('next', 'past', 'none'),
+    'disag_loss': ('mse_mean', 'nll_unit', 'nll_learned'),
+    'disag_opt': ('shared', 'own'),
+    'curiosity_offset': ('removed', 'authors'),
+    'rnd_input': ('obs', 'feat'),
     'action_dist': ('auto', 'tanh_normal', 'trunc_normal', 'tanh_normal_v2', 'onehot'),
 }
 
@@ -59,7 +72,11 @@ RANGES = {
     'overshooting_scale': (0.0, None), 'overshooting_distance': (0, None),
     'model_lr_ramp': (0, None), 'planner_horizon': (1, None), 'planner_iterations': (0, None),
     'planner_amount': (1, None), 'planner_topk': (1, None), 'planner_discount': (0.0, 1.0),
-    'planner_eval_effort': (1, None),
+    'planner_eval_effort': (1, None), 'head_lr': (0.0, None),
+    'expl_until': (0, None), 'expl_horizon': (1, None), 'intr_scale': (0.0, None),
+    'extr_scale': (0.0, None), 'intr_ddof': (0, 1), 'intr_norm_momentum': (0.0, 1.0),
+    'disag_models': (1, None), 'disag_layers': (0, None), 'disag_units': (0, None),
+    'disag_offset': (0, 1), 'disag_lr': (0.0, None), 'curiosity_scale': (0.0, None),
 }
 
 # PlaNet's frames per decision, for its `action_repeat: auto`.
@@ -75,9 +92,16 @@ UNUSED = {'planet': (
     'actor_ent', 'actor_layers', 'actor_lr', 'actor_min_std', 'actor_mean_scale',
     'imag_start', 'actor_grad', 'actor_grad_mix', 'aligned_baseline', 'slow_value',
     'slow_value_fraction', 'action_dist', 'action_init_std', 'pcont', 'pcont_layers',
-    'pcont_scale')}
+    'pcont_scale', 'head_opt', 'head_lr')}
 
 # Keys that hold a regular expression, and words that are free here (the task is checked by
 # the environments).
-PATTERNS = ('cnn_keys', 'mlp_keys', 'grad_heads', 'weight_decay_pattern')
-FREE = ('task', 'tasks', 'logdir')
+PATTERNS = ('cnn_keys', 'mlp_keys', 'grad_heads', 'adapt_heads', 'weight_decay_pattern')
+FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
+
+# What may differ when a run is continued: how long, how often, how fast. All other keys shape the
+# weights or the data.
+FREE_TO_CHANGE = (
+    'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
+    'precision', 'jit', 'devices', 'parallel', 'nan_limit', 'replay_capacity',
+    'prune_disk', 'deterministic', 'quiet')

@@ -38,6 +38,7 @@ class Replay:
     last_row: False never draws the last row of an episode, like the reference code.
     balance: draw the ends of episodes more often (see window_start).
     readonly: change nothing in the directory, for reading what another run collects.
+    relabel: name of the array that is served as `reward` in its place.
     warn: called with one sentence for each file that is skipped. Default: print to stderr.
   Raises:
     UserError: the directory cannot be made, or a readonly one does not exist.
@@ -45,7 +46,7 @@ class Replay:
 
   def __init__(
       self, directory, action_repeat, capacity=0, *, prune_disk=False, last_row=True,
-      balance=False, readonly=False, warn=None):
+      balance=False, readonly=False, relabel=None, warn=None):
     self._directory = pathlib.Path(directory)
     self._repeat = action_repeat
     self._capacity = capacity or math.inf
@@ -53,6 +54,7 @@ class Replay:
     self._last_row = last_row
     self._balance = balance
     self._readonly = readonly
+    self._relabel = {'reward': relabel} if relabel else {}
     self._warn = warn or (lambda message: print(message, file=sys.stderr))
     self._rows = {}  # (k, e) -> rows, of every episode that counts
     self._broken = set()  # (k, e) of files that were reported and skipped
@@ -76,6 +78,11 @@ class Replay:
   def longest(self):
     """Rows of the longest episode in memory; 0 without one."""
     return max((x.rows for x in self._memory), default=0)
+
+  @property
+  def stored(self):
+    """Dicts of arrays of the episodes in memory, the oldest first."""
+    return [x.data for x in self._memory]
 
   def count_per_env(self):
     """Return {e: number of the next episode}. Numbers of skipped files are not used again."""
@@ -123,7 +130,8 @@ class Replay:
       UserError: no episode in memory is long enough.
     """
     keys = tuple(sorted(self._forms or ()) if keys is None else keys)
-    episodes = [x for x in self._memory if all(key in x.data for key in keys)]
+    sources = {key: self._relabel.get(key, key) for key in keys}
+    episodes = [x for x in self._memory if all(key in x.data for key in sources.values())]
     usable = tuple(x for x in episodes if _last_start(x.rows, length, self._last_row) >= 0)
     if not usable:
       longest = max((x.rows for x in episodes), default=0)
@@ -132,7 +140,7 @@ class Replay:
           f'{self._directory}: batch_length {length} needs an episode of {needed} rows but the '
           f'longest of {len(episodes)} has {longest}. Pass a smaller --batch_length or a larger '
           '--prefill, or collect longer episodes.')
-    return Windows(usable, length, keys, self._last_row, self._balance)
+    return Windows(usable, length, sources, self._last_row, self._balance)
 
   def sample(self, rng, batch, length, keys=None):
     """Draw `batch` windows; see Windows.sample and, for the errors, `windows`."""
@@ -254,10 +262,11 @@ class Replay:
 class Windows:
   """Windows of equal length over a fixed list of episodes, which later additions do not change."""
 
-  def __init__(self, episodes, length, keys, last_row, balance):
+  def __init__(self, episodes, length, sources, last_row, balance):
+    """sources: dict of name to that of the stored array which is served under it."""
     self._episodes = episodes
     self._length = length
-    self._keys = keys
+    self._sources = sources
     self._last_row = last_row
     self._balance = balance
 
@@ -275,11 +284,11 @@ class Windows:
     starts = [
         window_start(rng, x.rows, self._length, self._last_row, self._balance) for x in episodes]
     output = {}
-    for key in self._keys:
-      first = episodes[0].data[key]
+    for key, source in self._sources.items():
+      first = episodes[0].data[source]
       stacked = np.empty((batch, self._length) + first.shape[1:], first.dtype)
       for row, episode, start in zip(stacked, episodes, starts):
-        row[...] = episode.data[key][start: start + self._length]
+        row[...] = episode.data[source][start: start + self._length]
       output[key] = stacked
     return output
 

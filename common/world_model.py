@@ -5,6 +5,7 @@ Spec sections 2 to 5, 14.3 and 14.5. The training batch and the observations of 
 through the same `preprocess`.
 """
 
+import math
 import re
 import zlib
 
@@ -24,10 +25,18 @@ from common import stochastic
 class WorldModel(tf.Module):
   """What all agents learn from replay: how the world looks, moves and pays."""
 
-  def __init__(self, obs_space, action_size, config):
-    """obs_space: name -> Box; images uint8 [H, W, C], vectors float32 [D]."""
+  def __init__(self, obs_space, action_size, config, partner=None):
+    """Build all networks and their optimisers.
+
+    Args:
+      obs_space: name -> Box; images uint8 [H, W, C], vectors float32 [D].
+      action_size: A.
+      config: Config, as settled by devices.setup.
+      partner: function of this model, called when its networks exist, that returns modules by
+        name which share its optimiser though not its loss.
+    """
     super().__init__()
-    self._config = config
+    self._config, self.obs_space = config, obs_space
     self.encoder = observations.Encoder(obs_space, config)
     self.rssm = make_dynamics(action_size, self.encoder.embed_size, config)
     feat_size = self.rssm.feat_size
@@ -39,16 +48,32 @@ class WorldModel(tf.Module):
           self.encoder.embed_size, feat_size, config)
     head = lambda layers, kind: nets.DenseHead(
         feat_size, (), layers, config.num_units, config.dense_act, kind, config.norm)
-    self.reward = parts['reward'] = head(config.reward_layers, 'normal')
+    heads = dict(reward=head(config.reward_layers, 'normal'))
+    self.reward = heads['reward']
     if config.pcont:
-      self.pcont_head = parts['pcont'] = head(config.pcont_layers, 'binary')
+      self.pcont_head = heads['pcont'] = head(config.pcont_layers, 'binary')
+    own_heads = config.head_opt == 'own'
+    parts.update({} if own_heads else heads, **(partner(self) if partner else {}))
     self.optimizer = optimizer.make(
         parts, config.model_lr, config, config.model_lr_ramp)
+    self.head_optimizer = None
+    if own_heads:
+      self.head_optimizer = optimizer.make(heads, config.head_lr, config)
 
   @property
   def obs_keys(self):
     """Names of the observations that the encoder reads."""
     return self.encoder.image_keys + self.encoder.vector_keys
+
+  @property
+  def observed_size(self):
+    """Numbers in an observation, all keys together."""
+    return sum(math.prod(self.obs_space[key].shape) for key in self.obs_keys)
+
+  def optimizers(self):
+    """The model's optimiser and, with head_opt own, that of the heads, by name."""
+    own = {'heads': self.head_optimizer} if self.head_optimizer else {}
+    return {'model': self.optimizer, **own}
 
   def preprocess(self, data, seed=None):
     """Rows as stored to rows as the networks see them (spec section 3).
@@ -69,8 +94,9 @@ class WorldModel(tf.Module):
       elif value.dtype != tf.bool:
         data[key] = tf.cast(value, tf.float32)
     clip = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}[self._config.clip_rewards]
-    if 'reward' in data:
-      data['reward'] = clip(data['reward'])
+    for key in data:
+      if key.partition('/')[0] == 'reward':  # of the task, or reward/TASK
+        data[key] = clip(data[key])
     return data
 
   def observe(self, data, seed):
@@ -83,7 +109,7 @@ class WorldModel(tf.Module):
     post, prior = self.rssm.observe(embed, action, seed, is_first=is_first)
     return post, prior, embed
 
-  def loss(self, data, seed):
+  def loss(self, data, seed, grad_heads=None):
     """Objective of the world model on one batch (spec section 5).
 
       model_loss = kl_scale divergence(post, prior)
@@ -97,14 +123,16 @@ class WorldModel(tf.Module):
       data: preprocessed rows [B, T, ...]: observations, action, reward,
         discount.
       seed: int32 [2], or None for zero noise.
+      grad_heads: in place of that of the config.
     Returns:
       (loss, outputs): float32 scalar and a dict of post and prior states,
-      embed, feat [B, T, F], likes and terms (dicts of scalars), div_raw and div.
+      embed, feat [B, T, F], obs_log_prob and kl [B, T], likes and terms (dicts of
+      scalars), div_raw and div.
     """
     c = self._config
     post, prior, embed = self.observe(data, seed)
     feat = self.rssm.get_feat(post)                                 # [B, T, F]
-    likes = self._likes(feat, embed, data)
+    rows, likes = self._likes(feat, embed, data, grad_heads or c.grad_heads)
     div, kl = divergence.loss(
         self.rssm, post, prior, c.free_nats, c.free_nats_mode, c.kl_balance, c.kl_forward)
     div_raw = divergence.replica_mean(tf.reduce_mean(kl))
@@ -114,27 +142,44 @@ class WorldModel(tf.Module):
     more = self._further_terms(post, data['action'], seed)
     loss += sum(scale * term for scale, term in more.values())
     outputs = dict(
-        post=post, prior=prior, embed=embed, feat=feat, likes=likes,
+        post=post, prior=prior, embed=embed, feat=feat, likes=likes, obs_log_prob=rows, kl=kl,
         div_raw=div_raw, div=div, terms={key: term for key, (_, term) in more.items()})
     return loss, outputs
 
-  def _likes(self, feat, embed, data):
-    """Dict of name to mean log-likelihood, float32 scalars; that of pcont times its scale."""
+  def _likes(self, feat, embed, data, grad_heads):
+    """Log-likelihood of the observations [B, T], and dict of name to mean log-likelihoods.
+
+    float32. That of pcont is times its scale; the first is 0 without a decoder.
+    """
     # A head that grad_heads leaves out learns from the features without shaping them.
     seen_by = lambda head: (
-        feat if re.fullmatch(self._config.grad_heads, head) else tf.stop_gradient(feat))
-    likes = {}
+        feat if re.fullmatch(grad_heads, head) else tf.stop_gradient(feat))
+    likes, rows = {}, tf.zeros(tf.shape(feat)[:2])
     if self._config.obs_loss == 'reconstruction':
       for key, dist in self.decoder(seen_by('decoder')).items():
-        likes[key] = tf.reduce_mean(dist.log_prob(data[key]))
+        like = dist.log_prob(data[key])
+        rows += like
+        likes[key] = tf.reduce_mean(like)
     elif self._config.obs_loss == 'contrastive':
       likes['contrastive'] = self.classifier.log_likelihood(seen_by('decoder'), embed)
-    likes['reward'] = tf.reduce_mean(self.reward(seen_by('reward')).log_prob(data['reward']))
+    likes['reward'] = self.reward_likelihood(self.reward, seen_by('reward'), data)
     if self._config.pcont:
       target = self._config.discount * data['discount']             # [B, T]
       likes['pcont'] = self._config.pcont_scale * tf.reduce_mean(
           self.pcont_head(seen_by('pcont')).log_prob(target))
-    return likes
+    return rows, likes
+
+  def reward_likelihood(self, head, feat, data, key='reward'):
+    """Mean log-likelihood, float32 scalar, of the rewards in rows that count.
+
+    Rows whose reward_mask is 0 do not; without such a key all do.
+    """
+    like = head(feat).log_prob(data[key])                           # [B, T]
+    if 'reward_mask' not in data:
+      return tf.reduce_mean(like)
+    mask = data['reward_mask']
+    return tf.reduce_sum(mask * tf.where(mask > 0, like, 0.0)) / tf.maximum(
+        tf.reduce_sum(mask), 1.0)
 
   def _further_terms(self, post, action, seed):
     """Dict of name to (scale, float32 scalar) of those terms that are switched on."""
@@ -149,18 +194,26 @@ class WorldModel(tf.Module):
           c.overshooting_norm, c.overshooting_stop_start, fold(seed, 'overshooting')))
     return terms
 
-  def gradients(self, data, seed):
+  def gradients(self, data, seed, grad_heads=None, frozen=False, extra=None):
     """Gradients of the scaled loss, for `optimizer.apply`.
 
-    Args as in `loss`.
+    Args as in `loss`, and:
+      frozen: only the heads learn, which needs head_opt own.
+      extra: function of the outputs to a further loss, float32 scalar, of the model's optimiser.
     Returns:
-      (grads, outputs, metrics): one tensor per variable of the optimiser, the
+      (grads, outputs, metrics): by the name of the optimiser one tensor per variable, the
       outputs of `loss`, and a dict of float32 scalars.
     """
-    with tf.GradientTape() as tape:
-      loss, outputs = self.loss(data, seed)
-      scaled = self.optimizer.scale_loss(loss)
-    grads = tape.gradient(scaled, self.optimizer.variables_)
+    trained = self.optimizers()
+    if frozen:
+      trained = {'heads': trained['heads']}
+    with tf.GradientTape(persistent=len(trained) > 1) as tape:
+      loss, outputs = self.loss(data, seed, grad_heads)
+      if extra:
+        loss += extra(outputs)
+      scaled = {name: opt.scale_loss(loss) for name, opt in trained.items()}
+    grads = {
+        name: tape.gradient(scaled[name], opt.variables_) for name, opt in trained.items()}
     metrics = {f'{key}_loss': -like for key, like in outputs['likes'].items()}
     metrics.update(outputs['terms'])
     entropy = lambda state: tf.reduce_mean(self.rssm.get_dist(state).entropy())

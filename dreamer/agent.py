@@ -20,25 +20,23 @@ class Dreamer(agent.Agent):
     self.behaviour = ActorCritic(
         self.world_model.rssm.feat_size, self.action_size, self.config)
 
-  def gradients(self, data, seed):
+  def gradients(self, data, seed, phase='train'):
     """Gradients of model, actor and value on rows [B, T, ...]; see Agent."""
     seeds = dists.split_seed(seed, 3)
     wm = self.world_model
     model_grads, outputs, metrics = wm.gradients(data, seeds[0])
-    reward_fn = lambda feat: wm.reward(feat).mode()
+    reward_fn = lambda dream: wm.reward(dream.feat).mode()
     grads, _, more = self.behaviour.gradients(
         wm, wm.starts(outputs['post']), reward_fn, seeds[1], wm.start_pcont(data))
     # A sample for the estimate of 100 draws: the last state of each chunk.
     last = self.behaviour.actor(tf.stop_gradient(outputs['feat'][:, -1]))
     entropy = (
         tf.zeros(()) if seed is None else tf.reduce_mean(last.entropy(seeds[2])))
-    return {'model': model_grads, **grads}, {**metrics, **more, 'action_ent': entropy}
+    return {**model_grads, **grads}, {**metrics, **more, 'action_ent': entropy}
 
   def apply(self, grads):
     """Update model, actor and value, in this order; returns their norms."""
-    norms = {
-        f'{name}_grad_norm': opt.apply(grads[name])
-        for name, opt in self.optimizers().items()}
+    norms = super().apply(grads)
     self.behaviour.after_update()
     return norms
 
@@ -50,6 +48,6 @@ class Dreamer(agent.Agent):
   def optimizers(self):
     """The optimisers by name, in the order in which they are applied."""
     return {
-        'model': self.world_model.optimizer,
+        **self.world_model.optimizers(),
         'actor': self.behaviour.actor_optimizer,
         'value': self.behaviour.value_optimizer}

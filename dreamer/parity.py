@@ -104,7 +104,7 @@ def _forward(agent, data):
   wm = agent.world_model
   _, parts = wm.loss(wm.preprocess(data), None)
   _, dream, _ = agent.behaviour.gradients(
-      wm, wm.starts(parts['post']), lambda feat: wm.reward(feat).mode(), None)
+      wm, wm.starts(parts['post']), lambda dream: wm.reward(dream.feat).mode(), None)
   dream['discount'] = dream.pop('weight')
   return {
       **model.prefixed('out', {key: parts[key] for key in ('embed', 'feat', 'div_raw')}),

@@ -23,14 +23,10 @@ class PlaNet(agent.Agent):
     self.plan = tf.function(
         self._plan, autograph=False, jit_compile=self.config.jit or None)
 
-  def gradients(self, data, seed):
+  def gradients(self, data, seed, phase='train'):
     """Gradients of the model on rows [B, T, ...]; see Agent."""
     grads, _, metrics = self.world_model.gradients(data, seed)
-    return {'model': grads}, metrics
-
-  def apply(self, grads):
-    """Update the model; returns its gradient norm."""
-    return {'model_grad_norm': self.world_model.optimizer.apply(grads['model'])}
+    return grads, metrics
 
   def act(self, latent, mode, seed):
     """The first actions of plans from latent states: [M, A]."""
@@ -56,5 +52,5 @@ class PlaNet(agent.Agent):
     return found.mean[-1]
 
   def optimizers(self):
-    """The one optimiser by name."""
-    return {'model': self.world_model.optimizer}
+    """That of the model, by name."""
+    return self.world_model.optimizers()

@@ -182,14 +182,14 @@ def test_deterministic_runs_cannot_go_on_with_games():
 
 @pytest.mark.parametrize('name, wrong', [('lock', 'image'), ('lock_vector', 'vector')])
 def test_the_lock_opens_for_four_right_numbers_in_a_row(name, wrong):
-  env = toy.Toy(name)
+  env = toy.make(name)
   seen, rewards, done = [env.reset()[wrong]], [], False
   while not done:
     obs, reward, done, info = env.step(toy.CODE[len(rewards) % 4])
     seen.append(obs[wrong])
     rewards.append(reward)
     assert info['discount'] == 1
-  assert sum(rewards) == toy.BEST_RETURN == 10
+  assert sum(rewards) == toy.BEST_RETURNS['lock'] == 10
   assert len(np.unique(np.stack(seen), axis=0)) == 4
   env.reset()
   for action in (2, 0, 1, 1):
@@ -199,12 +199,12 @@ def test_the_lock_opens_for_four_right_numbers_in_a_row(name, wrong):
 
 
 def test_uniform_actions_open_the_lock_seldom():
-  env, rng = toy.Toy('lock_vector'), np.random.default_rng(0)
+  env, rng = toy.make('lock_vector'), np.random.default_rng(0)
   total = 0.0
   for _ in range(200):
     env.reset()
-    total += sum(env.step(rng.integers(3))[1] for _ in range(toy.DECISIONS))
-  assert total / 200 < 0.3 * toy.BEST_RETURN
+    total += sum(env.step(rng.integers(3))[1] for _ in range(toy.LOCK_DECISIONS))
+  assert total / 200 < 0.3 * toy.BEST_RETURNS['lock']
 
 
 def test_mazes_are_functions_of_the_seed_and_unknown_sizes_refused():

@@ -185,7 +185,7 @@ def test_mixed_precision_computes_layers_in_float16_and_distributions_in_float32
       actor.normal_mean, actor.normal_std, actor.sample(tf.constant([0, 1]))]
   assert {part.dtype for part in parts} == {tf.float32}
   _, dream, metrics = agent.behaviour.gradients(
-      wm, wm.starts(outputs['post']), lambda feat: wm.reward(feat).mode(), tf.constant([0, 1]))
+      wm, wm.starts(outputs['post']), lambda dream: wm.reward(dream.feat).mode(), tf.constant([0, 1]))
   assert {dream[key].dtype for key in ('reward', 'value', 'pcont', 'returns', 'weight')} == {
       tf.float32}
   assert {value.dtype for value in metrics.values()} == {tf.float32}

@@ -279,12 +279,18 @@ def test_bounds_are_both_whole_or_both_real():
 @pytest.mark.parametrize('agent', config.AGENTS)
 @pytest.mark.parametrize('name', [name for name in BLOCKS if name != 'defaults'])
 def test_every_block_suits_every_agent_or_says_whose_it_is(agent, name):
-  if agent != 'planet' and name in ('random_shooting', 'camera_ready', 'v1'):
-    with pytest.raises(config.UserError, match=f'nothing for {agent}, it is for planet'):
+  owners = [key for key in BLOCKS[name] if key in config.AGENTS]
+  if len(owners) == len(BLOCKS[name]) and agent not in owners:
+    with pytest.raises(config.UserError, match=f'nothing for {agent}, it is for {owners[0]}'):
       config.load(agent, ['--configs', name])
     return
-  config.load(agent, ['--configs', name])
-  config.load(agent, ['--configs', name, 'debug'])
+  if (agent, name) == ('plan2explore', 'multitask'):
+    with pytest.raises(config.UserError, match='--zero_shot_tasks'):
+      config.load(agent, ['--configs', name])
+    return
+  more = {'snapshot': ['--offline', 'somewhere'], 'few_shot': ['--expl_until', '400']}.get(name, [])
+  config.load(agent, ['--configs', name, *more])
+  config.load(agent, ['--configs', name, 'debug', *more])
 
 
 def test_configs_yaml_is_found_from_an_installed_package(tmp_path, root):
@@ -305,3 +311,8 @@ def _defaults(agent):
   block = BLOCKS['defaults']
   plain = {key: value for key, value in block.items() if not isinstance(value, dict)}
   return {**plain, **(block.get(agent) or {})}
+
+
+def test_the_image_size_that_works_is_named():
+  with pytest.raises(config.UserError, match='image_size is .32. on the command line but must be 64'):
+    config.load('dreamer', ['--image_size', '32'])

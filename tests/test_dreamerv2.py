@@ -79,6 +79,31 @@ def test_balance_scales_the_gradients_of_both_sides_of_the_plain_kl(free):
   np.testing.assert_allclose(balanced[1], 0.8 * plain[1], atol=1e-7)
 
 
+@pytest.mark.parametrize('balance', [0.5, 0.8])
+def test_forward_exchanges_the_sides_of_the_kl_but_not_who_learns(balance):
+  latent = stochastic.CategoricalLatent(2, 3)
+  draw = lambda seed: {'logit': tf.random.stateless_normal([4, 5, 2, 3], [seed, 0])}
+  post, prior = draw(1), draw(2)
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch((post, prior))
+    loss, _ = divergence.loss(latent, post, prior, 0.0, 'mean', balance, forward=True)
+    plain = tf.reduce_mean(latent.kl(prior, post))
+  np.testing.assert_allclose(loss, plain, rtol=1e-6)
+  shares = [1.0, 1.0] if balance == 0.5 else [1 - balance, balance]
+  for share, state in zip(shares, (post, prior)):
+    found, expected = (tape.gradient(x, state)['logit'] for x in (loss, plain))
+    np.testing.assert_allclose(found, share * expected, atol=1e-7)
+
+
+@pytest.mark.parametrize('act, expected', [
+    ('softplus', np.log1p(np.exp(0.3))), ('sigmoid', 1 / (1 + np.exp(-0.3))),
+    ('sigmoid2', 2 / (1 + np.exp(-0.15)))])
+def test_standard_deviations_take_the_activation_of_the_config(act, expected):
+  model = toys.model(rssm_std_act=act, rssm_min_std=0.1).rssm
+  state = model.latent.state(tf.fill([1, 6], 0.3), None)
+  np.testing.assert_allclose(state['std'], expected + 0.1, rtol=1e-6)
+
+
 def test_first_rows_do_not_depend_on_what_came_before():
   model = toys.model(latent='categorical', stoch_classes=4).rssm
   embed, action = tf.random.normal([2, model_embed(model)]), tf.random.normal([2, 2])
@@ -133,7 +158,7 @@ def test_imagined_sequences_begin_with_the_start_and_what_is_known_of_its_discou
   world = toys.LineWorld([[1.0]])
   start = world.start([[0.5], [2.0]])
   _, outputs, _ = behaviour.gradients(
-      world, start, lambda feat: feat[..., 0], SEED, tf.constant([0.9, 0.0]))
+      world, start, lambda dream: dream.feat[..., 0], SEED, tf.constant([0.9, 0.0]))
   assert outputs['feat'].shape == (5, 2, 1) and outputs['returns'].shape == (4, 2)
   np.testing.assert_array_equal(outputs['feat'][0], start['stoch'])
   np.testing.assert_array_equal(outputs['pcont'][0], np.float32([0.9, 0.0]))

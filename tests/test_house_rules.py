@@ -30,13 +30,14 @@ LAYERS = [
     ['stochastic', 'nets'],
     ['dists', 'images', 'optimizer', 'devices'],
     ['logdir'],
-    ['dataset', 'interrupts', 'meters'],
+    ['dataset', 'interrupts', 'meters', 'sources', 'coverage'],
     ['replay'],
     ['episodes'],
     ['driver'],
     ['envs'],
     ['logger'],
     ['video'],
+    ['consistency'],
     ['config'],
     ['options'],
 ]
@@ -91,19 +92,20 @@ def test_the_reference_map_names_only_what_exists():
 
 def test_every_key_of_the_config_is_read_somewhere():
   sources = {
-      path: path.read_text() for package in ('common', 'dreamer', 'planet')
+      path: path.read_text() for package in ('common', *config.AGENTS)
       for path in (ROOT / package).rglob('*.py')
       if path.name not in ('config.py', 'options.py') and 'parity' not in str(path)}
   code = '\n'.join(sources.values())
-  for key in {**config.load('dreamer', []), **config.load('planet', [])}:
+  for key in {key for agent in config.AGENTS for key in config.load(agent, [])}:
     if key in ('configs', 'agent'):
       continue
+    key = {'zero_shot_tasks': 'eval_tasks'}.get(key, key)
     reads = rf'config\.{key}\b|\bc\.{key}\b|config_lib\.{key}\(|[\'"]{key}[\'"]'
     assert re.search(reads, code), key
 
 
 def test_every_option_that_the_readme_names_exists():
   text = (ROOT / 'README.md').read_text()
-  known = set(config.load('dreamer', []))
+  known = {key for agent in config.AGENTS for key in config.load(agent, [])}
   for key in re.findall(r'`(\w+): [\w.-]+`', text):
     assert key in known, key

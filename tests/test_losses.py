@@ -91,7 +91,7 @@ def worked_example():
   behaviour.value_optimizer.variables_ = [behaviour.value.values]
   world = toys.LineWorld([[1.0]], discount=0.5)
   rewards = tf.constant([[1.0], [2.0], [3.0]])
-  return behaviour.gradients(world, world.start([[0.0]]), lambda feat: rewards, None)
+  return behaviour.gradients(world, world.start([[0.0]]), lambda dream: rewards, None)
 
 
 def test_worked_example_of_the_specification():
@@ -202,7 +202,7 @@ def test_actor_gradient_reaches_the_actor_only_through_its_actions():
   for gain in ([[1.0, 0.5], [-0.5, 1.0]], [[0.0, 0.0], [0.0, 0.0]]):
     world = toys.LineWorld(gain)
     grads, _, _ = behaviour.gradients(
-        world, world.start(np.ones((3, 2))), lambda feat: -tf.reduce_sum(feat ** 2, -1), SEED)
+        world, world.start(np.ones((3, 2))), lambda dream: -tf.reduce_sum(dream.feat ** 2, -1), SEED)
     norms.append(float(tf.linalg.global_norm([g for g in grads['actor'] if g is not None])))
   assert norms[0] > 1e-3 and norms[1] == 0
 
@@ -241,7 +241,7 @@ def test_actor_gradient_equals_finite_differences_in_a_linear_world(actor_ent):
   behaviour.actor.mlp.layers[0].bias.assign(tf.random.stateless_normal([8], [0, 1]))
   world = toys.LineWorld([[1.0, 0.3], [-0.2, 0.8]])
   start = world.start([[0.5, -0.3], [0.1, 0.2]])
-  reward_fn = lambda feat: -tf.reduce_sum(tf.square(feat - 0.4), -1)
+  reward_fn = lambda dream: -tf.reduce_sum(tf.square(dream.feat - 0.4), -1)
   run = tf.function(
       lambda: behaviour.gradients(world, start, reward_fn, SEED), autograph=False)
   grads = run()[0]['actor']
@@ -260,7 +260,7 @@ def test_actor_gradient_equals_finite_differences_in_a_linear_world(actor_ent):
 
 def test_entropy_enters_the_actor_loss_with_its_weight_and_not_the_value_loss():
   world, results = toys.LineWorld(np.eye(2), discount=0.9), []
-  start, reward_fn = world.start(np.ones((3, 2))), lambda feat: feat[..., 0]
+  start, reward_fn = world.start(np.ones((3, 2))), lambda dream: dream.feat[..., 0]
   behaviour = ActorCritic(2, 2, toys.settings(action_dist='onehot'))
   for layer in behaviour.actor.layers:
     layer.kernel.assign(tf.zeros_like(layer.kernel))
@@ -279,7 +279,7 @@ def test_value_learns_returns_as_constants_and_only_its_own_variables():
   behaviour = ActorCritic(2, 2, toys.settings())
   world = toys.LineWorld(np.eye(2))
   grads, outputs, _ = behaviour.gradients(
-      world, world.start(np.ones((3, 2))), lambda feat: feat[..., 0], SEED)
+      world, world.start(np.ones((3, 2))), lambda dream: dream.feat[..., 0], SEED)
   with tf.GradientTape() as tape:
     value = behaviour.value(outputs['feat'][:-1]).mode()
     loss = tf.reduce_mean(
@@ -298,7 +298,7 @@ def test_without_value_only_rewards_within_the_horizon_count():
     for ours, given in zip(behaviour.actor.trainable_variables, grads[0][1] if grads else []):
       ours.assign(given)
     gradient, outputs, _ = behaviour.gradients(
-        world, world.start(np.ones((3, 2))), lambda feat: feat[..., 0], SEED)
+        world, world.start(np.ones((3, 2))), lambda dream: dream.feat[..., 0], SEED)
     returns.append(outputs['returns'].numpy())
     grads.append((gradient['actor'], toys.values(behaviour.actor.trainable_variables)))
   reward = outputs['reward'].numpy()

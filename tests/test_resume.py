@@ -172,7 +172,7 @@ def test_an_interrupt_in_an_evaluation_repeats_the_evaluation(tmp_path, monkeypa
 
 
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
-  def twice(self, data):
+  def twice(self, data, frames):
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
   monkeypatch.setattr(loops.Toy, 'train', twice)

@@ -1,4 +1,5 @@
 """The loop makes the updates, evaluations, rows and files that its schedule promises."""
+import gc
 import json
 import os
 import pathlib
@@ -73,9 +74,9 @@ def test_updates_follow_the_frames_at_evaluations_and_at_the_end(
 
 def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path, spied, monkeypatch):
   train, decisions = loops.Toy.train, []
-  def spy(self, data):
+  def spy(self, data, frames):
     decisions.append(sum(event[:2] == ('train', 'step') for event in spied))
-    return train(self, data)
+    return train(self, data, frames)
   monkeypatch.setattr(loops.Toy, 'train', spy)
   loops.start(
       tmp_path, '--time_limit', 80, '--prefill', 80, '--steps', 160, '--eval_every', 80)
@@ -261,8 +262,8 @@ def test_non_finite_rewards_never_reach_the_weights_of_dreamer(tmp_path):
 
 def test_non_finite_losses_now_and_then_are_counted_only(toy, tmp_path, monkeypatch):
   gradients = loops.Toy.gradients
-  def sometimes(self, data, seed):
-    grads, metrics = gradients(self, data, seed)
+  def sometimes(self, data, seed, phase):
+    grads, metrics = gradients(self, data, seed, phase)
     bad = [tf.where(self.updates % 3 == 1, np.nan, grad) for grad in grads['model']]
     return {'model': bad}, metrics
   monkeypatch.setattr(loops.Toy, 'gradients', sometimes)
@@ -315,6 +316,8 @@ def growth(tmp_path, monkeypatch, steps, *flags):
   sizes = []
   save = run.Run.save
   def spy(self):
+    # After many tests Python seldom collects cycles, such as those of figures, by itself.
+    gc.collect()
     sizes.append(resident())
     save(self)
   monkeypatch.setattr(run.Run, 'save', spy)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import devices
+from common import optimizer
 from common import world_model
 from dreamer.agent import Dreamer
 
@@ -89,3 +90,8 @@ class LineWorld:
     """State at positions [N, S]."""
     position = tf.constant(position, tf.float32)
     return {'stoch': position, 'deter': tf.zeros([position.shape[0], 1])}
+
+
+def optimizer_of(variables, rate):
+  """Adam over some variables."""
+  return optimizer.Optimizer(list(variables), rate)

@@ -6,7 +6,8 @@
   gym_ID: Gymnasium or Gym.
   py_PACKAGE.MODULE:FUNCTION: a function of the user's, called without arguments, that returns an
     environment of Gymnasium, of Gym, or in the protocol of `wrappers`.
-  toy_NAME: tiny ones with a known best return; dummy_NAME: tiny ones for tests.
+  toy_NAME: tiny ones with a known best return; noisytv_NAME: a corridor and a screen of noise;
+    dummy_NAME: tiny ones for tests.
 
 `wrappers` states the protocol. A new suite is a module here, a line in `check_task` and in
 `_make_env`, and its name in `config.SUITES`.
@@ -19,7 +20,8 @@ import numpy as np
 
 from common import config as config_lib
 from common.config import SUITES, UserError
-from common.envs import atari, dmc, dmlab, dummy, gym, memorymaze, parallel, toy, wrappers
+from common.envs import (
+    atari, dmc, dmc_extras, dmlab, dummy, gym, memorymaze, noisytv, parallel, toy, wrappers)
 
 # Suites whose environments repeat actions by themselves.
 REPEATING = ('atari', 'dmlab')
@@ -43,13 +45,16 @@ def make(config, index=0, mode='train'):
   """
   assert mode in ('train', 'eval'), mode
   suite, name = _split(config.task)
+  # Explorers have more stored beside their episodes than they see.
+  stored = mode == 'train' and (
+      config.get('coverage', False) or config.get('sibling_rewards', False))
   env = _make_env(suite, name, config, _seed(config.seed, index), mode)
   try:
     if suite not in REPEATING:
       env = wrappers.ActionRepeat(env, config.action_repeat)
     if suite != 'dmc':  # whose keys decide about rendering, so that it selects them itself
       env = wrappers.SelectKeys(
-          env, config.cnn_keys, config.mlp_keys, config.image_size, config.task)
+          env, config.cnn_keys, config.mlp_keys, config.image_size, config.task, stored)
     env = _wrap_actions(env, config)
     return wrappers.TimeLimit(env, config.time_limit / config.action_repeat)
   except Exception:
@@ -71,11 +76,11 @@ def make_all(config, count, first, mode):
   """Build `count` environments of each task, in processes or threads as config.parallel.
 
   Environment i, numbered first + i, plays task i modulo the number of tasks. If there are
-  several, actions are padded to the largest space.
+  several, actions are padded to the largest space. In mode eval the further tasks are there, too.
 
   Args and errors as in `make`; UserError also if tasks differ in what is observed.
   """
-  tasks = config_lib.tasks(config)
+  tasks = config_lib.eval_tasks(config) if mode == 'eval' else config_lib.tasks(config)
   makers = [
       functools.partial(make, config.replace(task=task, action_repeat=repeat), first + i, mode)
       for i, (task, repeat) in enumerate(tasks * count)]
@@ -83,7 +88,29 @@ def make_all(config, count, first, mode):
     made = [maker() for maker in makers]
   else:
     made = [parallel.Parallel(maker, config.parallel) for maker in makers]
-  return made if len(tasks) == 1 else _pad(made, tasks)
+  same = len(tasks) == 1 or not config.get('tasks')  # further tasks share the spaces
+  return made if same else _pad(made, tasks)
+
+
+def check_siblings(task, others):
+  """Refuse further tasks whose rewards are not stored beside the episodes of a task.
+
+  Raises:
+    UserError: with those that are.
+  """
+  suite, name = _split(task)
+  known = []
+  if suite == 'dmc':
+    known = [f'dmc_{other}' for other in dmc_extras.siblings(name) if other != name]
+  elif suite == 'toy':
+    known = [f'toy_{other}' for other in toy.siblings(name) if other != name]
+  for number, other in enumerate(others):
+    if other in others[:number]:
+      raise UserError(f'config: zero_shot_tasks names {other} twice.')
+    if other not in known:
+      hint = f'Those of {task}: {", ".join(known)}.' if known else f'{task} has none.'
+      raise UserError(
+          f'config: zero_shot_tasks: {other!r} does not share physics and initial states. {hint}')
 
 
 def _pad(made, tasks):
@@ -110,9 +137,10 @@ def check_task(task, config=None):
   suite, name = _split(task)
   check = {
       'dmc': dmc.find, 'atari': atari.find, 'memorymaze': memorymaze.find, 'dmlab': dmlab.find,
-      'gym': gym.find, 'py': find_function, 'toy': toy.find, 'dummy': dummy.find}
+      'gym': gym.find, 'py': find_function, 'toy': toy.find, 'noisytv': noisytv.parse,
+      'dummy': dummy.find}
   check[suite](name)
-  if config is not None and suite == 'dmc':
+  if config is not None and suite in ('dmc', 'noisytv'):
     _check_actions(task, 'continuous', config)
   if config is not None and suite in DISCRETE:
     _check_actions(task, 'discrete', config)
@@ -170,10 +198,16 @@ def _make_env(suite, name, config, seed, mode):
   if suite == 'dmlab':
     return dmlab.DeepMindLab(name, config.action_repeat, size, seed)
   if suite == 'toy':
-    return toy.Toy(name, size)
+    return toy.make(
+        name, size, mode == 'train' and config.get('coverage', False),
+        mode == 'train' and config.get('sibling_rewards', False))
+  if suite == 'noisytv':
+    return noisytv.NoisyTV(name, size, seed)
   if suite == 'dmc':
     return dmc.DeepMindControl(
-        name, size, config.camera, config.cnn_keys, config.mlp_keys, seed)
+        name, size, config.camera, config.cnn_keys, config.mlp_keys, seed,
+        rewards=mode == 'train' and config.get('sibling_rewards', False),
+        coordinates=mode == 'train' and config.get('coverage', False))
   if suite == 'gym':
     return gym.make(name)
   if suite == 'dummy':

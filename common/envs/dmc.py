@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError, nearest
-from common.envs import wrappers
+from common.envs import dmc_extras, wrappers
 
 NO_OPENGL = (
     'dmc: images need OpenGL, but neither EGL nor OSMesa works here. Install it (Debian: apt-get '
@@ -32,7 +32,9 @@ class DeepMindControl:
   that of the suite: 1 at its time limit, 0 at a real end (of which only lqr has any).
   """
 
-  def __init__(self, name, size=64, camera='auto', cnn_keys='image', mlp_keys='', seed=0):
+  def __init__(
+      self, name, size=64, camera='auto', cnn_keys='image', mlp_keys='', seed=0, rewards=False,
+      coordinates=False):
     """Build the task; nothing is simulated yet.
 
     Args:
@@ -42,13 +44,15 @@ class DeepMindControl:
       cnn_keys: regular expression; the observation has an image if it fits 'image'.
       mlp_keys: regular expression for the names of vectors.
       seed: of resets that are given none.
+      rewards: observe the rewards of all tasks that share the physics, too, as reward/dmc_TASK.
+      coordinates: observe where the simulation is, as log_state; see dmc_extras.coordinates.
     Raises:
       UserError: unknown task, no such camera, no key fits, or images without OpenGL.
     """
     domain, task = find(name)
     # The number given here only fixes the model of lqr, whose springs are drawn once; episodes
     # are seeded by `reset`.
-    self._env = _suite().load(domain, task, task_kwargs={'random': 0})
+    self._env = _load(domain, task)
     # dm_control prints tracebacks when the interpreter ends before the physics is freed.
     self._free = weakref.finalize(self, self._env.physics.free)
     self._env.task.random.seed(seed)
@@ -66,6 +70,12 @@ class DeepMindControl:
     if 'image' in self.obs_space or name == 'quadruped_escape':
       enable_rendering()
     self._vectors = None
+    self._domain = domain if coordinates else None
+    self._siblings, self._paid = {}, {}
+    for other in dmc_extras.siblings(name) if rewards else ():
+      env = _load(*find(other))
+      self._siblings[f'reward/dmc_{other}'] = env.task
+      env.physics.free()
 
   @property
   def frame_limit(self):
@@ -77,6 +87,7 @@ class DeepMindControl:
     if seed is not None:
       self._env.task.random.seed(seed)
     self._vectors = self._env.reset().observation
+    self._paid = {key: 0.0 for key in self._siblings}
     return self.observe()
 
   def step(self, action):
@@ -89,11 +100,19 @@ class DeepMindControl:
     assert np.isfinite(action).all(), action
     frame = self._env.step(action)
     self._vectors = frame.observation
+    for key, task in self._siblings.items():
+      self._paid[key] += task.get_reward(self._env.physics)
     return float(frame.reward or 0.0), frame.last(), {'discount': np.float32(frame.discount)}
 
   def observe(self):
-    """Return the observation of the present state, rendered now: dict of uint8 and float32."""
-    obs = {}
+    """Return the observation of the present state, rendered now: dict of uint8 and float32.
+
+    The rewards of siblings are those since it was called last.
+    """
+    obs = {key: np.float32(value) for key, value in self._paid.items()}
+    self._paid = {key: 0.0 for key in self._siblings}
+    if self._domain:
+      obs['log_state'] = dmc_extras.coordinates(self._domain, self._env.physics)
     for key, space in self.obs_space.items():
       if key == 'image':
         obs[key] = self._env.physics.render(self._size, self._size, self._camera)
@@ -130,7 +149,14 @@ def tasks():
   """Return all tasks of the suite: dict of name -> (domain, task)."""
   result = {f'{domain}_{task}': (domain, task) for domain, task in _suite().ALL_TASKS}
   result['cup_catch'] = result['ball_in_cup_catch']
+  result.update({f'{domain}_{task}': (domain, task) for domain, task in dmc_extras.OWN})
   return result
+
+
+def _load(domain, task):
+  if (domain, task) in dmc_extras.OWN:
+    return dmc_extras.load_own(task)
+  return _suite().load(domain, task, task_kwargs={'random': 0})
 
 
 def camera_id(domain, camera='auto'):

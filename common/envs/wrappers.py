@@ -24,8 +24,11 @@ from common.config import UserError
 RESERVED = (
     'action', 'reward', 'discount', 'pcont', 'model', 'actor', 'value')
 
+# What of an observation is stored beside the agent's own: for analysis, or for further tasks.
+STORED = re.compile('log_.*|reward/.*')
+
 # What some environments tell the training loop, not the agent.
-NOT_SEEN = re.compile('log_.*|is_first|is_last|is_terminal')
+NOT_SEEN = re.compile(f'{STORED.pattern}|is_first|is_last|is_terminal')
 
 
 class OneHot(gymnasium.spaces.Box):
@@ -217,8 +220,10 @@ class SelectKeys(Wrapper):
   Images become uint8 [size, size, C] (area average), all else float32 [n].
   """
 
-  def __init__(self, env, cnn_keys, mlp_keys, size, task):
+  def __init__(self, env, cnn_keys, mlp_keys, size, task, store=False):
+    """store: keep what fits STORED, too, as it is."""
     super().__init__(env)
+    self._stored = [key for key in env.obs_space if store and STORED.fullmatch(key)]
     spaces = {key: _plain_space(space, size) for key, space in env.obs_space.items()}
     self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
 
@@ -243,6 +248,7 @@ class SelectKeys(Wrapper):
       if is_image(space) and value.shape != space.shape:
         value = resize(value, space.shape[0])
       result[key] = value.astype(space.dtype).reshape(space.shape)
+    result.update({key: obs[key] for key in self._stored})
     return result
 
 

@@ -1,0 +1,1 @@
+"""Plan2Explore: explores by expected disagreement, then solves tasks zero-shot or few-shot."""

@@ -1,0 +1,45 @@
+"""The retrospective explorer: values of the novelty that was met, climbed by one imagined step."""
+
+import tensorflow as tf
+
+from common.actor_critic import ActorCritic, Imagined, bootstrap, lambda_return
+from common import dists
+
+
+class ReplayedCritic(ActorCritic):
+  """Its value function learns along replayed sequences (specification section 6.5).
+
+    value_loss = -mean log Normal(value(feat[t]), 1)(R[t]),  R of the replayed rewards
+    actor_loss = -mean value(feat of one imagined step) - actor_ent entropy
+  """
+
+  def gradients(self, world_model, rows, start, reward_fn, seed):
+    """As ActorCritic.gradients, on filtered rows (see `novelty`) and the starts in them."""
+    first = lambda x: tf.concat([x[:1], x[:-1]], 0)
+    swap = lambda x: tf.transpose(x, [1, 0, 2])
+    feat = swap(rows['feat'])                                       # [T, B, F]
+    action = tf.cast(swap(rows['data']['action']), feat.dtype)
+    reward = tf.stop_gradient(reward_fn(Imagined(feat, action, first(feat))))
+    with tf.GradientTape() as value_tape:
+      dist = self.value(feat)
+      value = dist.mode()
+      # Novelty goes on where an episode ended, as it does in dreams without pcont.
+      returns = lambda_return(
+          reward[:-1], value[:-1], self._config.discount,
+          bootstrap(value, self._config.lambda_bootstrap), self._config.disclam)
+      value_loss = -tf.reduce_mean(dist[:-1].log_prob(tf.stop_gradient(returns)))
+      value_scaled = self.value_optimizer.scale_loss(value_loss)
+    rssm, seeds = world_model.rssm, dists.split_seed(seed, 2)
+    with tf.GradientTape() as actor_tape:
+      chosen = self.actor(tf.stop_gradient(rssm.get_feat(start)))
+      act, entropy = chosen.sample_with_entropy(seeds[0])
+      ahead = rssm.img_step(start, tf.cast(act, rssm.dtype), seeds[1])
+      reached = self.value(rssm.get_feat(ahead)).mode()
+      actor_loss = -tf.reduce_mean(reached + self._config.actor_ent * entropy)
+      actor_scaled = self.actor_optimizer.scale_loss(actor_loss)
+    grads = dict(
+        value=value_tape.gradient(value_scaled, self.value_optimizer.variables_),
+        actor=actor_tape.gradient(actor_scaled, self.actor_optimizer.variables_))
+    metrics = dict(
+        actor_loss=actor_loss, value_loss=value_loss, imag_value=tf.reduce_mean(reached))
+    return grads, dict(action=act, reward=reward, returns=returns), metrics

@@ -1,0 +1,272 @@
+"""Runs of Plan2Explore and runs that begin from others: copies, offline, stored rewards, coverage."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from common import config as config_lib
+from common import coverage
+from common import envs
+from common import evaluate
+from common import sources
+from common.config import UserError
+from common.envs import dmc_extras
+from common.envs import noisytv
+from dreamer import train as dreamer
+from plan2explore import noisy_tv
+from plan2explore import train as plan2explore
+
+TASK = ['--task', 'toy_maze_vector', '--batch_length', '10']
+SIBLING = 'toy_maze_down_vector'
+
+
+def rows(path, name):
+  found = [json.loads(line) for line in (path / 'metrics.jsonl').read_text().splitlines()]
+  return [row for row in found if name in row]
+
+
+def contents(path):
+  return {
+      file.relative_to(path): file.read_bytes() for file in sorted(path.rglob('*'))
+      if file.is_file()}
+
+
+@pytest.fixture(scope='module')
+def explored(tmp_path_factory):
+  """A short exploration with a further task."""
+  path = tmp_path_factory.mktemp('explored') / 'run'
+  plan2explore.main([
+      '--configs', 'toy', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--steps', '420',
+      '--eval_every', '180', '--logdir', str(path), '--quiet'])
+  return path
+
+
+def test_an_exploration_stores_all_rewards_and_reports_every_task(explored):
+  episode = np.load(sorted((explored / 'episodes').glob('*.npz'))[-1])
+  assert {'reward/toy_maze_vector', f'reward/{SIBLING}', 'log_state'} <= set(episode.files)
+  np.testing.assert_array_equal(episode['reward'], episode['reward/toy_maze_vector'])
+  row = rows(explored, 'eval/return')[-1]
+  assert {'eval/return/toy_maze_vector', f'eval/return/{SIBLING}'} <= set(row)
+  train = rows(explored, 'agent/model_loss')[-1]
+  wanted = ('expl_reward_mean', 'expl_reward_replay', 'ensemble_loss', 'ensemble_error',
+            'disagreement_to_error', f'actor_loss/{SIBLING}')
+  assert all(f'agent/{name}' in train for name in wanted)
+  episodes = rows(explored, 'train/coverage')
+  assert episodes[-1]['train/coverage_total'] >= episodes[0]['train/coverage_total'] > 1
+  assert evaluate.evaluate(explored, 1)[0]['returns'].keys() == {'toy_maze_vector', SIBLING}
+
+
+def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_path):
+  before = contents(explored)
+  plan2explore.main([
+      '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source',
+      str(explored), '--steps', '600', '--logdir', str(tmp_path / 'run'), '--quiet'])
+  assert contents(explored) == before
+  found = rows(tmp_path / 'run', 'eval/return')
+  assert found[0]['step'] == 420 and found[-1]['step'] == 600
+  updates = rows(tmp_path / 'run', 'agent/updates')
+  assert updates[0]['agent/updates'] > rows(explored, 'agent/updates')[-1]['agent/updates']
+
+
+@pytest.mark.parametrize('agent, flags', [
+    ('dreamer', []), ('plan2explore', []),
+    ('plan2explore', ['--configs', 'toy', 'snapshot', 'debug'])])
+def test_offline_runs_learn_from_other_episodes_and_count_updates(
+    explored, tmp_path, agent, flags):
+  before = contents(explored)
+  main = {'dreamer': dreamer.main, 'plan2explore': plan2explore.main}[agent]
+  path = tmp_path / 'run'
+  for steps in ('400', '600'):  # and once more to continue
+    main([
+        *(flags or ['--configs', 'toy', 'debug']), *TASK, '--offline', str(explored), '--steps', steps,
+        '--logdir', str(path), '--quiet'])
+  assert contents(explored) == before
+  assert not (path / 'episodes').exists() and not rows(path, 'train/return')
+  assert rows(path, 'eval/return')[-1]['step'] == 666
+  # 3 updates stand for 100 frames; the first 2 are those of pretrain.
+  assert rows(path, 'agent/updates')[-1]['agent/updates'] == 20
+  assert evaluate.evaluate(path, 1)[0]['step'] == 666
+
+
+def test_offline_runs_of_a_sibling_learn_from_its_stored_rewards(explored, tmp_path):
+  dreamer.main([
+      '--configs', 'toy', 'debug', '--task', SIBLING, '--batch_length', '10', '--offline',
+      str(explored), '--steps', '200', '--logdir', str(tmp_path / 'run'), '--quiet'])
+  assert rows(tmp_path / 'run', 'agent/reward_loss')
+
+
+def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
+  import common
+  from common import checkpoint
+  from common import devices
+  from common import logdir
+  path = tmp_path / 'run'
+  plan2explore.main([
+      '--configs', 'toy', 'snapshot', 'debug', *TASK, '--offline', str(explored), '--steps', '200',
+      '--logdir', str(path), '--quiet'])
+  one, two = common.load(explored).world_model, common.load(path).world_model
+  for name in ('encoder', 'rssm', 'decoder'):
+    for a, b in zip(getattr(one, name).variables, getattr(two, name).variables):
+      np.testing.assert_array_equal(a, b)
+  differs = [not np.array_equal(a, b) for a, b in zip(one.reward.variables, two.reward.variables)]
+  assert any(differs)
+  config, obs, act = logdir.load_config(path)
+  other = checkpoint.agent_class('plan2explore')(
+      devices.setup(config.replace(deter_size=7)), obs, act)
+  with pytest.raises(UserError, match='does not fit'):
+    checkpoint.restore_world_model(explored, other.world_model)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--offline', '{tmp}/nothing'], 'config.yaml is missing'),
+    (['--source', '{tmp}/nothing'], 'config.yaml is missing'),
+    (['--offline', '{empty}'], 'has no episodes'),
+    (['--offline', '{run}', '--action_repeat', '2'], 'action_repeat: 1 there, 2 here'),
+    (['--offline', '{run}', '--task', 'toy_lock_vector'], 'observations are'),
+    (['--source', '{run}', '--deter_size', '9'], 'deter_size: 16 there, 9 here'),
+    (['--source', '{run}', '--offline', '{run}'], 'Pass one of them')])
+def test_runs_that_do_not_fit_are_refused_with_the_difference(
+    explored, tmp_path, capsys, flags, message):
+  empty = tmp_path / 'empty'
+  empty.mkdir()
+  shutil.copy(explored / 'config.yaml', empty)
+  flags = [flag.format(tmp=tmp_path, empty=empty, run=explored) for flag in flags]
+  before = contents(explored)
+  with pytest.raises(SystemExit) as exit_info:
+    plan2explore.main([
+        '--configs', 'toy', 'debug', *TASK, '--zero_shot_tasks',
+        '' if '--task' in flags else SIBLING, *flags, '--logdir', str(tmp_path / 'run')])
+  assert exit_info.value.code == 2 and message in capsys.readouterr().err
+  assert contents(explored) == before and not (tmp_path / 'run').exists()
+
+
+def test_a_killed_copy_is_made_again(explored, tmp_path):
+  config = config_lib.load('plan2explore', [
+      '--configs', 'toy', 'debug', *TASK, '--source', str(explored), '--logdir', str(tmp_path)])
+  (tmp_path / '.checkpoint').mkdir()
+  (tmp_path / 'episodes').mkdir()
+  (tmp_path / 'episodes' / '000000-0-9.npz').write_bytes(b'half')
+  sources.continue_from(config, tmp_path)
+  same = lambda name: contents(tmp_path / name) == contents(explored / name)
+  assert same('episodes') and same('checkpoint')
+  sources.continue_from(config, tmp_path)
+  assert same('episodes')
+  shutil.rmtree(tmp_path / 'checkpoint')
+  with pytest.raises(UserError, match='not a copy that was interrupted'):
+    sources.continue_from(config, tmp_path)
+
+
+@pytest.mark.parametrize('family', dmc_extras.FAMILIES[:4])
+def test_stored_rewards_are_those_of_the_sibling_itself(family):
+  """The same seed and actions give the same rewards in the sibling's own environment."""
+  first, *others = family
+  config = config_lib.load('plan2explore', [
+      '--configs', 'dmc_proprio', '--task', f'dmc_{first}'])
+  made = [envs.make(config.replace(task=f'dmc_{name}')) for name in family]
+  stored = {name: [] for name in others}
+  actions = [made[0].act_space.sample() for _ in range(20)]
+  for number, env in enumerate(made):
+    assert not any(key.startswith('reward/') for key in env.obs_space)
+    obs = env.reset(3)
+    assert all(obs[f'reward/dmc_{name}'] == 0 for name in family)
+    for step, action in enumerate(actions):
+      obs, reward, _, _ = env.step(action)
+      np.testing.assert_allclose(obs[f'reward/dmc_{family[number]}'], reward, rtol=1e-6)
+      if number == 0:
+        for name in others:
+          stored[name].append(obs[f'reward/dmc_{name}'])
+      else:
+        np.testing.assert_allclose(stored[family[number]][step], reward, rtol=1e-6)
+    env.close()
+
+
+@pytest.mark.parametrize('task', ['run_backward', 'flip_forward', 'flip_backward'])
+def test_the_papers_tasks_of_the_cheetah_exist(task):
+  config = config_lib.load('plan2explore', [
+      '--configs', 'dmc_proprio', '--task', f'dmc_cheetah_{task}'])
+  env = envs.make(config)
+  env.reset(0)
+  rewards = [env.step(env.act_space.sample())[1] for _ in range(20)]
+  assert max(rewards) > 0 and max(rewards) <= 2 and min(rewards) >= 0
+  env.close()
+
+
+def test_evaluation_sees_neither_coordinates_nor_further_rewards():
+  config = config_lib.load('plan2explore', ['--configs', 'dmc_proprio', '--task', 'dmc_walker_walk'])
+  for mode, stored in (('train', True), ('eval', False)):
+    env = envs.make(config, mode=mode)
+    assert ('log_state' in env.reset(0)) == stored and 'log_state' not in env.obs_space
+    env.close()
+
+
+def test_coverage_counts_cells_of_the_last_episodes():
+  count = coverage.Coverage()
+  assert count.add({'reward': np.zeros(3)}) == {}
+  first = count.add({'log_state': np.array([[0.0, 0.0], [0.01, 0.01], [1.0, 1.0]])})
+  assert first['train/coverage'] == 2
+  np.testing.assert_allclose(
+      first['train/coverage_entropy'], -(2 / 3 * np.log(2 / 3) + np.log(1 / 3) / 3))
+  for _ in range(coverage.EPISODES):
+    last = count.add({'log_state': np.full((3, 2), 0.5)})
+  assert (last['train/coverage'], last['train/coverage_total']) == (1, 3)
+  again = coverage.Coverage([{'log_state': np.full((3, 2), 0.5)}])
+  assert again.add({'log_state': np.zeros((1, 2))})['train/coverage_total'] == 2
+
+
+@pytest.mark.parametrize('kind', noisytv.KINDS)
+def test_the_screen_shows_noise_of_its_kind_in_its_room_only(kind):
+  env = noisytv.NoisyTV(f'{kind}_vector')
+  shown = []
+  obs = env.reset(1)
+  assert abs(float(obs['log_state'][0]) - 0.4) <= 0.02 and not obs['vector'][3:].any()
+  for step in range(noisytv.DECISIONS):
+    obs, reward, done, info = env.step(np.float32([-1, -1]))
+    assert reward == 0 and info['discount'] == 1
+    if obs['log_state'][0] < noisytv.ROOM:
+      assert obs['vector'][3] == 1
+      shown.append(tuple(obs['vector'][4:]))
+  assert done and step == noisytv.DECISIONS - 1
+  different = {'off': 1, 'remote': 1, 'static': len(shown)}.get(kind, noisytv.PICTURES)
+  assert len(set(shown)) == different
+  if kind == 'cycle':
+    assert shown[:10] == shown[16:26]
+
+
+def test_positions_move_as_specified():
+  assert noisytv.move(0.4, 1.0) == pytest.approx(0.45)
+  assert noisytv.move(0.7, -0.5) == pytest.approx(0.7 - 0.025 - 0.01 * np.sin(14))
+  assert noisytv.move(0.99, 1.0) <= 1.0 and noisytv.move(0.01, -1.0) == 0.0
+
+
+def test_pixels_show_the_position_and_at_most_seven_percent_noise():
+  env = noisytv.NoisyTV('static')
+  env.reset(0)
+  frames = [env.step(np.float32([-1, 0]))[0]['image'] for _ in range(12)]
+  changed = (frames[-1] != frames[-2]).any(-1)
+  assert frames[-1].shape == (64, 64, 3) and 0 < changed.mean() <= 0.07
+  assert not np.array_equal(frames[0], frames[3])
+
+
+def test_unknown_screens_are_refused():
+  with pytest.raises(UserError, match='noisytv_channels'):
+    config_lib.load('plan2explore', ['--configs', 'noisytv', '--task', 'noisytv_chanels'])
+
+
+def test_the_study_runs_measures_and_draws(tmp_path, capsys):
+  argv = ['--out', str(tmp_path), '--screens', 'channels', '--methods', 'disagreement', '--seeds', '1',
+          '--steps', '2500', '--jobs', '1']
+  with pytest.raises(SystemExit) as exit_info:
+    noisy_tv.main(argv)
+  assert exit_info.value.code == 0
+  assert '| channels | disagreement |' in (tmp_path / 'table.md').read_text()
+  assert (tmp_path / 'curves.png').stat().st_size > 1000
+  run = noisy_tv.measure(tmp_path / 'channels_vector-disagreement-0')
+  assert len(run['frames']) == 2 and len(run['probes']['corridor']) >= 2
+  assert all(0 <= x <= 1 for x in run['tv'] + run['corridor'])
+
+
+def test_intervals_are_students():
+  assert noisy_tv.interval([3.0]) == (3.0, 0.0)
+  mean, half = noisy_tv.interval([1.0, 2.0, 3.0])
+  assert mean == 2 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)

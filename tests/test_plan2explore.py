@@ -1,0 +1,400 @@
+"""Plan2Explore as a whole: who learns from what, who collects, what a phase changes."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common import actor_critic
+from common import config as config_lib
+from common import devices
+from common.config import UserError
+from plan2explore import novelty
+from plan2explore.agent import Plan2Explore
+import toys
+
+SEED = tf.constant([3, 5])
+BASE = ['--configs', 'debug', '--task', 'dummy_continuous']
+SMALL = dict(toys.SMALL, disag_units=8, expl_horizon=4)
+KINDS = {
+    'disagreement': {}, 'own': dict(disag_opt='own'),
+    'feat': dict(disag_input='feat', disag_target='stoch', disag_offset=1),
+    'past': dict(
+        disag_input='feat', disag_target='embed', disag_offset=1, disag_action='past'),
+    'prior_feat': dict(disag_input='prior_feat', disag_target='stoch'),
+    'max': dict(intr_reduce='jrd', disag_loss='nll_learned', intr_scale=1.0),
+    'retrospective': dict(expl_horizon=1, expl_bootstrap=False, disag_reward_grad=True),
+    'retrospective_replay': dict(expl_replay=True),
+    'curiosity': dict(expl_behavior='curiosity'),
+    'curiosity_shapes': dict(expl_behavior='curiosity', curiosity_shapes=True),
+    'icm': dict(expl_behavior='icm'), 'rnd': dict(expl_behavior='rnd'),
+    'rnd_feat': dict(expl_behavior='rnd', rnd_input='feat'),
+    'shared_heads': dict(head_opt='shared', lambda_bootstrap='authors'),
+    'dreamerv2': dict(imag_start=True, slow_value=2, latent='categorical', stoch_classes=4),
+    'random': dict(expl_behavior='random'), 'greedy': dict(expl_behavior='greedy')}
+
+
+def settings(**changes):
+  config = config_lib.load('plan2explore', BASE)
+  return devices.setup(config.replace(**{**SMALL, **changes}))
+
+
+def make(size=2, kind='tanh_normal', **changes):
+  actions = toys.actions(size, kind)
+  if kind == 'onehot':
+    actions.n = size
+    changes.update(action_dist='onehot', expl='epsilon_greedy')
+  return Plan2Explore(settings(**changes), toys.IMAGE, actions)
+
+
+def tensors(batch):
+  return {key: tf.constant(value) for key, value in batch.items()}
+
+
+def parts(agent):
+  """Variables of the agent by what they are for."""
+  wm = agent.world_model
+  found = dict(
+      encoder=wm.encoder.variables, rssm=wm.rssm.variables, decoder=wm.decoder.variables,
+      reward=wm.reward.variables, task_actor=agent.tasks[0].behaviour.actor.variables,
+      task_value=agent.tasks[0].behaviour.value.variables)
+  if agent.novelty:
+    found.update(
+        novelty=[v for module in agent.novelty.trained().values() for v in module.variables],
+        actor=agent.explorer.actor.variables, value=agent.explorer.value.variables)
+  return found
+
+
+def copies(agent):
+  return {name: toys.values(variables) for name, variables in parts(agent).items()}
+
+
+def equal(one, two):
+  return all(np.array_equal(a, b) for a, b in zip(one, two))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_kind_of_explorer_makes_updates_that_are_finite(kind):
+  agent = make(**KINDS[kind])
+  before = copies(agent)
+  for seed in range(2):
+    metrics = agent.train(tensors(toys.batch(seed=seed)))
+  assert all(np.isfinite(value) for value in metrics.values()), metrics
+  after = copies(agent)
+  for name in after:
+    assert not equal(before[name], after[name]), name
+  assert agent._train.experimental_get_tracing_count() == 1
+  assert agent.skipped == 0
+
+
+def test_rewards_reach_nothing_but_their_head_while_exploring():
+  """Bit for bit, although gradients are clipped together (quirk 4)."""
+  results = []
+  for scale in (0.0, 1000.0):
+    agent = make()
+    for seed in range(3):
+      batch = toys.batch(seed=seed)
+      agent.train(tensors({**batch, 'reward': scale * batch['reward']}))
+    results.append(copies(agent))
+  for name in ('encoder', 'rssm', 'decoder', 'novelty', 'actor', 'value'):
+    assert equal(results[0][name], results[1][name]), name
+  assert not equal(results[0]['reward'], results[1]['reward'])
+
+
+@pytest.mark.parametrize('phase, reaches', [('explore', False), ('task', True)])
+def test_rewards_shape_the_features_after_the_switch_only(phase, reaches):
+  agent = make()
+  wm = agent.world_model
+  data = wm.preprocess(tensors(toys.batch()), None)
+  heads = agent.config.adapt_heads if phase == 'task' else agent.config.grad_heads
+  with tf.GradientTape(persistent=True) as tape:
+    _, outputs = wm.loss(data, None, heads)
+    like = outputs['likes']['reward']
+  grads = tape.gradient(like, wm.rssm.trainable_variables)
+  assert any(g is not None and np.abs(g).max() > 0 for g in grads) == reaches
+  assert all(g is None for g in tape.gradient(like, wm.decoder.trainable_variables))
+  assert all(np.abs(g).max() > 0 for g in tape.gradient(like, wm.reward.trainable_variables))
+  assert (agent.phase(0), make(expl_until=100).phase(100)) == ('explore', 'task')
+
+
+@pytest.mark.parametrize('until, frames, expected', [
+    (0, 10 ** 9, 'explore'), (400, 399, 'explore'), (400, 400, 'task'), (400, 401, 'task')])
+def test_the_phase_is_a_function_of_frames(until, frames, expected):
+  assert make(expl_until=until).phase(frames) == expected
+
+
+def test_runs_that_begin_with_the_task_are_in_its_phase():
+  assert make(expl_behavior='greedy').phase(0) == 'task'
+  assert make(source='somewhere').phase(0) == 'task'
+
+
+def test_collection_changes_hands_and_evaluation_never_explores():
+  agent = make(expl_until=400, expl_amount=0.0)
+  agent.explorer.actor.out.bias.assign([3.0, 3.0, -9.0, -9.0])
+  agent.tasks[0].behaviour.actor.out.bias.assign([-3.0, -3.0, -9.0, -9.0])
+  obs = {'image': np.zeros((1, 64, 64, 3), np.uint8)}
+  before = toys.values(agent.world_model.variables)
+  sign = lambda mode, frames: np.sign(agent.policy(obs, None, mode, frames)[0]).tolist()
+  assert sign('train', 399) == [[1, 1]]
+  assert sign('train', 400) == [[-1, -1]]
+  assert sign('eval', 0) == sign('eval', 500) == [[-1, -1]]
+  assert not any(toys.changed(before, agent.world_model.variables))
+
+
+def test_updates_of_one_part_leave_the_others_alone():
+  """Gradients are taken of the variables of their own optimiser only."""
+  agent = make(disag_opt='own')
+  data = agent.world_model.preprocess(tensors(toys.batch()), SEED)
+  grads, _ = agent.gradients(data, SEED, 'explore')
+  owners = {'novelty': ['novelty'], 'expl_actor': ['actor'], 'expl_value': ['value'],
+            'actor': ['task_actor'], 'value': ['task_value'], 'heads': ['reward']}
+  for optimiser, changed in owners.items():
+    before = copies(agent)
+    agent.optimizers()[optimiser].apply(grads[optimiser])
+    after = copies(agent)
+    assert [name for name in after if not equal(before[name], after[name])] == changed
+
+
+def test_explorer_and_tasks_share_no_weights():
+  agent = make()
+  ids = lambda variables: {id(variable) for variable in variables}
+  found = parts(agent)
+  assert not ids(found['actor'] + found['value']) & ids(found['task_actor'] + found['task_value'])
+
+
+def test_explorer_and_task_agree_if_weights_and_rewards_do():
+  agent = make(disag_reward_grad=True)
+  one, two = agent.explorer, agent.tasks[0].behaviour
+  for source, target in zip(one.variables, two.variables):
+    if source.shape == target.shape and source.dtype == target.dtype:
+      target.assign(source)
+  wm = agent.world_model
+  data = wm.preprocess(tensors(toys.batch()), None)
+  _, outputs = wm.loss(data, None)
+  start = wm.starts(outputs['post'])
+  reward = lambda dream: tf.reduce_sum(dream.feat, -1)
+  losses = [part.gradients(wm, start, reward, SEED)[2] for part in (one, two)]
+  assert losses[0]['actor_loss'] == losses[1]['actor_loss']
+  assert losses[0]['value_loss'] == losses[1]['value_loss']
+
+
+def test_a_frozen_explorer_learns_no_more_after_the_switch():
+  agent = make(expl_until=10, expl_freeze=True, disag_opt='own')
+  before = copies(agent)
+  agent.train(tensors(toys.batch()), 10)
+  after = copies(agent)
+  assert all(equal(before[name], after[name]) for name in ('novelty', 'actor', 'value'))
+  assert not equal(before['task_actor'], after['task_actor'])
+
+
+def actor_gradient(**changes):
+  agent = make(**changes)
+  data = agent.world_model.preprocess(tensors(toys.batch()), SEED)
+  grads = agent.gradients(data, SEED, 'explore')[0]['expl_actor']
+  return max(0 if g is None else np.abs(g).max() for g in grads)
+
+
+@pytest.mark.parametrize('horizon, bootstrap, reward_grad, zero', [
+    (1, False, False, True), (1, False, True, False), (5, True, False, False),
+    (5, True, True, False)])
+def test_without_values_the_actor_needs_the_gradient_of_rewards(
+    horizon, bootstrap, reward_grad, zero):
+  found = actor_gradient(
+      expl_horizon=horizon, expl_bootstrap=bootstrap, disag_reward_grad=reward_grad)
+  assert (found == 0) == zero
+
+
+@pytest.mark.parametrize('index', [1, 2])
+def test_a_reward_belongs_to_the_action_that_led_to_it(index):
+  agent = make()
+  rng = np.random.default_rng(0)
+  feat = tf.constant(rng.normal(size=(4, 3, agent.world_model.rssm.feat_size)), tf.float32)
+  action = rng.uniform(-1, 1, (4, 3, 2)).astype(np.float32)
+  dream = lambda action: actor_critic.Imagined(feat, tf.constant(action), feat)
+  changed = action.copy()
+  changed[index] += 0.5
+  one, two = (agent.novelty.reward(dream(x)).numpy() for x in (action, changed))
+  assert one.shape == (4, 3) and one.dtype == np.float32
+  assert [not np.array_equal(a, b) for a, b in zip(one, two)] == [i == index for i in range(4)]
+
+
+def test_the_explorer_can_be_paid_for_the_task_beside_novelty():
+  config, raw = settings(intr_scale=2.0, extr_scale=3.0), tf.constant([[0.5]])
+  reward, _ = novelty.shape_reward(raw, novelty.StreamNorm(), config, tf.constant([[10.0]]))
+  np.testing.assert_allclose(reward, 31.0, rtol=1e-6)
+  paid = {scale: make(extr_scale=scale).gradients(
+      toys.model().preprocess(tensors(toys.batch()), None), SEED, 'explore')[1]['expl_actor_loss']
+          for scale in (0.0, 100.0)}
+  assert paid[0.0] != paid[100.0]
+
+
+def test_learning_rates_are_those_of_their_parts():
+  agent = make(disag_opt='own', disag_lr=0.01, head_lr=0.02)
+  rate = lambda name: float(agent.optimizers()[name].adam.learning_rate)
+  assert rate('novelty') == pytest.approx(0.01) and rate('heads') == pytest.approx(0.02)
+
+
+class Preferring:
+  """An ensemble of two members that disagree about actions above zero only."""
+
+  def __call__(self, inputs, action):
+    spread = tf.nn.relu(action[..., :1])
+    return tf.stack([spread, -spread]), None
+
+
+def test_the_explorer_goes_where_members_disagree():
+  agent = make(
+      size=1, disag_reward_grad=True, expl_horizon=2, actor_lr=3e-3, action_init_std=1.0,
+      intr_scale=1.0)
+  agent.novelty.ensemble = Preferring()
+  world = toys.LineWorld(np.zeros((1, agent.world_model.rssm.feat_size)))
+  start = world.start(np.zeros((16, agent.world_model.rssm.feat_size)))
+
+  @tf.function(autograph=False)
+  def update(number):
+    grads, _, _ = agent.explorer.gradients(
+        world, start, agent.novelty.reward, tf.stack([0, number]))
+    agent.explorer.actor_optimizer.apply(grads['actor'])
+  agent.explorer.use_value = False
+  for number in range(200):
+    update(tf.constant(number))
+  mean = agent.explorer.actor(world.get_feat(start)).mode(SEED)
+  assert float(tf.reduce_mean(mean)) > 0.1
+
+
+def sibling_agent(tasks=2):
+  names = ','.join(['toy_maze_down_vector', 'toy_maze_right_vector'][:tasks - 1])
+  config = config_lib.load('plan2explore', [
+      '--configs', 'toy', 'debug', '--task', 'toy_maze_vector', '--zero_shot_tasks', names])
+  space = toys.actions(4, 'onehot')
+  space.n = 4
+  vector = {'vector': toys.gymnasium.spaces.Box(-np.inf, np.inf, (30,), np.float32)}
+  return Plan2Explore(devices.setup(config.replace(**SMALL)), vector, space)
+
+
+def sibling_batch(seed):
+  rng = np.random.default_rng(seed)
+  batch = toys.batch(size=4, seed=seed, onehot=True)
+  del batch['image']
+  batch['vector'] = rng.normal(size=(4, 5, 30)).astype(np.float32)
+  for name in ('toy_maze_down_vector', 'toy_maze_right_vector'):
+    batch[f'reward/{name}'] = rng.normal(size=(4, 5)).astype(np.float32)
+  return batch
+
+
+def test_further_tasks_have_parts_of_their_own_and_do_not_touch_exploration():
+  results = []
+  for tasks in (1, 2):
+    agent = sibling_agent(tasks)
+    for seed in range(2):
+      metrics = agent.train(tensors(sibling_batch(seed)))
+    results.append((
+        toys.values(agent.world_model.rssm.variables), toys.values(agent.explorer.variables)))
+  assert equal(results[0][0], results[1][0]) and equal(results[0][1], results[1][1])
+  assert len(agent.tasks) == 2 and 'actor_loss/toy_maze_down_vector' in metrics
+  assert 'reward/toy_maze_down_vector' in agent.data_keys
+  heads = [agent.world_model.reward, agent.tasks[1].head]
+  assert heads[0] is not heads[1]
+
+
+def test_environment_e_is_played_by_the_actor_of_task_e():
+  agent = sibling_agent(2)
+  for sign, task in zip((5.0, -5.0), agent.tasks):
+    task.behaviour.actor.out.bias.assign(sign * np.float32([1, 0, 0, -1]))
+  obs = {'vector': np.zeros((2, 30), np.float32)}
+  action, _ = agent.policy(obs, None, 'eval')
+  assert action.argmax(-1).tolist() == [0, 3]
+  action, _ = agent.policy({'vector': np.zeros(30, np.float32)}, None, 'eval')
+  assert action.argmax() == 0
+
+
+def test_masked_rewards_are_not_learned():
+  agent = make(seed_episode_rewards=False)
+  assert 'reward_mask' in agent.data_keys
+  batch = toys.batch()
+  batch['reward_mask'] = np.zeros((4, 5), np.float32)
+  batch['reward_mask'][:, :2] = 1
+  changed = {**batch, 'reward': batch['reward'].copy()}
+  changed['reward'][:, 2:] += 100
+  likes = []
+  for data in (batch, changed):
+    data = agent.world_model.preprocess(tensors(data), None)
+    likes.append(agent.world_model.loss(data, None)[1]['likes']['reward'])
+  assert likes[0] == likes[1]
+
+
+@pytest.mark.parametrize('style, check', [
+    ('uniform', lambda x: abs(x.std() - 0.577) < 0.01),
+    ('authors', lambda x: abs((np.abs(x) == 1).mean() - 0.43) < 0.01)])
+def test_random_actions_are_those_of_their_style(style, check):
+  agent = make(size=4, expl_behavior='random', random_style=style)
+  obs = {'image': np.zeros((2500, 64, 64, 3), np.uint8)}
+  agent.filter_and_act = lambda obs, state, is_first, mode, seed: (
+      agent.act(state['latent'], mode, seed), state['latent'])
+  action, _ = agent.policy(obs, None, 'train')
+  assert np.abs(action).max() <= 1 and check(action), action.std()
+
+
+def test_discrete_random_actions_are_one_hot():
+  actions = novelty.random_actions([600, 3], True, 'uniform', SEED).numpy()
+  assert (actions.sum(-1) == 1).all() and (actions.sum(0) > 150).all()
+
+
+def test_discrete_actions_explore_by_straight_through_gradients():
+  agent = make(size=3, kind='onehot')
+  before = copies(agent)
+  agent.train(tensors(toys.batch(size=3, onehot=True)))
+  assert not equal(before['actor'], copies(agent)['actor'])
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--disag_target', 'deter'], 'Pass --disag_target embed'),
+    (['--disag_target', 'feat'], 'Pass --disag_target embed'),
+    (['--disag_input', 'prior_feat'], 'Pass --disag_target stoch'),
+    (['--disag_input', 'feat'], '--disag_offset 1'),
+    (['--disag_offset', '1'], '--disag_offset 0'),
+    (['--disag_target', 'nonsense'], 'one of embed'),
+    (['--expl_behavior', 'nonsense'], 'one of plan2explore'),
+    (['--snapshot', 'True'], '--offline DIR'),
+    (['--expl_behavior', 'curiosity', '--obs_loss', 'none'], '--obs_loss reconstruction'),
+    (['--latent_model', 'ssm'], 'has no deter'),
+    (['--zero_shot_tasks', 'dmc_walker_walk'], 'has none'),
+    (['--intr_log', 'True', '--intr_reduce', 'jrd'], '--intr_log False'),
+    (['--expl_horizon', '1'], '--expl_bootstrap False'),
+    (['--expl_until', '600'], '--expl_until 300'),
+    (['--disag_action', 'past'], '--disag_action next'),
+    (['--tasks', 'dmc_walker_walk,dmc_cheetah_run'], '--zero_shot_tasks')])
+def test_settings_that_cannot_work_are_refused(flags, message):
+  with pytest.raises(UserError, match=message):
+    config_lib.load('plan2explore', BASE + flags)
+
+
+def test_tasks_that_do_not_share_physics_are_refused_with_those_that_do():
+  with pytest.raises(UserError, match='dmc_walker_stand, dmc_walker_run'):
+    config_lib.load('plan2explore', [
+        '--task', 'dmc_walker_walk', '--zero_shot_tasks', 'dmc_walker_run, dmc_reacher_easy'])
+  with pytest.raises(UserError, match='has none'):
+    config_lib.load('plan2explore', [
+        '--task', 'dmc_reacher_easy', '--zero_shot_tasks', 'dmc_reacher_hard'])
+
+
+def test_the_published_setting_is_the_default_and_has_a_name():
+  plain = config_lib.load('plan2explore', ['--task', 'dmc_walker_walk'])
+  named = config_lib.load('plan2explore', ['--configs', 'p2e_paper', '--task', 'dmc_walker_walk'])
+  assert {**plain, 'configs': 0, 'logdir': 0} == {**named, 'configs': 0, 'logdir': 0}
+  expected = dict(
+      disag_models=5, disag_layers=2, disag_units=0, disag_act='relu', intr_scale=1e4,
+      intr_reduce='var', expl_horizon=15, deter_size=400, stoch_size=60, batch_size=50,
+      train_every=1000, train_steps=100, prefill=5000, action_repeat=2, expl_amount=0.3,
+      disag_reward_grad=False, adam_eps=1e-7, free_nats=3.0)
+  assert {key: plain[key] for key in expected} == expected
+  few = config_lib.load('plan2explore', ['--configs', 'dmc', 'curiosity', 'few_shot'])
+  assert (few.expl_until, few.steps, few.expl_behavior) == (1000000, 1150000, 'curiosity')
+  for name in ('plan2explore', 'Plan2Explore', 'PLAN2EXPLORE'):
+    assert config_lib.load(
+        'plan2explore', ['--expl_behavior', name]).expl_behavior == 'plan2explore'
+
+
+def test_the_ensemble_has_the_published_size():
+  config = config_lib.load('plan2explore', ['--task', 'dmc_walker_walk'])
+  agent = Plan2Explore(devices.setup(config), toys.IMAGE, toys.actions(6))
+  size = sum(np.prod(v.shape) for v in agent.novelty.ensemble.trainable_variables)
+  assert abs(size / 5 - 2.53e6) < 0.01e6
