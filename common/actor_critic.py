@@ -21,6 +21,7 @@ import tensorflow as tf
 from common import dists
 from common import nets
 from common import optimizer
+from common import schedules
 from common.dynamics import scan
 
 
@@ -99,7 +100,7 @@ class ActorCritic(tf.Module):
     mixed = self._config.actor_grad == 'both'
     return dist.log_prob(action if mixed else tf.stop_gradient(action))
 
-  def gradients(self, world_model, start, reward_fn, seed, start_pcont=None):
+  def gradients(self, world_model, start, reward_fn, seed, start_pcont=None, frames=0):
     """Gradients of both losses on imagined trajectories; see `losses`.
 
     Args:
@@ -108,6 +109,7 @@ class ActorCritic(tf.Module):
       reward_fn: Imagined -> reward float32 [L, N].
       seed: int32 [2], or None.
       start_pcont: float32 [N], what is known of the starts; for imag_start.
+      frames: of training so far, for schedules; a number or a float32 scalar.
     Returns:
       (grads, outputs, metrics): dict of `actor` and `value` gradients of the
       scaled losses; dict of action [H, N, A] and feat, reward, value, pcont [L, N],
@@ -126,7 +128,7 @@ class ActorCritic(tf.Module):
         pcont = tf.concat([start_pcont[None], pcont[1:]], 0)
       with tf.GradientTape() as value_tape:
         actor_loss, value_loss, outputs = self.losses(
-            feat, reward, pcont, entropy, log_prob)
+            feat, reward, pcont, entropy, log_prob, frames)
         value_scaled = self.value_optimizer.scale_loss(value_loss)
       actor_scaled = self.actor_optimizer.scale_loss(actor_loss)
     grads = dict(
@@ -138,7 +140,7 @@ class ActorCritic(tf.Module):
         imag_value=tf.reduce_mean(outputs['value']))
     return grads, outputs, metrics
 
-  def losses(self, feat, reward, pcont, entropy, log_prob):
+  def losses(self, feat, reward, pcont, entropy, log_prob, frames=0):
     """Both losses on L imagined states (spec sections 6 and 14.7).
 
       actor_loss = -mean(weight * (objective + actor_ent * entropy))
@@ -155,6 +157,7 @@ class ActorCritic(tf.Module):
       feat: float [L, N, F].
       reward, pcont: float32 [L, N] of them.
       entropy, log_prob: float32 [H, N] of the actions, all of which led to a state of feat.
+      frames: as in `gradients`.
     Returns:
       (actor_loss, value_loss, outputs): float32 scalars, and a dict of value [L, N],
       returns and weight [L-1, N].
@@ -170,10 +173,10 @@ class ActorCritic(tf.Module):
     if self._reinforces:
       paired = returns[:-1] if c.aligned_baseline else objective
       score = log_prob[:-1] * tf.stop_gradient(paired - value[:-2])
-      mix = c.actor_grad_mix if c.actor_grad == 'both' else 0.0
-      objective = mix * objective + (1 - mix) * score if mix else score
+      mix = schedules.at(c.actor_grad_mix, frames)
+      objective = mix * objective + (1 - mix) * score if c.actor_grad == 'both' else score
     if c.actor_ent:
-      objective += c.actor_ent * entropy[:-1]
+      objective += schedules.at(c.actor_ent, frames) * entropy[:-1]
     actor_loss = -tf.reduce_mean(weight[:objective.shape[0]] * objective)
     return actor_loss, value_loss, dict(value=value, returns=returns, weight=weight)
 

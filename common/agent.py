@@ -73,13 +73,14 @@ class Agent(tf.Module):
     """Amount of exploration noise after `frames` of training."""
     return exploration.amount(self.config, frames)
 
-  def gradients(self, data, seed, phase='train'):
+  def gradients(self, data, seed, phase='train', frames=0):
     """Gradients of every loss, all at the weights before the update.
 
     Args:
       data: preprocessed rows [B, T, ...] of one device.
       seed: int32 [2], or None for zero noise.
       phase: what `phase` said.
+      frames: of training so far, for schedules; a number or a float32 scalar.
     Returns:
       (grads, metrics): nested tensors for `apply`, and float32 scalars.
     """
@@ -145,11 +146,11 @@ class Agent(tf.Module):
 
     Args:
       data: dict of rows [B, T, ...] as stored, from `distribute`.
-      frames: frames of training so far, for the phase.
+      frames: frames of training so far, for the phase and for schedules.
     Returns:
       Dict of float32 scalar tensors.
     """
-    return self._train(data, self.phase(frames))
+    return self._train(data, self.phase(frames), tf.constant(frames, tf.float32))
 
   def open_loop(self, batch):
     """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
@@ -189,40 +190,42 @@ class Agent(tf.Module):
     """Most updates that an optimiser has skipped in a row, for non-finite gradients."""
     return max(int(opt.skipped.numpy()) for opt in self.optimizers().values())
 
-  def _train_step(self, data, phase):
-    metrics = self.update(data, self._seed(), phase)
+  def _train_step(self, data, phase, frames):
+    metrics = self.update(data, self._seed(), phase, frames)
     self.updates.assign_add(1)
     return metrics
 
   def _seed(self):
     return tf.stack([self.config.seed, tf.cast(self.updates, tf.int32)])
 
-  def update(self, data, seed, phase='train'):
+  def update(self, data, seed, phase='train', frames=0):
     """The graph of one update: gradients on each device, then their mean applied.
 
     Args:
       data: rows [B, T, ...] as stored, or their per-device shares.
       seed: int32 [2], or None for zero noise.
       phase: what `phase` said.
+      frames: as in `gradients`.
     Returns:
       Dict of float32 scalar tensors.
     """
     if self.strategy.num_replicas_in_sync == 1:
-      grads, metrics = self.gradients(self.world_model.preprocess(data, seed), seed, phase)
+      data = self.world_model.preprocess(data, seed)
+      grads, metrics = self.gradients(data, seed, phase, frames)
       return {**metrics, **self.apply(grads)}
     grads, metrics = self.strategy.run(
-        functools.partial(self._replica_gradients, seed=seed, phase=phase), (data,))
+        functools.partial(self._replica_gradients, seed=seed, phase=phase, frames=frames), (data,))
     mean = functools.partial(
         self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
     grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
     with self.strategy.scope():
       return {**metrics, **self.apply(grads)}
 
-  def _replica_gradients(self, data, seed, phase):
+  def _replica_gradients(self, data, seed, phase, frames):
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     if seed is not None:
       seed = tf.random.experimental.stateless_fold_in(seed, replica)
-    return self.gradients(self.world_model.preprocess(data, seed), seed, phase)
+    return self.gradients(self.world_model.preprocess(data, seed), seed, phase, frames)
 
   def _policy_step(self, obs, state, is_first, noise, mode):
     seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])

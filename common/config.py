@@ -14,8 +14,10 @@ import sys
 
 from ruamel import yaml
 
+from common import schedules
 from common.options import (
-    ACTION_REPEATS, AGENTS, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SUITES, UNUSED)
+    ACTION_REPEATS, AGENTS, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SCHEDULED, SUITES,
+    UNUSED)
 
 
 class UserError(Exception):
@@ -316,6 +318,12 @@ def _convert(key, value, default, where):
         return choice
     words = ', '.join(str(choice) for choice in CHOICES[key])
     raise _wrong(key, value, where, f'one of {words}', nearest(value, CHOICES[key]))
+  if key in SCHEDULED and schedules.parse(value):
+    low, high = RANGES[key]
+    if min(schedules.ends(value)) < low or (high and max(schedules.ends(value)) > high):
+      bound = f'{low:g} or more' if high is None else f'from {low:g} to {high:g}'
+      raise _wrong(key, value, where, f'{bound} all the time', f'Default: {default}.')
+    return value
   if key in RANGES:
     return _number(key, value, default, where)
   if isinstance(default, bool):
@@ -342,6 +350,8 @@ def _number(key, value, default, where):
     expected = f'{low:g}, the one that works'
   if default == 'auto':
     expected = f'auto or {expected}'
+  if key in SCHEDULED:
+    expected += f', or {schedules.FORMS}'
   default = int(default) if whole and default != 'auto' else default
   wrong = _wrong(key, value, where, expected, f'Default: {default}.')
   if isinstance(value, bool):

@@ -76,8 +76,8 @@ def check_exploration(c):
     raise refuse('zero_shot_tasks need stored rewards. Pass --sibling_rewards True.')
   if c.expl_until >= c.steps and not (c.source or c.offline):
     raise refuse(
-        f'expl_until {c.expl_until} is not before steps {c.steps}, so that the task\'s actor would '
-        f'never collect. Pass --expl_until {c.steps // 2}, or --expl_until 0 to explore to the end.')
+        f'expl_until {c.expl_until} is not before steps {c.steps}, so the task\'s actor would '
+        f'never collect. Pass --expl_until {c.steps // 2}, or --expl_until 0 to go on exploring.')
   if c.expl_horizon == 1 and c.expl_bootstrap and not c.expl_replay:
     raise refuse(
         'expl_horizon 1 leaves no reward before the value that ends the returns. '

@@ -12,7 +12,7 @@ class Coverage:
   """Counts the cells that episodes visit, by their `log_state` [rows, D] in 0 to 1."""
 
   def __init__(self, episodes=()):
-    """episodes: those before, in order, as dicts of arrays; others than with log_state count not."""
+    """episodes: those before, in order, as dicts of arrays; only those with log_state count."""
     self._all = set()
     self._recent = collections.deque(maxlen=EPISODES)
     for episode in episodes:

@@ -79,6 +79,9 @@ RANGES = {
     'disag_offset': (0, 1), 'disag_lr': (0.0, None), 'curiosity_scale': (0.0, None),
 }
 
+# Keys of RANGES that also take the text of a schedule (common/schedules.py).
+SCHEDULED = ('actor_ent', 'actor_grad_mix')
+
 # PlaNet's frames per decision, for its `action_repeat: auto`.
 ACTION_REPEATS = {
     'dmc_cartpole_swingup': 8, 'dmc_cartpole_balance': 8, 'dmc_reacher_easy': 4,

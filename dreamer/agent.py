@@ -20,14 +20,14 @@ class Dreamer(agent.Agent):
     self.behaviour = ActorCritic(
         self.world_model.rssm.feat_size, self.action_size, self.config)
 
-  def gradients(self, data, seed, phase='train'):
+  def gradients(self, data, seed, phase='train', frames=0):
     """Gradients of model, actor and value on rows [B, T, ...]; see Agent."""
     seeds = dists.split_seed(seed, 3)
     wm = self.world_model
     model_grads, outputs, metrics = wm.gradients(data, seeds[0])
     reward_fn = lambda dream: wm.reward(dream.feat).mode()
     grads, _, more = self.behaviour.gradients(
-        wm, wm.starts(outputs['post']), reward_fn, seeds[1], wm.start_pcont(data))
+        wm, wm.starts(outputs['post']), reward_fn, seeds[1], wm.start_pcont(data), frames)
     # A sample for the estimate of 100 draws: the last state of each chunk.
     last = self.behaviour.actor(tf.stop_gradient(outputs['feat'][:, -1]))
     entropy = (

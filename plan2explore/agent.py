@@ -90,7 +90,7 @@ class Plan2Explore(agent.Agent):
     mask = [] if self.config.seed_episode_rewards else ['reward_mask']
     return super().data_keys + [task.key for task in self.tasks[1:]] + mask
 
-  def gradients(self, data, seed, phase='explore'):
+  def gradients(self, data, seed, phase='explore', frames=0):
     """Gradients of every part on rows [B, T, ...]; see Agent."""
     c, wm = self.config, self.world_model
     seeds = dists.split_seed(seed, 4)
@@ -106,19 +106,20 @@ class Plan2Explore(agent.Agent):
     rows, starts = rows_of(outputs), wm.starts(outputs['post'])
     start_pcont = wm.start_pcont(data)
     if explores:
-      more_grads, more = self._explore(rows, starts, start_pcont, seeds[1], seeds[2], extra)
+      more_grads, more = self._explore(
+          rows, starts, start_pcont, seeds[1], seeds[2], extra, frames)
       # What shares the model's optimiser has gradients where the model has none.
       shared = more_grads.pop('shared', [None] * len(grads['model']))
       grads['model'] = [a if b is None else b for a, b in zip(grads['model'], shared)]
       grads.update(more_grads)
       metrics.update(more)
     for task in self.tasks:
-      more_grads, more = task.gradients(rows, starts, start_pcont, seeds[3])
+      more_grads, more = task.gradients(rows, starts, start_pcont, seeds[3], frames)
       grads.update(more_grads)
       metrics.update(more)
     return grads, metrics
 
-  def _explore(self, rows, starts, start_pcont, loss_seed, seed, fitted):
+  def _explore(self, rows, starts, start_pcont, loss_seed, seed, fitted, frames):
     """Gradients of what measures novelty, and of the explorer that it pays.
 
     fitted: whether the world model's loss has had the former in it.
@@ -138,9 +139,9 @@ class Plan2Explore(agent.Agent):
       reward, paid['mag'] = novelty.shape_reward(paid['raw'], self.reward_norm, c, extrinsic)
       return reward
     if c.expl_replay:
-      found = self.explorer.gradients(wm, rows, starts, reward_fn, seed)
+      found = self.explorer.gradients(wm, rows, starts, reward_fn, seed, frames)
     else:
-      found = self.explorer.gradients(wm, starts, reward_fn, seed, start_pcont)
+      found = self.explorer.gradients(wm, starts, reward_fn, seed, start_pcont, frames)
     learned, outputs, more = found
     grads.update(
         {f'expl_{name}': value for name, value in learned.items()}, stats=stats, mag=paid['mag'])

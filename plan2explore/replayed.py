@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from common.actor_critic import ActorCritic, Imagined, bootstrap, lambda_return
 from common import dists
+from common import schedules
 
 
 class ReplayedCritic(ActorCritic):
@@ -13,7 +14,7 @@ class ReplayedCritic(ActorCritic):
     actor_loss = -mean value(feat of one imagined step) - actor_ent entropy
   """
 
-  def gradients(self, world_model, rows, start, reward_fn, seed):
+  def gradients(self, world_model, rows, start, reward_fn, seed, frames=0):
     """As ActorCritic.gradients, on filtered rows (see `novelty`) and the starts in them."""
     first = lambda x: tf.concat([x[:1], x[:-1]], 0)
     swap = lambda x: tf.transpose(x, [1, 0, 2])
@@ -35,7 +36,8 @@ class ReplayedCritic(ActorCritic):
       act, entropy = chosen.sample_with_entropy(seeds[0])
       ahead = rssm.img_step(start, tf.cast(act, rssm.dtype), seeds[1])
       reached = self.value(rssm.get_feat(ahead)).mode()
-      actor_loss = -tf.reduce_mean(reached + self._config.actor_ent * entropy)
+      weight = schedules.at(self._config.actor_ent, frames)
+      actor_loss = -tf.reduce_mean(reached + weight * entropy)
       actor_scaled = self.actor_optimizer.scale_loss(actor_loss)
     grads = dict(
         value=value_tape.gradient(value_scaled, self.value_optimizer.variables_),

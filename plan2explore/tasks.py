@@ -22,18 +22,18 @@ class Task(tf.Module):
     """Distribution of the reward [N...] of features [N..., F]."""
     return self.world_model.reward(feat)
 
-  def gradients(self, rows, starts, start_pcont, seed):
+  def gradients(self, rows, starts, start_pcont, seed, frames=0):
     """Gradients by the name of the optimiser, and metrics.
 
     Args:
       rows: dict of filtered rows, see `novelty`.
-      starts, start_pcont: as in ActorCritic.gradients.
+      starts, start_pcont, frames: as in ActorCritic.gradients.
       seed: int32 [2], or None.
     """
     del rows
     grads, _, metrics = self.behaviour.gradients(
         self.world_model, starts, lambda dream: self.reward(dream.feat).mode(),
-        fold(seed, self.task), start_pcont)
+        fold(seed, self.task), start_pcont, frames)
     return self._named(grads), self._named(metrics)
 
   def optimizers(self):
@@ -63,9 +63,9 @@ class SiblingTask(Task):
     """By the task's own head."""
     return self.head(feat)
 
-  def gradients(self, rows, starts, start_pcont, seed):
+  def gradients(self, rows, starts, start_pcont, seed, frames=0):
     """As above, and those of the head."""
-    grads, metrics = super().gradients(rows, starts, start_pcont, seed)
+    grads, metrics = super().gradients(rows, starts, start_pcont, seed, frames)
     with tf.GradientTape() as tape:
       loss = -self.world_model.reward_likelihood(self.head, rows['feat'], rows['data'], self.key)
       scaled = self.head_optimizer.scale_loss(loss)

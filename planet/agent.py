@@ -23,7 +23,7 @@ class PlaNet(agent.Agent):
     self.plan = tf.function(
         self._plan, autograph=False, jit_compile=self.config.jit or None)
 
-  def gradients(self, data, seed, phase='train'):
+  def gradients(self, data, seed, phase='train', frames=0):
     """Gradients of the model on rows [B, T, ...]; see Agent."""
     grads, _, metrics = self.world_model.gradients(data, seed)
     return grads, metrics

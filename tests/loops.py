@@ -36,7 +36,7 @@ class Toy(agent.Agent):
     self.weights = tf.Variable(tf.zeros([self.action_size]))
     self.optimizer = optimizer.Optimizer([self.weights], 1e-2, loss_scale=True)
 
-  def gradients(self, data, seed, phase='train'):
+  def gradients(self, data, seed, phase='train', frames=0):
     """Gradient of the distance to the batch; NaN if a reward is."""
     noise = tf.random.stateless_normal(self.weights.shape, seed)
     with tf.GradientTape() as tape:

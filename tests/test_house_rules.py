@@ -39,6 +39,7 @@ LAYERS = [
     ['video'],
     ['consistency'],
     ['config'],
+    ['schedules'],
     ['options'],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -304,6 +304,7 @@ def test_sigkill_leaves_no_lock_and_a_second_process_is_refused(tmp_path):
       while not list(path.glob('checkpoint/ckpt-3.index')):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
+      process.send_signal(signal.SIGSTOP)  # what changes now, the second process has changed
       files = sorted(x for x in path.iterdir())
       with pytest.raises(UserError, match='another process is training here'):
         loops.start(path)
