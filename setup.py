@@ -40,6 +40,7 @@ setup(
         f'tf-keras{TENSORFLOW}',
         'tensorflow-probability>=0.25,<0.26',
         'numpy>=1.26,<3',
+        'scipy>=1.11,<2',
         'dm_control>=1.0.28,<1.1',
         'mujoco>=3.3,<4',
         'gym>=0.26,<0.27',

@@ -5,6 +5,7 @@
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
+    python -m common.benchmark explore               the share of Plan2Explore's ensemble in an update
     python -m common.benchmark view                  what the live view and the pictures cost
     python -m common.benchmark emulator              Atari frames, against the bare emulator
 
@@ -82,6 +83,14 @@ def main(argv=None):
       measure, 'planet', 'planning', [],
       'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
       'counted)'))
+
+  explore = add('explore', help='share of the ensemble of Plan2Explore in time and operations')
+  explore.add_argument('--steps', type=_positive, default=3, help='timed updates of each')
+  explore.set_defaults(run=functools.partial(
+      measure, 'plan2explore', 'exploring', [],
+      '{update:.2f} s an update, {without:.2f} s with nearly no ensemble: {time_share:.1%} of the '
+      'time for {operations_share:.1%} of {gflop:.0f} GFLOP, ratio {ratio:.2f}; {share:.1%} of '
+      '{peak:.0f} GFLOP/s, {memory:.1f} GB'))
 
   view = add('view', help='share of the live view and of the pictures in the time of a run')
   view.add_argument('--steps', type=_positive, default=10, help='pairs of bursts of updates')

@@ -10,7 +10,7 @@ from PIL import Image
 from common import config as config_lib
 from common import envs
 from common.config import UserError
-from common.envs import atari, dmlab, toy
+from common.envs import atari, dmlab, toy, wrappers
 from dreamer import train
 
 ale_py = pytest.importorskip('ale_py')
@@ -27,7 +27,16 @@ def bare(seed=0):
 
 
 def small(screen):
-  return np.asarray(Image.fromarray(screen).resize((64, 64), Image.Resampling.BOX))
+  return wrappers.resize(screen, 64)
+
+
+@pytest.mark.parametrize('gray', [False, True])
+def test_bilinear_shrinking_is_that_of_the_published_code(gray):
+  env = atari.Atari('pong', 4, gray=gray, resize='bilinear', noops=0)
+  image = env.reset(0)['image']
+  screen = env._ale.getScreenGrayscale() if gray else env._ale.getScreenRGB()
+  expected = np.asarray(Image.fromarray(screen).resize((64, 64), Image.Resampling.BILINEAR))
+  np.testing.assert_array_equal(image, expected.reshape(64, 64, -1))
 
 
 def played(env, seed, steps=40):

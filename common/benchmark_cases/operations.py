@@ -38,19 +38,19 @@ def count(config, spaces, action_size, value_twice=False):
   actor = head(c.actor_layers, action_size * (1 if c.action_dist == 'onehot' else 2))
   value = head(c.value_layers)
   parts = {
-      'encoder': _passes(rows, sum(encoder, []), 3) - _passes(rows, [x[0] for x in encoder], 1),
-      'decoder': _passes(rows, decoder, 3 * (c.obs_loss == 'reconstruction')),
-      'posterior scan': _passes(rows, prior + post, 3),
-      'heads on the posterior': _passes(rows, heads, 3),
-      'actor': _passes(dreams, actor, 3) - _passes(dreams, actor[:1], 1),
-      'prior steps': _passes(dreams, prior, 2),
-      'heads on dreams': _passes(dreams, heads, 2),
-      'value, for the actor': _passes(dreams, value, c.use_value * (1 + value_twice)),
-      'value, for its loss': _passes(dreams, value, 3) - _passes(dreams, value[:1], 1)}
+      'encoder': passes(rows, sum(encoder, []), 3) - passes(rows, [x[0] for x in encoder], 1),
+      'decoder': passes(rows, decoder, 3 * (c.obs_loss == 'reconstruction')),
+      'posterior scan': passes(rows, prior + post, 3),
+      'heads on the posterior': passes(rows, heads, 3),
+      'actor': passes(dreams, actor, 3) - passes(dreams, actor[:1], 1),
+      'prior steps': passes(dreams, prior, 2),
+      'heads on dreams': passes(dreams, heads, 2),
+      'value, for the actor': passes(dreams, value, c.use_value * (1 + value_twice)),
+      'value, for its loss': passes(dreams, value, 3) - passes(dreams, value[:1], 1)}
   return parts
 
 
-def _passes(rows, layers, passes):
+def passes(rows, layers, passes):
   """GFLOP of some passes through layers, given by their multiplications for one row."""
   return 2e-9 * rows * sum(layers) * passes
 

@@ -87,7 +87,7 @@ class Trial:
     """How often the update was traced."""
     return self.agent._train.experimental_get_tracing_count()  # pylint: disable=protected-access
 
-  def operations(self, value_twice=False):
-    """Dict of part to GFLOP of an update; see operations.count."""
+  def operations(self, value_twice=False, **changes):
+    """Dict of part to GFLOP of an update, perhaps of other settings; see operations.count."""
     used = {key: self.spaces[key] for key in self.agent.world_model.obs_keys}
-    return operations.count(self._config, used, ACTIONS, value_twice)
+    return operations.count(self._config.replace(**changes), used, ACTIONS, value_twice)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from common.config import UserError, nearest
+from common.envs import wrappers
 
-RESIZE = {'area': Image.Resampling.BOX, 'bilinear': Image.Resampling.BILINEAR}
 NO_OP = 0
 
 
@@ -53,7 +53,7 @@ class Atari:
     self._ale.setFloat('repeat_action_probability', 0.0)
     self._ale.loadROM(find(name))
     self._sticky, self._repeat, self._size, self._noops = sticky, repeat, size, noops
-    self._resize = RESIZE[resize]
+    self._resize = {'area': wrappers.resize, 'bilinear': resize_bilinear}[resize]
     self._life_end, self._life_length = life_end, life_length
     self._random = np.random.default_rng(seed)
     self._actions = (
@@ -132,11 +132,14 @@ class Atari:
 
   def _observe(self):
     screen = np.maximum(*self._screens)
-    height, width = screen.shape[:2]
-    mode = 'L' if screen.ndim == 2 else 'RGB'
-    picture = Image.frombuffer(mode, (width, height), screen, 'raw', mode, 0, 1)  # without a copy
-    small = picture.resize((self._size, self._size), self._resize)
-    return {'image': np.asarray(small).reshape(self.obs_space['image'].shape)}
+    return {'image': self._resize(screen.reshape(*screen.shape[:2], -1), self._size)}
+
+
+def resize_bilinear(image, size):
+  """Shrink uint8 [H, W, C] to [size, size, C] by the filter of the published Dreamer's library."""
+  picture = Image.fromarray(image if image.shape[2] > 1 else image[..., 0])
+  small = picture.resize((size, size), Image.Resampling.BILINEAR)
+  return np.asarray(small).reshape(size, size, -1)
 
 
 def find(name):

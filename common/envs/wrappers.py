@@ -13,6 +13,7 @@ An environment whose observation is costly also has the two halves of `step`:
   advance(action) -> (reward, done, info)
   observe() -> obs: of the present state.
 """
+import functools
 import re
 
 import gymnasium
@@ -294,18 +295,25 @@ def resize(image, size):
   Returns:
     uint8 [size, size, C].
   """
-  rows, columns = (_overlap(source, size) for source in image.shape[:2])
-  image = np.einsum('yh,hwc->ywc', rows, image.astype(np.float32), optimize=True)
-  image = np.einsum('xw,ywc->yxc', columns, image, optimize=True)
-  return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+  height, width, channels = image.shape
+  small = _overlap(height, size) @ image.reshape(height, -1).astype(np.float32)
+  small = (_overlap(width, size, channels) @ small.T).T
+  return np.rint(small).astype(np.uint8).reshape(size, size, channels)
 
 
-def _overlap(source, target):
-  """Return which share of each of `target` cells the `source` pixels cover: [target, source]."""
+@functools.lru_cache(maxsize=64)
+def _overlap(source, target, channels=1):
+  """Return which share of each of `target` cells the `source` pixels cover.
+
+  A sparse float32 matrix [target channels, source channels]: few products, and none of the threads
+  that dense ones would start in every process of an environment.
+  """
+  from scipy import sparse  # here, as most environments draw in the size that is asked for
   edges = np.linspace(0, source, target + 1)
   pixels = np.arange(source)
   shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-  return (np.clip(shared, 0, None) * target / source).astype(np.float32)
+  shares = np.clip(shared, 0, None) * target / source
+  return sparse.csr_matrix(np.kron(shares, np.eye(channels)).astype(np.float32))
 
 
 def _plain_space(space, size):
