@@ -1,4 +1,4 @@
-"""What runs are compared with: the published setting nearest to theirs, and its published scores."""
+"""What runs are compared with: the published setting nearest to theirs, and its scores."""
 import math
 from typing import NamedTuple
 

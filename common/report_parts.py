@@ -11,9 +11,9 @@ PROTOCOLS = {'eval': 'evaluation', 'train': 'training', 'unknown': 'protocol not
 
 # Class of the badge and its sign, as colours alone say nothing to some.
 BADGES = {
-    verdict.WITHIN: ('within', '✓'), verdict.ABOVE: ('above', '▲'), verdict.BELOW: ('below', '▼'),
-    verdict.TOO_FEW: ('few', '…'), verdict.NO_FIGURE: ('none', '–'),
-    verdict.NO_SPREAD: ('none', '?')}
+    verdict.WITHIN: ('within', '✓'), verdict.ABOVE: ('above', '▲'),
+    verdict.BELOW: ('below', '▼'), verdict.TOO_FEW: ('few', '…'),
+    verdict.NO_FIGURE: ('none', '–'), verdict.NO_SPREAD: ('none', '?')}
 
 
 def number(value):

@@ -7,8 +7,8 @@ from common import verdict
 from common import view
 from common.page import details, join, pairs, table, tag
 from common.report_parts import (
-    PROTOCOLS, aside, anchor, badge, breaking, frames, mean_and_spread, number, own_score, people, plural,
-    short, tasks, word)
+    PROTOCOLS, anchor, aside, badge, breaking, frames, mean_and_spread, number, own_score, people,
+    plural, short, tasks, word)
 
 # Printed scores with a column, by agent; others are in the sections of the tasks.
 PRINTED = {
@@ -58,8 +58,8 @@ def summary(entries):
       scores(entries),
       tag('p', 'Scores are means over seeds ± their standard deviation. Published curves are read '
           'at the frames of ours; only those with the same kind of returns, evaluation or '
-          'training, and of the same observations have a column here. A ⚠ counts what is remarkable '
-          'about the runs.', class_='soft'),
+          'training, and of the same observations have a column here. A ⚠ counts what is '
+          'remarkable about the runs.', class_='soft'),
       details('How a verdict is found', [tag('p', text) for text in verdict.RULE]))
 
 
@@ -144,12 +144,15 @@ def _printed(entry):
   """{(name, source, frames): Reference} of the printed scores with a column."""
   if entry.mismatches or not entry.metric.startswith('eval/'):
     return {}
-  wanted = {
-      (references.name_of(method), source) for method, source in PRINTED.get(entry.group.agent, ())}
-  found = references.printed_scores(entry.task, entry.observation)
+  found = {
+      (reference.name, reference.source): reference
+      for reference in references.printed_scores(entry.task, entry.observation)}
+  wanted = [
+      (references.name_of(method), source)
+      for method, source in PRINTED.get(entry.group.agent, ())]
   return {
-      (reference.name, reference.source.partition(' ')[0] + ' paper', reference.frames): reference
-      for reference in found if (reference.name, reference.source) in wanted}
+      (name, source.partition(' ')[0] + ' paper', found[name, source].frames): found[name, source]
+      for name, source in wanted if (name, source) in found}
 
 
 def _published(reference):

@@ -88,9 +88,12 @@ def _sentence(entry):
   if entry.comparisons and not math.isnan(entry.verdict.low):
     reference, own, said = entry.comparisons[0]
     at = '' if own.frames == score.frames else f' ours is {number(own.values.mean())},'
+    interval = f'{number(said.low)} to {number(said.high)}'
     parts.append(
         f' At {frames(own.frames)} frames{at} the published score of {reference.name} is '
-        f'{number(reference.mean)}, and {number(said.low)} to {number(said.high)} counts as within.')
+        f'{number(reference.mean)}' + (
+            f', and {interval} counts as within.' if entry.published else
+            f' (its interval {interval}), reached with other settings.'))
   return parts
 
 

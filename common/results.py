@@ -1,4 +1,4 @@
-"""What a run left behind besides its curves: how it ended, its speed, its evaluations, its faults."""
+"""What a run left behind besides its curves: its end, its speed, its evaluations, its faults."""
 import json
 import math
 import pathlib

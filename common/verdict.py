@@ -25,8 +25,8 @@ RULE = (
     'no spread, the spread of the other side stands for both. A difference of up to 1 % of the '
     'published score always counts as within.',
     'Too few frames: the run ends where the published curve has not made a quarter of its way up '
-    'from its first point to its best one, or before 90 % of the frames of a printed score. Agreement '
-    'would say little there.',
+    'from its first point to its best one, or before 90 % of the frames of a printed score. '
+    'Agreement would say little there.',
     'Of 20 tasks that are reproduced perfectly about one falls outside by chance. One seed proves '
     'little: its interval is wide, and a lucky or broken seed looks like any other.')
 
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 
 class Verdict(NamedTuple):
-  """What is said of scores, and the interval (float, NaN if there is none) they were held against."""
+  """What is said of scores, and the interval they were held against (NaN if there is none)."""
   word: str
   low: float
   high: float
@@ -89,20 +89,15 @@ def half_width(scores, mean, std, n_seeds):
   Returns:
     Float; NaN where neither side has a spread.
   """
-  own, count, n_seeds = spread(scores), len(scores), max(1, n_seeds)
-  known = [
-      (deviation, n) for deviation, n in ((own, count), (std, n_seeds))
-      if n > 1 and not math.isnan(deviation)]
+  sides = [(spread(scores), len(scores)), (std, max(1, n_seeds))]
+  known = [side for side in sides if side[1] > 1 and not math.isnan(side[0])]
   if not known:
     return math.nan
-  # Of one that is missing the other stands in.
-  parts = [
-      (known[0] if math.isnan(deviation) or n == 1 else (deviation, n))[0] ** 2 / n
-      for deviation, n in ((own, count), (std, n_seeds))]
+  # Where one side has no spread, that of the other stands in.
+  parts = [(side if side in known else known[0])[0] ** 2 / side[1] for side in sides]
   variance = sum(parts)
   if len(known) == 2 and variance:
-    freedom = variance ** 2 / (
-        parts[0] ** 2 / (count - 1) + parts[1] ** 2 / (n_seeds - 1))
+    freedom = variance ** 2 / sum(part ** 2 / (n - 1) for part, (_, n) in zip(parts, sides))
   else:
     freedom = known[0][1] - 1
   quantile = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))

@@ -40,7 +40,8 @@ def test_the_interval_lies_around_the_published_mean():
 
 
 def test_unequal_sides_follow_welch():
-  # Variances over seeds 8 / 2 + 36 / 3 = 16; 16^2 / (4^2 / 1 + 12^2 / 2) = 2.909 degrees, t = 3.2395.
+  # Variances over seeds 8 / 2 + 36 / 3 = 16, degrees 16^2 / (4^2 / 1 + 12^2 / 2) = 2.909,
+  # t = 3.2395.
   half = verdict.half_width(np.array([100.0, 104.0]), 110.0, 6.0, 3)
   p = stats.ttest_ind_from_stats(102.0, 8 ** 0.5, 2, 102.0 + half, 6.0, 3, equal_var=False).pvalue
   assert p == pytest.approx(0.05, abs=1e-6) and half == pytest.approx(12.958, abs=1e-3)
