@@ -13,13 +13,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
-    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env'],
+    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env', 'report'],
+    ['report_summary', 'report_task'],
+    ['report_parts', 'films'],
+    ['page', 'comparison'],
     ['parity', 'benchmark_cases'],
     ['run'],
     ['learner'],
     ['pictures', 'banner', 'view'],
     ['plot'],
-    ['chart'],
+    ['chart', 'references', 'results'],
     ['curves', 'published'],
     ['checkpoint'],
     ['agent'],
@@ -40,7 +43,7 @@ LAYERS = [
     ['consistency'],
     ['config'],
     ['schedules'],
-    ['options'],
+    ['options', 'verdict'],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -1,0 +1,106 @@
+"""Report on runs as one page: python -m common.report DIR [DIR ...] --out FILE.html.
+
+Scores of every task beside the published ones with a verdict, curves, films, settings, versions,
+speed, and what is remarkable about the runs. The page needs nothing else: no network, no scripts.
+Scores are results of common.evaluate where all seeds have one, else means of the last evaluations.
+"""
+import argparse
+import os
+import pathlib
+
+from common import comparison
+from common import config as config_lib
+from common import films
+from common import page
+from common import report_summary
+from common import report_task
+from common.config import UserError
+from common.page import tag
+from common.report_parts import plural, tasks
+
+MEGABYTE = 1_000_000
+
+
+@config_lib.entry
+def main(argv=None):
+  """Run the command; exit code 2 and one line for a mistake of the user."""
+  parser = argparse.ArgumentParser(
+      prog='python -m common.report', description=__doc__, allow_abbrev=False,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
+  parser.add_argument('--out', required=True, metavar='FILE', help='page to write, .html')
+  parser.add_argument(
+      '--max-mb', type=float, default=20, metavar='MB',
+      help='megabytes of films at most; 0 leaves them out (default: 20)')
+  args = parser.parse_args(argv)
+  if not 0 <= args.max_mb < float('inf'):
+    raise UserError(f'report: --max-mb is {args.max_mb:g} but must be a number of at least 0.')
+  out = check(args.out)
+  entries = comparison.load(args.dirs)
+  chosen, left = films.choose(entries, args.max_mb * MEGABYTE)
+  _write(out, render(entries, args.dirs, chosen, left))
+  for entry in entries:
+    print(_line(entry))
+  print(out)
+
+
+def render(entries, paths, chosen, left):
+  """Return the page as text.
+
+  Args:
+    entries: list of comparison.Entry.
+    paths: the directories that were asked for.
+    chosen: {directory of a run: list of films.Film to show}.
+    left: list of films.Film that did not fit.
+  """
+  return page.document(
+      f'Report: {plural(len(tasks(entries)), "task")}', report_summary.head(entries, paths),
+      tag(
+          'main', report_summary.summary(entries),
+          [report_task.section(task, part, chosen) for task, part in tasks(entries).items()]),
+      _left(left))
+
+
+def check(path):
+  """Refuse a file name that cannot become a page, before any work is done. Returns its path."""
+  path = pathlib.Path(path).expanduser()
+  if path.suffix.lower() != '.html':
+    raise UserError(f'{path}: the page is HTML. Expected a name that ends in .html.')
+  if not path.absolute().parent.is_dir():
+    raise UserError(f'{path}: its folder does not exist. Make it first.')
+  return path
+
+
+def _left(left):
+  """What is not on the page because of its size."""
+  if not left:
+    return None
+  size = sum(film.size for film in left) / MEGABYTE
+  return tag(
+      'footer', tag(
+          'p', f'{plural(len(left), "film")} of {size:.1f} MB left out; pass --max-mb for more. '
+          'All are in the folder pictures of their runs.', class_='soft'))
+
+
+def _line(entry):
+  said = entry.verdict.word
+  if entry.setting is not None and entry.differing:
+    said = f'not the published setting: {plural(len(entry.differing), "key")}'
+  values = entry.score.values
+  score = f'{values.mean():.4g} at {entry.score.frames:,.0f} frames, ' if len(values) else ''
+  return f'{entry.task} | {entry.group.name} | {score}{plural(len(values), "seed")} | {said}'
+
+
+def _write(path, text):
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    temporary.write_text(text)
+    os.replace(temporary, path)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+if __name__ == '__main__':
+  main()

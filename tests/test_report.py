@@ -1,0 +1,397 @@
+"""The report: one page that needs nothing else, says what differs, and fits on a phone."""
+import html
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from common import comparison
+from common import config as config_lib
+from common import films
+from common import page
+from common import report
+from common import video
+
+BROWSER = next(filter(None, map(shutil.which, (
+    'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome'))), None)
+FLAGS = (
+    '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--host-resolver-rules=MAP * ~NOTFOUND', '--virtual-time-budget=5000')
+OWN_HOSTS = r'https?://[\w.-]*\.(google|googleapis|gstatic|googleusercontent)\.com[/:]'
+VERSIONS = {'python': '3.11.7', 'tensorflow': '2.21.0'}
+
+
+def make(path, points, argv=(), agent='dreamer', **run):
+  """A finished run with (frames, eval/return) rows at the published setting."""
+  argv = [str(arg) for arg in argv]
+  task = [] if '--task' in argv else ['--task', 'dmc_walker_walk']
+  configs = [] if '--configs' in argv else ['--configs', 'dmc']
+  config = config_lib.load(agent, [
+      *configs, *task, '--steps', str(points[-1][0]) if points else '1000', *argv])
+  path.mkdir(parents=True)
+  config_lib.save(config.replace(logdir=str(path)), path / 'config.yaml', {'obs_space': {}})
+  rows = [row(step, {'eval/return': value}) for step, value in points]
+  rows += [row(step, {
+      'agent/updates': step // 10, 'agent/skipped': 0, 'fps': 20.0, 'time/env': 0.25,
+      'time/train': 0.75}) for step, _ in points]
+  write(path, *rows)
+  (path / 'run.json').write_text(json.dumps({
+      'command': 'python -m dreamer.train', 'commit': 'c' * 40, 'versions': VERSIONS,
+      'seconds': 3600, 'finished_at': config.steps, **run}))
+  return path
+
+
+def row(step, metrics):
+  return {'step': step, 'time': 1.0, **metrics}
+
+
+def write(path, *rows):
+  with (path / 'metrics.jsonl').open('a') as file:
+    file.write(''.join(json.dumps(row) + '\n' for row in rows))
+
+
+def evaluate(path, step, returns):
+  mean = np.mean(returns if isinstance(returns, list) else list(returns.values()))
+  with (path / 'evaluate.jsonl').open('a') as file:
+    file.write(json.dumps({
+        'step': step, 'episodes': 2, 'return': float(mean), 'return_std': 1.5, 'returns': returns,
+        'zero_return': 112.0, 'random_return': 141.0}) + '\n')
+
+
+def picture(path, kind, frames, rows=20):
+  """A film of noise, which does not compress."""
+  (path / 'pictures').mkdir(exist_ok=True)
+  pixels = np.random.default_rng(rows).integers(0, 256, (rows, 64, 64, 3), np.uint8)
+  file = path / 'pictures' / f'{kind}_image-{frames:09d}.gif'
+  file.write_bytes(video.encode_gif(pixels))
+  return file
+
+
+def published(frames=500_000):
+  """Evaluations that are the published Dreamer's on walker_walk: 903.5 ± 26.1 at 500,000."""
+  return [(5_000, 26.0), (250_000, 712.0), (frames, 903.0)]
+
+
+def entry(*paths):
+  found, = comparison.load(paths)
+  return found
+
+
+def write_page(tmp_path, *argv):
+  report.main([*map(str, argv), '--out', str(tmp_path / 'report.html')])
+  return (tmp_path / 'report.html').read_text()
+
+
+def words(text):
+  """What a reader sees of HTML, in one line."""
+  text = re.sub(r'<style>.*?</style>|<wbr>|data:[^"]*', '', text, flags=re.DOTALL)
+  return ' '.join(html.unescape(re.sub(r'<[^>]*>', ' ', text)).split())
+
+
+def test_the_command_writes_one_page_with_score_published_columns_and_verdict(tmp_path, capsys):
+  for seed, shift in enumerate((-10, 0, 10)):
+    path = make(tmp_path / 'runs' / f'{seed}', [
+        (step, value + shift) for step, value in published()], ['--seed', seed])
+    evaluate(path, 500_000, [900.0 + shift, 910.0 + shift])
+  text = words(write_page(tmp_path, tmp_path / 'runs'))
+  for part in (
+      'At the published setting: 1 row.', '✓ within 1', '905 ± 10.0 3 seeds',  # ours
+      '904 ± 26.1 5 seeds', '962 5 seeds',  # the curve at our frames, the printed score
+      'zero action 112, random 141', '2 episodes of common.evaluate', 'tensorflow 2.21.0',
+      'c' * 40, 'python -m dreamer.train', '3:00:00 h', 'Environment', '25%', '50,000',
+      "Welch's test at 5 %", 'All keys as in the published setting (dmc).'):
+    assert part in text, part
+  out = capsys.readouterr().out
+  assert 'dmc_walker_walk | dreamer (dmc) | 905 at 500,000 frames, 3 seeds | within' in out
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['report.html', 'runs']
+
+
+def test_another_setting_is_labelled_and_does_not_read_as_a_reproduction(tmp_path):
+  make(tmp_path / 'run', published(), ['--action_repeat', 4, '--kl_scale', 0.5])
+  text = words(write_page(tmp_path, tmp_path / 'run'))
+  assert '≠ not the published setting: 2 keys differ' in text
+  assert 'score within the published interval; one seed proves little' in text
+  assert 'nothing here is a reproduction' in text and '✓' not in text
+  assert 'action_repeat 2 4' in text and 'kl_scale 1.0 0.5' in text
+
+
+@pytest.mark.parametrize('points, argv, word', [
+    (published(), (), 'within'),
+    ([(5000, 26.0), (500_000, 700.0)], (), 'below'),
+    ([(5000, 26.0), (500_000, 999.0)], (), 'above'),
+    ([(5000, 26.0), (50_000, 126.0)], (), 'too few frames'),
+    (published(), ('--task', 'dmc_humanoid_walk'), 'no published figure'),
+    (published(), ('--configs', 'dmc_proprio'), 'no published figure'),
+    ([], (), 'no published figure')])
+def test_each_verdict_comes_from_runs(tmp_path, points, argv, word):
+  assert entry(make(tmp_path / 'run', points, argv)).verdict.word == word
+
+
+def test_scores_are_the_evaluations_of_the_last_tenth_at_their_mean_frame(tmp_path):
+  points = [(step, float(step)) for step in range(100_000, 1_000_001, 10_000)]
+  found = entry(make(tmp_path / 'run', points))
+  assert found.frames == 1_000_000 and found.score.frames == 955_000
+  assert list(found.score.values) == [955_000.0]
+  assert 'last 10 evaluations' in found.score.how
+
+
+def test_all_seeds_are_compared_at_the_frames_that_all_have_reached(tmp_path):
+  make(tmp_path / '0', published(), ['--seed', 0])
+  make(tmp_path / '1', published()[:2], ['--seed', 1])
+  found = entry(tmp_path)
+  assert found.frames == 250_000 and list(found.score.values) == [712.0, 712.0]
+  assert any('between 250,000 and 500,000' in problem for problem in found.problems)
+
+
+def test_evaluations_count_only_where_all_seeds_have_one_at_the_end(tmp_path):
+  paths = [make(tmp_path / f'{seed}', published(), ['--seed', seed]) for seed in range(2)]
+  evaluate(paths[0], 500_000, [990.0])
+  evaluate(paths[1], 250_000, [990.0])
+  assert list(entry(*paths).score.values) == [903.0, 903.0]
+  evaluate(paths[1], 500_000, [980.0])
+  assert list(entry(*paths).score.values) == [990.0, 980.0]
+
+
+def test_after_its_last_point_a_curve_is_compared_where_it_ends(tmp_path):
+  points = [(step, 900.0 if step <= 4e6 else 0.0) for step in range(500_000, 5_000_001, 500_000)]
+  curve, printed = entry(make(tmp_path / 'run', points)).comparisons
+  assert curve.reference.kind == 'curve' and curve.score.frames == 4_000_000
+  assert printed.reference.frames == 5_000_000 and printed.score.values == [0.0]
+
+
+def test_training_returns_stand_beside_training_returns(tmp_path):
+  path = make(tmp_path / 'run', published(), ['--configs', 'dmc', 'dreamerv2'])
+  write(path, *(row(step, {'train/return': 930.0}) for step in (480_000, 500_000)))
+  found = entry(path)
+  assert found.metric == 'train/return' and list(found.score.values) == [930.0]
+  assert {each.reference.protocol for each in found.comparisons} == {'train'}
+  text = words(write_page(tmp_path, path))
+  assert 'DreamerV2 training, same frames' in text
+  assert 'Dreamer evaluation, same frames' not in text
+
+
+def test_tasks_learned_from_the_same_exploration_have_rows_of_their_own(tmp_path):
+  path = make(tmp_path / 'run', [], [
+      '--zero_shot_tasks', 'dmc_walker_run', '--steps', 1_000_000], 'plan2explore')
+  write(path, row(1_000_000, {
+      'eval/return': 500.0, 'eval/return/dmc_walker_walk': 720.0,
+      'eval/return/dmc_walker_run': 280.0}))
+  evaluate(path, 1_000_000, {'dmc_walker_walk': [721.0], 'dmc_walker_run': [281.0]})
+  run, walk = comparison.load([path])
+  assert (run.task, *run.score.values) == ('dmc_walker_run', 281.0)
+  assert (walk.task, *walk.score.values) == ('dmc_walker_walk', 721.0)
+  assert walk.published and walk.comparisons[0].reference.name == 'Plan2Explore, zero-shot'
+
+
+def test_games_are_normalised_by_what_people_reach(tmp_path):
+  path = make(tmp_path / 'run', [], [
+      '--configs', 'atari', 'dreamerv2', '--task', 'atari_pong', '--steps', 100_000_000])
+  write(path, row(100_000_000, {'eval/return': 14.6}))
+  assert entry(path).published
+  assert 'human-normalised 1.00' in words(write_page(tmp_path, path))
+
+
+def test_what_is_remarkable_about_runs_is_said(tmp_path):
+  paths = [make(tmp_path / f'{i}', published(), ['--seed', seed]) for i, seed in enumerate((0, 0))]
+  make(tmp_path / '2', published(), ['--seed', 7], commit='d' * 40, finished_at=None,
+       versions={**VERSIONS, 'tensorflow': '2.20.0'})
+  write(paths[0], row(500_000, {'agent/updates': 50_000, 'agent/skipped': 3, 'agent/kl': None}))
+  with (paths[1] / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 5')
+  (paths[1] / 'run.json').write_text('{')
+  text = words(write_page(tmp_path, tmp_path))
+  for part in (
+      'seed 0 occurs more than once', 'commits differ: cccccccccc, dddddddddd, unknown',
+      'versions of tensorflow differ: 2.20.0, 2.21.0, unknown',
+      '3 of 50,000 updates skipped', '1 logged training metrics were not finite',
+      'metrics.jsonl: 1 torn line left out', 'run.json cannot be read',
+      'seed 7: unfinished: 500,000 of 500,000 frames', '⚠'):
+    assert part in text, part
+
+
+def test_clean_runs_raise_no_flag(tmp_path):
+  for seed in range(2):
+    make(tmp_path / f'{seed}', published(), ['--seed', seed])
+  assert '⚠ 1' not in words(write_page(tmp_path, tmp_path)) and not entry(tmp_path).problems
+
+
+def test_returns_of_shorter_episodes_are_compared_with_nothing(tmp_path):
+  text = words(write_page(tmp_path, make(tmp_path / 'run', published(), ['--time_limit', 500])))
+  assert 'its returns do not compare: time_limit' in text
+  assert 'Dreamer evaluation, same frames' not in text
+
+
+def test_the_newest_films_are_shown_and_what_does_not_fit_is_left_out(tmp_path):
+  paths = [make(tmp_path / f'{seed}', published(), ['--seed', seed]) for seed in range(2)]
+  for path in paths:
+    for kind in ('dream', 'eval'):
+      picture(path, kind, 250_000)
+      newest = picture(path, kind, 500_000)
+  size = -(-newest.stat().st_size // 3) * 4
+  entries = comparison.load([tmp_path])
+  chosen, left = films.choose(entries, 3 * size)
+  assert [(film.kind, film.frames) for film in chosen[paths[0]]] == [
+      ('eval', 500_000), ('dream', 500_000)]
+  assert [film.kind for film in chosen[paths[1]]] == ['eval'] and len(left) == 1
+  shown = write_page(tmp_path, tmp_path, '--max-mb', 3 * size / 1e6)
+  assert shown.count('data:image/gif') == 3 and '1 film of' in words(shown)
+  assert 'data:image/gif' not in write_page(tmp_path, tmp_path, '--max-mb', 0)
+
+
+class Elements(html.parser.HTMLParser):
+  """Names of all elements, and values of attributes that lead elsewhere."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.names, self.addresses, self.images = set(), [], []
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    attrs = dict(attrs)
+    self.names.add(tag)
+    assert not any(name.startswith('on') for name in attrs), (tag, attrs)
+    self.addresses += [attrs[key] for key in ('src', 'href', 'srcset', 'action') if key in attrs]
+    if tag == 'img':
+      self.images.append(attrs)
+
+
+def test_values_of_runs_are_text_whatever_they_hold(tmp_path):
+  evil = '"><script>alert(1)</script><img src=http://elsewhere.invalid/x onerror=alert(1)>'
+  path = make(tmp_path / 'run', published(), ['--kl_scale', 0.5], command=evil, commit=evil,
+              versions={evil: evil})
+  config = config_lib.read(path / 'config.yaml')
+  config_lib.save(config.replace(cnn_keys=evil), path / 'config.yaml')
+  found = Elements(write_page(tmp_path, path))
+  assert 'script' not in found.names
+  assert all(address.startswith(('data:image/', '#')) for address in found.addresses)
+  assert evil in words(write_page(tmp_path, path)).replace('&quot;', '"')
+
+
+def test_the_page_loads_nothing_and_describes_its_images(tmp_path):
+  path = make(tmp_path / 'run', published())
+  picture(path, 'eval', 500_000)
+  text = write_page(tmp_path, path)
+  found = Elements(text)
+  assert not found.names & {'script', 'link', 'iframe', 'object', 'form'}
+  assert all(address.startswith(('data:image/', '#')) for address in found.addresses)
+  assert 'url(' not in text and '@import' not in text
+  assert page.POLICY.startswith("default-src 'none'") and html.escape(page.POLICY) in text
+  assert 'name="viewport"' in text and len(found.images) == 2
+  assert all(len(image['alt']) > 20 for image in found.images)
+
+
+def test_the_same_runs_give_the_same_page(tmp_path):
+  path = make(tmp_path / 'run', published())
+  pages = [re.sub(r'Page made.*?</dd>', '', write_page(tmp_path, path)) for _ in range(2)]
+  assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize('argv, message', [
+    (['{}/none', '--out', '{}/a.html'], 'is no directory'),
+    (['{}/empty', '--out', '{}/a.html'], 'holds no run'),
+    (['{}/empty', '--out', '{}/a.pdf'], r'ends in \.html'),
+    (['{}/empty', '--out', '{}/no/a.html'], 'folder does not exist'),
+    (['{}/empty', '--out', '{}/a.html', '--max-mb', '-1'], 'at least 0')])
+def test_mistakes_are_one_sentence(tmp_path, capsys, argv, message):
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(SystemExit) as stop:
+    report.main([arg.format(tmp_path) for arg in argv])
+  error = capsys.readouterr().err
+  assert stop.value.code == 2 and error.count('\n') == 1 and re.search(message, error), error
+  assert [path.name for path in tmp_path.iterdir()] == ['empty']
+
+
+def test_the_command_does_without_tensorflow(tmp_path, root):
+  path = make(tmp_path / 'run', published())
+  code = (
+      'import sys; from common import report; report.main(sys.argv[1:]); '
+      'assert not {"tensorflow", "tf_keras", "dm_control"} & set(sys.modules)')
+  subprocess.run(
+      [sys.executable, '-c', code, path, '--out', tmp_path / 'a.html'], check=True, cwd=root)
+
+
+def browse(tmp_path, address, *flags):
+  """Standard output of the browser on a page, and the requests over a network that it made."""
+  log = tmp_path / 'net.json'
+  result = subprocess.run(
+      [BROWSER, *FLAGS, f'--user-data-dir={tmp_path / "browser"}', f'--log-net-log={log}', *flags,
+       address], capture_output=True, text=True, timeout=120, check=True)
+  found = set(re.findall(r'"url":"(https?://[^"]*)"', log.read_text()))
+  return result.stdout, {url for url in found if not re.match(OWN_HOSTS, url)}
+
+
+@pytest.fixture(scope='module')
+def rich_page(tmp_path_factory):
+  """A page with long names, several settings and films."""
+  folder = tmp_path_factory.mktemp('rich')
+  for seed in range(2):
+    for task in ('dmc_walker_walk', 'dmc_cartpole_swingup_sparse'):
+      path = make(folder / 'runs' / task / f'{seed}', published(), ['--seed', seed, '--task', task])
+      picture(path, 'eval', 500_000)
+  make(folder / 'runs' / 'other', published(), [
+      '--kl_scale', 0.5, '--configs', 'dmc', 'cpu', '--task', 'dmc_walker_walk'])
+  write_page(folder, folder / 'runs')
+  return folder / 'report.html'
+
+
+browser = pytest.mark.skipif(not BROWSER, reason='no Chromium or Chrome is installed')
+
+
+@browser
+@pytest.mark.parametrize('width', [320, 360, 1280])
+def test_a_browser_shows_all_images_and_scrolls_only_downwards(tmp_path, rich_page, width):
+  # A window has a least width, a frame has none; a policy forbids scripts in the page itself.
+  (tmp_path / 'frame.html').write_text(f'''
+      <iframe style="border: 0; width: {width}px; height: 800px"
+        srcdoc="{html.escape(rich_page.read_text())}"></iframe>
+      <script>
+        const frame = document.querySelector('iframe');
+        frame.onload = async () => {{
+          const page = frame.contentDocument, found = {{}};
+          const wide = () => page.scrollingElement.scrollWidth;
+          found.inner = frame.contentWindow.innerWidth;
+          found.closed = wide();
+          for (const part of page.querySelectorAll('details')) part.open = true;
+          found.open = wide();
+          const images = [...page.images];
+          await Promise.all(images.map(image => (image.loading = 'eager', image.decode())));
+          found.images = images.length;
+          found.shown = images.filter(image => image.naturalWidth > 0).length;
+          found.decoded = wide();
+          found.height = page.scrollingElement.scrollHeight;
+          document.title = JSON.stringify(found);
+        }};
+      </script>''')
+  dom, _ = browse(tmp_path, f'file://{tmp_path}/frame.html', '--dump-dom')
+  found = json.loads(html.unescape(re.search(r'<title>(.*?)</title>', dom).group(1)))
+  assert found['inner'] == width and found['height'] > 2000
+  assert max(found['closed'], found['open'], found['decoded']) <= width, found
+  assert found['shown'] == found['images'] >= 6
+
+
+@browser
+def test_a_browser_makes_no_request_for_the_page_even_if_it_asks_for_one(tmp_path, rich_page):
+  foreign = '<img src="http://elsewhere.invalid/x.png">'
+  text = rich_page.read_text().replace('<header>', f'<header>{foreign}', 1)
+  assert foreign in text
+  (tmp_path / 'asks.html').write_text(text)
+  (tmp_path / 'free.html').write_text(foreign)
+  assert browse(tmp_path, f'file://{rich_page}', '--dump-dom')[1] == set()
+  assert browse(tmp_path, f'file://{tmp_path}/asks.html', '--dump-dom')[1] == set()
+  _, requests = browse(tmp_path, f'file://{tmp_path}/free.html', '--dump-dom')
+  assert requests == {'http://elsewhere.invalid/x.png'}  # so a request would have been seen
+
+
+@browser
+def test_a_browser_paints_the_page(tmp_path, rich_page):
+  browse(tmp_path, f'file://{rich_page}', '--window-size=360,800',
+         f'--screenshot={tmp_path / "page.png"}')
+  image = Image.open(tmp_path / 'page.png').convert('RGB')
+  assert image.size == (360, 800) and len(image.getcolors(1 << 20)) > 50
