@@ -112,7 +112,7 @@ def grouped(runs):
   groups = []
   for (task, agent, blocks), members in sorted(alike.items()):
     name = f'{agent} ({" ".join(blocks) or "defaults"})'
-    keys = _differing(members)
+    keys = differing(members)
     parts = {}
     for run in members:
       parts.setdefault(tuple(str(run.config[key]) for key in keys), []).append(run)
@@ -121,6 +121,13 @@ def grouped(runs):
       more = [f'and {len(words) - 3} more'] if len(words) > 3 else []
       groups.append(Group(agent, task, ', '.join([name, *words[:3], *more]), part))
   return groups
+
+
+def differing(runs):
+  """Return the keys that shape a run and have different values in the configs of some, sorted."""
+  shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
+  return sorted(
+      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
 
 
 def bin_width(runs):
@@ -156,11 +163,63 @@ def binned(runs, width):
     with np.errstate(invalid='ignore'):  # 0 / 0 where the run has nothing
       frames[i] = np.bincount(own, run.frames, len(filled)) / count
       means[i] = np.bincount(own, run.values, len(filled)) / count
+  return Bins(np.nanmean(frames, 0), *_over_runs(means))
+
+
+def windowed(runs, windows, frames):
+  """Average runs over given windows, as published files do; see published.windows.
+
+  An evaluation belongs to the frames at which it was due, which may lie some way before those of
+  its row: edges give way by half the distance between rows, at most a twentieth of the window. A
+  run counts in a window only if it has gone through all of it.
+
+  Args:
+    runs: list of Run, none empty.
+    windows: float [N, 2], after the first and up to the second frame count.
+    frames: float [N], x of each window.
+  Returns:
+    Bins at these frames, without those that no run has gone through.
+  """
+  windows = np.asarray(windows, np.float64)
+  means = np.stack([_window_means(run, windows) for run in runs])
+  filled = np.isfinite(means).any(0)
+  mean, std, count = _over_runs(means[:, filled])
+  return Bins(np.asarray(frames, np.float64)[filled], mean, std, count)
+
+
+def reach(run, width):
+  """Return the frames up to which windows of a width are complete in a run that is not empty."""
+  gap = _gap(run)
+  return run.frames[-1] + gap - _slack(gap, width)
+
+
+def _window_means(run, windows):
+  """Mean of a run in each window [N], NaN where it has not gone through it."""
+  low, high = windows.T
+  gap, sums = _gap(run), np.concatenate([[0.0], np.cumsum(run.values)])
+  slack = _slack(gap, high - low)
+  first, last = (np.searchsorted(run.frames, edge + slack, 'right') for edge in (low, high))
+  with np.errstate(invalid='ignore'):  # 0 / 0 where it has nothing
+    means = (sums[last] - sums[first]) / (last - first)
+  return np.where(run.frames[-1] + gap >= high + slack, means, np.nan)
+
+
+def _gap(run):
+  """Frames from one row to the next."""
+  return np.median(np.diff(run.frames)) if len(run.frames) > 1 else run.config.eval_every
+
+
+def _slack(gap, width):
+  return np.minimum(gap / 2, width / 20)
+
+
+def _over_runs(means):
+  """Mean, standard deviation and count [N] over runs, of means [runs, N] that may be NaN."""
   count = np.isfinite(means).sum(0)
   mean = np.nanmean(means, 0)
   with np.errstate(invalid='ignore', divide='ignore'):
     std = np.sqrt(np.nansum((means - mean) ** 2, 0) / (count - 1))
-  return Bins(np.nanmean(frames, 0), mean, std, count)
+  return mean, std, count
 
 
 def _runs_below(path):
@@ -187,10 +246,3 @@ def _rows(path, key):
 
 def _is_number(value):
   return type(value) in (int, float) and math.isfinite(value)
-
-
-def _differing(runs):
-  """Keys that all configs have, with different values."""
-  shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
-  return sorted(
-      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
