@@ -12,7 +12,6 @@ stay. They speak of other seeds on these tasks, not of other tasks. With three s
 short: see `interval`.
 """
 import numpy as np
-from scipy import special
 
 CONFIDENCE = 0.95
 DRAWS = 10_000
@@ -58,9 +57,9 @@ STATISTICS = {'mean': mean, 'median': median, 'IQM': iqm}
 def interval(scores, statistic, draws=DRAWS, confidence=CONFIDENCE, seed=0):
   """Return (low, high) of a stratified bootstrap, the same for the same scores.
 
-  On normal scores of ten tasks, 95 % intervals of the mean hold the true one in about 92 % of
-  cases with five seeds and 87 % with three (tests/test_aggregate.py measures it): the spread of few
-  seeds is underestimated by sqrt((n - 1) / n).
+  On normal scores of ten tasks, 95 % intervals of mean and IQM hold the true one in 93 % of cases
+  with ten seeds, 91 % with five, 88 % with three and 80 % with two, as the spread of few seeds is
+  underestimated by sqrt((n - 1) / n). Those of the median hold it a little more often.
 
   Args:
     scores: list of float [N_task], each with at least one seed.
@@ -93,7 +92,7 @@ def half_width(std, count, confidence=CONFIDENCE):
   """
   std, count = np.broadcast_arrays(np.asarray(std, np.float64), np.asarray(count, np.float64))
   several = np.where(count > 1, count, np.nan)
-  return special.stdtrit(several - 1, (1 + confidence) / 2) * std / np.sqrt(several)
+  return _t(several - 1, confidence) * std / np.sqrt(several)
 
 
 def mean_interval(means, stds, counts, confidence=CONFIDENCE):
@@ -114,9 +113,15 @@ def mean_interval(means, stds, counts, confidence=CONFIDENCE):
   if not variance:
     return float(center), float(center)
   freedom = variance ** 2 / np.sum(parts ** 2 / (counts - 1))
-  half = special.stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / len(means)
+  half = _t(freedom, confidence) * np.sqrt(variance) / len(means)
   return float(center - half), float(center + half)
 
 
 def _task_means(scores):
   return np.stack([np.mean(x, -1) for x in scores], -1)
+
+
+def _t(freedom, confidence):
+  """How many standard errors a t interval reaches to either side."""
+  from scipy import special  # takes a fifth of a second, which a start without intervals can spare
+  return special.stdtrit(freedom, (1 + confidence) / 2)

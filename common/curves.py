@@ -1,8 +1,10 @@
 """Learning curves of runs on disk: found, read, grouped by their settings, put on common bins."""
+import functools
 import json
 import math
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,9 @@ from common.options import FREE_TO_CHANGE
 
 # Keys that may differ between runs that are averaged.
 FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
+
+# Lines of config.yaml in which the runs of a study differ.
+OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
 BINS = 50  # about as many as a picture can show
 
@@ -80,7 +85,7 @@ def read(path, metric, config=None):
     UserError: config.yaml is missing or broken.
   """
   path = pathlib.Path(path)
-  config = config_lib.read(path / 'config.yaml') if config is None else config
+  config = _read_config(path / 'config.yaml') if config is None else config
   needed = {'agent', 'task', 'configs', 'eval_every'}
   if not needed <= set(config):
     raise UserError(
@@ -109,17 +114,26 @@ def grouped(runs):
   for run in runs:
     config = run.config
     alike.setdefault((config.task, config.agent, tuple(config.configs)), []).append(run)
+  own, named_by = {}, {}
+  for place, members in alike.items():
+    own[place] = differing(members)
+    # What tells groups apart on one task names those of the others, too.
+    named_by.setdefault(place[1:], set()).update(own[place])
   groups = []
   for (task, agent, blocks), members in sorted(alike.items()):
-    name = f'{agent} ({" ".join(blocks) or "defaults"})'
-    keys = differing(members)
     parts = {}
     for run in members:
-      parts.setdefault(tuple(str(run.config[key]) for key in keys), []).append(run)
-    for values, part in parts.items():
-      words = [f'{key} {value or repr(value)}' for key, value in zip(keys, values)]
-      more = [f'and {len(words) - 3} more'] if len(words) > 3 else []
-      groups.append(Group(agent, task, ', '.join([name, *words[:3], *more]), part))
+      values = tuple(str(run.config[key]) for key in own[task, agent, blocks])
+      parts.setdefault(values, []).append(run)
+    named = [
+        [f'{key} {str(part[0].config[key]) or repr("")}'
+         for key in sorted(named_by[agent, blocks]) if key in part[0].config]
+        for part in parts.values()]
+    shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
+    for words, part in zip(named, parts.values()):
+      more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
+      name = f'{agent} ({" ".join(blocks) or "defaults"})'
+      groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
   return groups
 
 
@@ -220,6 +234,21 @@ def _over_runs(means):
   with np.errstate(invalid='ignore', divide='ignore'):
     std = np.sqrt(np.nansum((means - mean) ** 2, 0) / (count - 1))
   return mean, std, count
+
+
+def _read_config(path):
+  """Config of a run. What many runs share is parsed once, as YAML takes longer than metrics."""
+  try:
+    text = path.read_text()
+    values = [_parse(part) for part in (OWN_LINES.sub('', text), ''.join(OWN_LINES.findall(text)))]
+  except (OSError, ValueError, UserError):
+    return config_lib.read(path)  # whole, for its message
+  return config_lib.Config({**values[0], **values[1]})
+
+
+@functools.lru_cache(64)
+def _parse(text):
+  return config_lib.parse(text, 'config.yaml')
 
 
 def _runs_below(path):

@@ -90,7 +90,9 @@ def references(task, groups, metric, binned=False):
   found = [
       published.curve(method, task, observation, binned)
       for method, observation in _methods(task, groups, metric)]
-  found = [curve for curve in found if curve is not None and len(curve.frames)]
+  found = [
+      curve for curve in found
+      if curve is not None and len(curve.frames) and curve.protocol == returns(metric)]
   if binned:
     explorers = {group.agent for group in groups} == {'plan2explore'}
     return found[-1:] if explorers else found[:1]
@@ -139,7 +141,7 @@ def _methods(task, groups, metric):
         group.agent == 'plan2explore' and not group.runs[0].config.get('expl_until')
         for group in groups)
     return [('dreamer', 'pixels')] + [('plan2explore_zeroshot', 'pixels')] * zero_shot
-  if any(group.agent == 'dreamer' for group in groups) and not is_atari(task):
+  if any(group.agent == 'dreamer' for group in groups):
     # Dreamer has no published training returns; its successors have.
     pixels = {bool(run.config.get('cnn_keys')) for group in groups for run in group.runs}
     return ([('dreamerv2', 'pixels')] * (True in pixels) +
