@@ -4,14 +4,17 @@ Everything goes through the objects of matplotlib: no state of pyplot is touched
 process can draw.
 """
 import textwrap
+from typing import NamedTuple
 
 from matplotlib import ticker
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
+from common import aggregate
 from common import config as config_lib
 from common import curves
+from common import protocol
 from common import published
 
 # Curves are told apart without colours, too: the cycles have no common length.
@@ -19,155 +22,216 @@ COLOURS = ('black', '#0072b2', '#d55e00', '#009e73', '#cc79a7')
 LINES = ('-', '--', '-.', ':')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 
-# Published methods: what the legend says, and the dashes.
-NAMES = {
-    'dreamer': ('Dreamer', (0, (6, 2))),
-    'dreamerv2': ('DreamerV2', (0, (6, 2))),
-    'dreamerv3': ('DreamerV3', (0, (3, 1.5))),
-    'plan2explore_zeroshot': ('Plan2Explore zero-shot', (0, (1, 1.5)))}
-RETURNS = {'eval': 'evaluation', 'train': 'training'}
+# Dashes of published curves.
+DASHES = {
+    'dreamer': (0, (6, 2)), 'dreamerv2': (0, (6, 2)), 'dreamerv3': (0, (3, 1.5)),
+    'plan2explore_zeroshot': (0, (1, 1.5))}
 
-# Printed scores of PlaNet, which has no published curve, best source first.
-PLANET = (('PlaNet', 'planet', 'PlaNet paper Table 1'),
-          ('PlaNet at action repeat 2', 'planet_R2', 'Dreamer paper appendix score table'))
-
-EPISODE = 1000  # frames of the published episodes on DeepMind Control
+PUBLISHED = 'published'  # the width that stands for bins as published
+BANDS = {'std': 'mean ± std', 'ci': 'mean and 95 % t interval'}
+MANY = 6  # panels, from which on they are small
 
 
-def draw(groups, metric, width=None):
+class Panel(NamedTuple):
+  """One task on common bins."""
+  references: list  # of published.Curve
+  bins: list        # of curves.Bins, one for each group; may be empty on published bins
+  runs: list        # of lists of curves.Bins, one for each run; empty lists where not asked for
+  width: float      # frames; NaN for bins as published
+  end: float        # frames that are shown
+
+
+def draw(groups, metric, width=None, band='std', each=False):
   """Return a Figure with one panel a task.
 
   Args:
     groups: list of curves.Group with runs that are not empty.
     metric: what their values are; names such as eval/return/TASK choose the published task.
-    width: of bins, in frames; None chooses for each task.
+    width: of bins, in frames; None chooses for each task; PUBLISHED averages own runs over the same
+      windows as the published curve, where a task has one.
+    band: of BANDS, for own and published curves.
+    each: whether each run has a thin line, too.
   """
-  panels = _panels(groups, metric)
-  columns = int(np.ceil(np.sqrt(len(panels))))
-  rows = -(-len(panels) // columns)
-  size = (7.5, 4.8) if len(panels) == 1 else (1.2 + 3.6 * columns, 1.6 + 2.7 * rows)
-  figure = Figure(size, dpi=100, layout='constrained')
-  FigureCanvasAgg(figure)
-  axes = figure.subplots(rows, columns, squeeze=False).ravel()
+  panels = protocol.panels(groups, metric)
+  small = len(panels) > MANY
+  figure, axes = _figure(len(panels), small)
   styles = {name: i for i, name in enumerate(dict.fromkeys(group.name for group in groups))}
-  legend = {}  # text: (handle, what is counted, counts)
+  legend, widths = {}, []  # text: (handle, what is counted, counts)
   for axis, (task, members) in zip(axes, panels.items()):
-    axis.set_title(task)
-    _draw_panel(axis, task, members, metric, width, styles, legend)
-  for axis in axes[len(panels):]:
-    axis.remove()
+    panel = on_bins(task, members, metric, width, each)
+    widths.append(panel.width)
+    axis.set_title(task, fontsize=9 if small else None)
+    _draw_panel(axis, task, members, metric, panel, styles, legend, band)
+    _decorate(axis, task, members, metric, panel.end, small)
+    if not small:
+      axis.set_xlabel(f'Environment frames, {_bins_name([panel.width])}')
+  if small:
+    for axis in axes[-axes[0].get_gridspec().ncols:]:
+      axis.set_xlabel('Environment frames', fontsize=8)
   figure.supylabel(_axis_name(metric), fontsize='medium')
-  own_first = sorted(legend.items(), key=lambda entry: entry[1][1] != 'run')
-  figure.legend(
-      [entry[0] for _, entry in own_first], [_label(text, *entry[1:]) for text, entry in own_first],
-      loc='outside lower center', frameon=False, fontsize='small', handlelength=4)
+  _add_legend(figure, legend, band, f'Drawn on {_bins_name(widths)}' if small else None)
   return figure
 
 
-def describe(groups, metric, width=None):
+def describe(groups, metric, width=None, band='std'):
   """Return a line for each group: its last value and the published ones at that frame count."""
   lines = []
-  for task, members in _panels(groups, metric).items():
-    bin_width = width or _bin_width(members)
-    for group in members:
-      bins = curves.binned(group.runs, bin_width)
+  for task, members in protocol.panels(groups, metric).items():
+    panel = on_bins(task, members, metric, width)
+    for group, bins in zip(members, panel.bins):
+      parts = [task, protocol.own_name(group, metric)]
+      if not len(bins.frames):
+        lines.append(' | '.join([*parts, 'no published bin is complete yet']))
+        continue
       end = bins.frames[-1]
-      parts = [
-          task, _own_name(group, metric),
-          f'{bins.mean[-1]:.4g}{_spread(bins.std[-1])} at {end:,.0f} frames, '
-          f'{_plural(bins.count[-1:], "run")}']
-      shares = _protocol(metric) and _is_atari(task) and published.normalised(
-          task, bins.mean[-1])
+      spread = _spread(bins.mean[-1], bins.std[-1], bins.count[-1], band)
+      parts.append(f'{spread} at {end:,.0f} frames, {_plural(bins.count[-1:], "run")}')
+      compared = protocol.comparable(group, metric)
+      shares = compared and protocol.is_atari(task) and published.normalised(task, bins.mean[-1])
       if shares:
         parts.append('human-normalised: ' + ', '.join(
             f'{name.replace("_", " ")} {share:.3g}' for name, share in shares.items()))
-      for curve in _published(task, [group], metric):
+      for curve in panel.references if compared else []:
         mean, std = curve.at(end)
         if np.isfinite(mean):
-          parts.append(f'{NAMES[curve.method][0]}, published: {mean:.4g}{_spread(std)}')
+          spread = _spread(mean, std, _seeds_at(curve, end), band)
+          parts.append(f'{protocol.NAMES[curve.method]}, published: {spread}')
       lines.append(' | '.join(parts))
   return lines
 
 
-def _panels(groups, metric):
-  """Groups by the task whose returns are shown."""
-  own = metric.partition('eval/return/')[2]
-  panels = {}
-  for group in groups:
-    panels.setdefault(own or group.task, []).append(group)
-  return panels
+def on_bins(task, groups, metric, width=None, each=False):
+  """Return the Panel of one task: own runs and published curves on the same kind of bins.
 
-
-def _draw_panel(axis, task, groups, metric, width, styles, legend):
-  """Draw one task, and add what it shows to the legend."""
-  end = max(run.frames.max() for group in groups for run in group.runs)
-  references = _published(task, groups, metric)
+  Args:
+    task: whose returns are shown.
+    groups, metric, width, each: as for `draw`; the groups are those of the task.
+  """
+  last = max(run.frames.max() for group in groups for run in group.runs)
+  references = protocol.references(task, groups, metric, binned=width == PUBLISHED)
   # A young run is shown beside a piece of the published curve, whose points are far apart.
-  end = max([end, *sorted(curve.frames[:2].max() for curve in references)[:1]])
-  for curve in references:
-    _draw_published(axis, curve, end, legend)
-  if _protocol(metric) == 'eval' and any(
-      group.agent == 'planet' and _comparable(group, metric) for group in groups):
+  end = max([last, *sorted(curve.frames[:2].max() for curve in references)[:1]])
+  if width == PUBLISHED and references:
+    curve = references[0]
+    windows = published.windows(curve.method, curve.task, curve.observation)
+    bins = lambda runs: curves.windowed(runs, windows, curve.frames)
+    width = np.nan
+  else:
+    # A task without published bins keeps its own.
+    known = None if width == PUBLISHED else width
+    width = known or curves.bin_width([run for group in groups for run in group.runs])
+    bins = lambda runs: curves.binned(runs, width)
+  own = [bins(group.runs) for group in groups]
+  end = max([end, *(part.frames[-1] for part in own if len(part.frames))])
+  return Panel(
+      references, own, [[bins([run]) for run in group.runs if each] for group in groups],
+      width, end)
+
+
+def short(frames):
+  """Return a frame count in a few characters, such as 250k or 1.5M."""
+  return ticker.EngFormatter(sep='')(float(f'{frames:.4g}'))
+
+
+def _figure(count, small):
+  """An empty figure and its axes."""
+  square = int(np.ceil(np.sqrt(count)))
+  # Wide pages are read on screens; as few places as possible stay empty.
+  columns = min(range(square, square + 3), key=lambda n: -count % n) if small else square
+  rows = -(-count // columns)
+  size = (1 + 2.5 * columns, 1.5 + 1.95 * rows) if small else (
+      (7.5, 4.8) if count == 1 else (1.2 + 3.6 * columns, 1.6 + 2.7 * rows))
+  figure = Figure(size, dpi=100, layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(rows, columns, squeeze=False).ravel()
+  for axis in axes[count:]:
+    axis.remove()
+  return figure, axes[:count]
+
+
+def _draw_panel(axis, task, groups, metric, panel, styles, legend, band):
+  """Draw one task, and add what it shows to the legend."""
+  for curve in panel.references:
+    _draw_published(axis, curve, panel, legend, band)
+  comparable = [group for group in groups if protocol.comparable(group, metric)]
+  if protocol.returns(metric) == 'eval' and any(
+      group.agent == 'planet' for group in comparable):
     _draw_planet(axis, task, legend)
-  if _protocol(metric) and _is_atari(task):
+  if comparable and protocol.is_atari(task):
     _draw_people(axis, task, legend)
-  width = width or _bin_width(groups)
-  for group in groups:
-    bins = curves.binned(group.runs, width)
+  for group, bins, runs in zip(groups, panel.bins, panel.runs):
+    if not len(bins.frames):
+      continue
     i = styles[group.name]
+    colour = COLOURS[i % len(COLOURS)]
+    for run in runs:
+      axis.plot(run.frames, run.mean, color=colour, linewidth=0.5, alpha=0.6, zorder=2.5)
     handle = _draw_bins(
-        axis, bins, COLOURS[i % len(COLOURS)], LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
-    _count(legend, _own_name(group, metric), handle, 'run', bins.count)
-  axis.set_xlabel(f'Environment frames, bins of {_short(width)}')
+        axis, bins, colour, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)], band)
+    _count(legend, protocol.own_name(group, metric), handle, 'run', bins.count)
+
+
+def _decorate(axis, task, groups, metric, end, small):
+  """Limits, ticks and grid."""
   axis.set_xlim(0, 1.03 * end)
-  if _protocol(metric) and axis.dataLim.y0 >= 0:
-    axis.set_ylim(bottom=0)
-  axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-  axis.xaxis.set_major_formatter(lambda value, _: _short(value))
+  bottom, top = axis.get_ylim()
+  lines = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axis.lines])
+  if protocol.returns(metric) and np.nanmin(lines) >= 0:
+    bottom = 0  # where the band goes below, returns do not
+  if protocol.returns(metric) and config_lib.suite(task) == 'dmc':
+    length = max(protocol.episode(group, metric) for group in groups)
+    top = min(top, 1.04 * length)  # a frame gives 1 at most
+  axis.set_ylim(bottom, top)
+  axis.xaxis.set_major_locator(ticker.MaxNLocator(4 if small else 5, steps=[1, 2, 2.5, 5, 10]))
+  axis.xaxis.set_major_formatter(lambda value, _: short(value))
+  axis.yaxis.set_major_locator(ticker.MaxNLocator(4 if small else 6, steps=[1, 2, 2.5, 5, 10]))
+  if max(-bottom, top) >= 1e4:
+    axis.yaxis.set_major_formatter(lambda value, _: short(value))
+  axis.tick_params(labelsize=8 if small else None)
   axis.grid(color='0.92')
   axis.set_axisbelow(True)
   for side in ('top', 'right'):
     axis.spines[side].set_visible(False)
 
 
-def _bin_width(groups):
-  return curves.bin_width([run for group in groups for run in group.runs])
-
-
-def _draw_bins(axis, bins, colour, line, marker):
+def _draw_bins(axis, bins, colour, line, marker, band):
   """Draw mean and spread of one group. Returns the handle for the legend."""
   handle, = axis.plot(
       bins.frames, bins.mean, color=colour, linestyle=line, marker=marker, markersize=4,
       markevery=max(1, len(bins.frames) // 12), linewidth=1.6, zorder=3)
+  half = _half(bins.std, bins.count, band)
   axis.fill_between(
-      bins.frames, bins.mean - bins.std, bins.mean + bins.std, color=colour, alpha=0.15,
-      linewidth=0, zorder=2)
+      bins.frames, bins.mean - half, bins.mean + half, color=colour, alpha=0.15, linewidth=0,
+      zorder=2)
   if len(bins.frames) == 1:  # has no area
-    axis.errorbar(bins.frames, bins.mean, bins.std, color=colour, capsize=3)
+    axis.errorbar(bins.frames, bins.mean, half, color=colour, capsize=3)
   return handle
 
 
-def _draw_published(axis, curve, end, legend):
+def _draw_published(axis, curve, panel, legend, band):
   """Draw a published curve in grey, up to the end of the axis."""
-  inside = curve.frames < end
+  inside = curve.frames <= panel.end
   if not inside.any():
     return
-  x = np.append(curve.frames[inside], min(end, curve.frames[-1]))
+  x = curve.frames[inside]
+  if np.isfinite(panel.width):  # scores at frame counts, so that one may lie between
+    x = np.unique(np.append(x, min(panel.end, curve.frames[-1])))
   mean, std = curve.at(x)
-  name, dashes = NAMES[curve.method]
-  band = axis.fill_between(
-      x, mean - std, mean + std, facecolor='none', edgecolor='0.8', hatch='////', linewidth=0.5,
+  half = _half(std, _seeds_at(curve, x), band)
+  handle = axis.fill_between(
+      x, mean - half, mean + half, facecolor='none', edgecolor='0.8', hatch='////', linewidth=0.5,
       zorder=1)
   line, = axis.plot(
-      x, mean, color='0.45', linestyle=dashes, linewidth=1.8, zorder=2,
+      x, mean, color='0.45', linestyle=DASHES[curve.method], linewidth=1.8, zorder=2,
       marker='x', markersize=5, markevery=list(range(inside.sum())))
-  text = f'{name}, published, {RETURNS[curve.protocol]} returns, from {curve.observation}'
-  _count(legend, text, (band, line), 'seed', curve.n_seeds[:len(x)])
+  text = (f'{protocol.NAMES[curve.method]}, published, {protocol.RETURNS[curve.protocol]} returns, '
+          f'from {curve.observation}')
+  _count(legend, text, (handle, line), 'seed', _seeds_at(curve, x))
 
 
 def _draw_planet(axis, task, legend):
   """Draw PlaNet's printed final score as a level."""
-  for name, method, source in PLANET:
+  for name, method, source in protocol.PRINTED['planet'][:2]:
     for score in published.scores(task, method=method, source=source):
       line = axis.axhline(score.value, color='0.45', linestyle=(0, (1, 2)), linewidth=1.8)
       text = f'{name}, published score after {score.frames / 1e6:g}M frames, from pixels'
@@ -186,8 +250,14 @@ def _draw_people(axis, task, legend):
       _count(legend, text, line, 'run', [1])
 
 
-def _is_atari(task):
-  return config_lib.suite(task) == 'atari'
+def _seeds_at(curve, frames):
+  """Seeds of the published points at or behind some frame counts."""
+  return curve.n_seeds[np.minimum(np.searchsorted(curve.frames, frames), len(curve.frames) - 1)]
+
+
+def _half(std, count, band):
+  """Half the height of the band."""
+  return std if band == 'std' else aggregate.half_width(std, count)
 
 
 def _count(legend, text, handle, word, counts):
@@ -195,68 +265,35 @@ def _count(legend, text, handle, word, counts):
   legend.setdefault(text, (handle, word, []))[2].extend(counts)
 
 
-def _published(task, groups, metric):
-  """Curves whose protocol is that of the metric and whose episodes are as long as ours."""
-  groups = [group for group in groups if _comparable(group, metric)]
-  agents = {group.agent for group in groups}
-  if not groups:
-    return []
-  if _protocol(metric) == 'eval' and _is_atari(task):
-    # Of the first Dreamer no scores of games were published.
-    second = any(run.config.get('latent') == 'categorical' for g in groups for run in g.runs)
-    names = [('dreamerv2', 'pixels')] * second
-  elif _protocol(metric) == 'eval':
-    names = [('dreamer', 'pixels')]
-    if 'plan2explore' in agents:
-      names.append(('plan2explore_zeroshot', 'pixels'))
-  elif _protocol(metric) == 'train' and 'dreamer' in agents:
-    # Dreamer has no published training returns; its successors have.
-    pixels = {bool(run.config.get('cnn_keys')) for group in groups for run in group.runs}
-    names = [('dreamerv2', 'pixels')] * (True in pixels)
-    names += [('dreamerv3', 'states')] * (False in pixels)
-  else:
-    names = []
-  found = [published.curve(method, task, observation) for method, observation in names]
-  return [curve for curve in found if curve is not None and len(curve.frames)]
-
-
-def _comparable(group, metric):
-  """Whether returns are sums over the same number of frames as the published ones."""
-  return _protocol(metric) and (
-      config_lib.suite(group.task) != 'dmc' or _episode(group, metric) == EPISODE)
-
-
-def _episode(group, metric):
-  """Frames of a whole episode on DeepMind Control."""
-  config = group.runs[0].config
-  limits = [EPISODE, config.get('time_limit')]
-  if _protocol(metric) == 'train':
-    limits.append(config.get('collect_limit'))
-  return min(limit for limit in limits if limit)
-
-
-def _protocol(metric):
-  """eval or train for returns of episodes, empty for other metrics."""
-  kind, _, rest = metric.partition('/')
-  return kind if kind in RETURNS and rest.split('/')[0] == 'return' else ''
-
-
-def _own_name(group, metric):
-  """Name of a group, with what makes its returns differ from the published ones."""
-  short = _protocol(metric) and not _comparable(group, metric)
-  return group.name + (f', episodes of {_episode(group, metric)} frames' if short else '')
+def _add_legend(figure, legend, band, title):
+  own_first = sorted(legend.items(), key=lambda entry: entry[1][1] != 'run')
+  columns = 2 if figure.get_figwidth() > 13 and len(legend) > 2 else 1
+  figure.legend(
+      [entry[0] for _, entry in own_first],
+      [_label(text, band, *entry[1:]) for text, entry in own_first],
+      loc='outside lower center', frameon=False, fontsize='small', handlelength=4, ncols=columns,
+      title=title, title_fontsize='small')
 
 
 def _axis_name(metric):
-  protocol = _protocol(metric)
-  return f'Episode return ({RETURNS[protocol]})' if protocol else metric
+  kind = protocol.returns(metric)
+  return f'Episode return ({protocol.RETURNS[kind]})' if kind else metric
 
 
-def _label(text, word, counts):
+def _bins_name(widths):
+  """What bins have these widths, in words."""
+  own = sorted(width for width in widths if np.isfinite(width))
+  parts = ['published bins'] * (len(own) < len(widths))
+  if own:
+    parts.append('bins of ' + ' to '.join(dict.fromkeys([short(own[0]), short(own[-1])])))
+  return ', '.join(parts)
+
+
+def _label(text, band, word, counts):
   """Text of the legend, such as 'dreamer (dmc), mean ± std of 5 runs', in lines that fit."""
   level = 'score' in text or max(counts) == 1
-  text += f', {"" if level else "mean ± std of "}{_plural(counts, word)}'
-  return '\n    '.join(textwrap.wrap(text, 84))
+  text += f', {"" if level else BANDS[band] + " of "}{_plural(counts, word)}'
+  return '\n    '.join(textwrap.wrap(text, 96))
 
 
 def _plural(counts, word):
@@ -264,10 +301,10 @@ def _plural(counts, word):
   return f'{low} {word}' if high == 1 else f'{low if low == high else f"{low} to {high}"} {word}s'
 
 
-def _short(frames):
-  """Return such as 250k or 1.5M."""
-  return ticker.EngFormatter(sep='')(frames)
-
-
-def _spread(std):
-  return f' ± {std:.3g}' if np.isfinite(std) else ''
+def _spread(mean, std, count, band):
+  """Text of a mean and its band."""
+  half = _half(std, count, band)
+  if not np.isfinite(half):
+    return f'{mean:.4g}'
+  return f'{mean:.4g} ± {half:.3g}' if band == 'std' else (
+      f'{mean:.4g} [{mean - half:.4g}, {mean + half:.4g}]')

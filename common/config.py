@@ -208,6 +208,25 @@ def read(path):
   return Config(_read_yaml(path))
 
 
+def parse(text, where):
+  """Return the mapping that a YAML text holds as a dict.
+
+  Args:
+    text: of a file like that which `save` writes, or of some whole lines of it.
+    where: what an error names.
+  Raises:
+    UserError: it is no YAML, or no mapping.
+  """
+  try:
+    values = _yaml().load(text)
+  except yaml.YAMLError as error:
+    reason = ' '.join(str(error).split())
+    raise UserError(f'{where}: cannot be read as YAML: {reason}') from None
+  if not isinstance(values, dict):
+    raise UserError(f'{where}: expected a YAML mapping of keys to values.')
+  return values
+
+
 def difference(old, new, keys):
   """Return the lines 'KEY: OLD there, NEW here' for those of the keys that differ."""
   return [
@@ -446,10 +465,7 @@ def _read_blocks(path):
 
 def _read_yaml(path):
   try:
-    values = _yaml().load(pathlib.Path(path))
-  except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-    reason = ' '.join(str(error).split())
-    raise UserError(f'{path}: cannot be read as YAML: {reason}') from None
-  if not isinstance(values, dict):
-    raise UserError(f'{path}: expected a YAML mapping of keys to values.')
-  return values
+    text = pathlib.Path(path).read_text()
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f'{path}: cannot be read as YAML: {" ".join(str(error).split())}') from None
+  return parse(text, path)

@@ -1,8 +1,10 @@
 """Learning curves of runs on disk: found, read, grouped by their settings, put on common bins."""
+import functools
 import json
 import math
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,9 @@ from common.options import FREE_TO_CHANGE
 
 # Keys that may differ between runs that are averaged.
 FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
+
+# Lines of config.yaml in which the runs of a study differ.
+OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
 BINS = 50  # about as many as a picture can show
 
@@ -80,7 +85,7 @@ def read(path, metric, config=None):
     UserError: config.yaml is missing or broken.
   """
   path = pathlib.Path(path)
-  config = config_lib.read(path / 'config.yaml') if config is None else config
+  config = _read_config(path / 'config.yaml') if config is None else config
   needed = {'agent', 'task', 'configs', 'eval_every'}
   if not needed <= set(config):
     raise UserError(
@@ -109,18 +114,34 @@ def grouped(runs):
   for run in runs:
     config = run.config
     alike.setdefault((config.task, config.agent, tuple(config.configs)), []).append(run)
+  own, named_by = {}, {}
+  for place, members in alike.items():
+    own[place] = differing(members)
+    # What tells groups apart on one task names those of the others, too.
+    named_by.setdefault(place[1:], set()).update(own[place])
   groups = []
   for (task, agent, blocks), members in sorted(alike.items()):
-    name = f'{agent} ({" ".join(blocks) or "defaults"})'
-    keys = _differing(members)
     parts = {}
     for run in members:
-      parts.setdefault(tuple(str(run.config[key]) for key in keys), []).append(run)
-    for values, part in parts.items():
-      words = [f'{key} {value or repr(value)}' for key, value in zip(keys, values)]
-      more = [f'and {len(words) - 3} more'] if len(words) > 3 else []
-      groups.append(Group(agent, task, ', '.join([name, *words[:3], *more]), part))
+      values = tuple(str(run.config[key]) for key in own[task, agent, blocks])
+      parts.setdefault(values, []).append(run)
+    named = [
+        [f'{key} {str(part[0].config[key]) or repr("")}'
+         for key in sorted(named_by[agent, blocks]) if key in part[0].config]
+        for part in parts.values()]
+    shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
+    for words, part in zip(named, parts.values()):
+      more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
+      name = f'{agent} ({" ".join(blocks) or "defaults"})'
+      groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
   return groups
+
+
+def differing(runs):
+  """Return the keys that shape a run and have different values in the configs of some, sorted."""
+  shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
+  return sorted(
+      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
 
 
 def bin_width(runs):
@@ -156,11 +177,78 @@ def binned(runs, width):
     with np.errstate(invalid='ignore'):  # 0 / 0 where the run has nothing
       frames[i] = np.bincount(own, run.frames, len(filled)) / count
       means[i] = np.bincount(own, run.values, len(filled)) / count
+  return Bins(np.nanmean(frames, 0), *_over_runs(means))
+
+
+def windowed(runs, windows, frames):
+  """Average runs over given windows, as published files do; see published.windows.
+
+  An evaluation belongs to the frames at which it was due, which may lie some way before those of
+  its row: edges give way by half the distance between rows, at most a twentieth of the window. A
+  run counts in a window only if it has gone through all of it.
+
+  Args:
+    runs: list of Run, none empty.
+    windows: float [N, 2], after the first and up to the second frame count.
+    frames: float [N], x of each window.
+  Returns:
+    Bins at these frames, without those that no run has gone through.
+  """
+  windows = np.asarray(windows, np.float64)
+  means = np.stack([_window_means(run, windows) for run in runs])
+  filled = np.isfinite(means).any(0)
+  mean, std, count = _over_runs(means[:, filled])
+  return Bins(np.asarray(frames, np.float64)[filled], mean, std, count)
+
+
+def reach(run, width):
+  """Return the frames up to which windows of a width are complete in a run that is not empty."""
+  gap = _gap(run)
+  return run.frames[-1] + gap - _slack(gap, width)
+
+
+def _window_means(run, windows):
+  """Mean of a run in each window [N], NaN where it has not gone through it."""
+  low, high = windows.T
+  gap, sums = _gap(run), np.concatenate([[0.0], np.cumsum(run.values)])
+  slack = _slack(gap, high - low)
+  first, last = (np.searchsorted(run.frames, edge + slack, 'right') for edge in (low, high))
+  with np.errstate(invalid='ignore'):  # 0 / 0 where it has nothing
+    means = (sums[last] - sums[first]) / (last - first)
+  return np.where(run.frames[-1] + gap >= high + slack, means, np.nan)
+
+
+def _gap(run):
+  """Frames from one row to the next."""
+  return np.median(np.diff(run.frames)) if len(run.frames) > 1 else run.config.eval_every
+
+
+def _slack(gap, width):
+  return np.minimum(gap / 2, width / 20)
+
+
+def _over_runs(means):
+  """Mean, standard deviation and count [N] over runs, of means [runs, N] that may be NaN."""
   count = np.isfinite(means).sum(0)
   mean = np.nanmean(means, 0)
   with np.errstate(invalid='ignore', divide='ignore'):
     std = np.sqrt(np.nansum((means - mean) ** 2, 0) / (count - 1))
-  return Bins(np.nanmean(frames, 0), mean, std, count)
+  return mean, std, count
+
+
+def _read_config(path):
+  """Config of a run. What many runs share is parsed once, as YAML takes longer than metrics."""
+  try:
+    text = path.read_text()
+    values = [_parse(part) for part in (OWN_LINES.sub('', text), ''.join(OWN_LINES.findall(text)))]
+  except (OSError, ValueError, UserError):
+    return config_lib.read(path)  # whole, for its message
+  return config_lib.Config({**values[0], **values[1]})
+
+
+@functools.lru_cache(64)
+def _parse(text):
+  return config_lib.parse(text, 'config.yaml')
 
 
 def _runs_below(path):
@@ -187,10 +275,3 @@ def _rows(path, key):
 
 def _is_number(value):
   return type(value) in (int, float) and math.isfinite(value)
-
-
-def _differing(runs):
-  """Keys that all configs have, with different values."""
-  shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
-  return sorted(
-      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)

@@ -1,17 +1,28 @@
-"""Draw learning curves beside the published ones: python -m common.plot DIR [DIR ...] --out FILE.
+"""Draw learning curves beside the published ones: python -m common.plot DIR [DIR ...].
 
-Runs of one agent, task and setting are one curve: mean and standard deviation over seeds, on common
-bins. Published curves are drawn where their protocol is that of the metric: evaluation returns of
-Dreamer and Plan2Explore, and of DreamerV2 on Atari, training returns of DreamerV2 elsewhere. Scores
-of games are printed human-normalised, too.
+Runs of one agent, task and setting are one curve: mean and spread over seeds, on common bins.
+Published curves are drawn where they compare: evaluation returns of Dreamer and Plan2Explore, and
+of DreamerV2 on Atari, training returns of DreamerV2 elsewhere; never where episodes have another
+length, frames are counted otherwise, or evaluations are noisy. The legend says why.
+
+Two bins compare. By default a score is that at its frame count: own bins are narrow and drawn at
+their centre, published ones are moved there. Published points are means of ten evaluations or more,
+so their spread is smaller; with --bin published, own runs are averaged over the very same frames.
+
+Below the figure's lines, tables hold aggregates over tasks and seeds, normalised: mean, median and
+interquartile mean with stratified bootstrap intervals (Agarwal et al. 2021). Published aggregates
+stand beside them over the same tasks at the same frames. --aggregate draws them.
 """
 import argparse
 import os
 import pathlib
 
+from common import aggregate_chart
 from common import chart
 from common import config as config_lib
 from common import curves
+from common import protocol
+from common import summary
 from common.config import UserError
 
 SUFFIXES = ('.png', '.pdf')
@@ -21,25 +32,51 @@ SUFFIXES = ('.png', '.pdf')
 def main(argv=None):
   """Run the command; exit code 2 and one line for a mistake of the user."""
   parser = argparse.ArgumentParser(
-      prog='python -m common.plot', description=__doc__,
+      prog='python -m common.plot', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
-  parser.add_argument('--out', required=True, metavar='FILE', help='picture, .png or .pdf')
+  parser.add_argument(
+      '--out', default='curves.png', metavar='FILE',
+      help='picture, .png or .pdf; an older one is replaced (default: curves.png, here)')
   parser.add_argument(
       '--metric', default='eval/return',
       help='a name in metrics.jsonl, such as train/return (default: eval/return)')
   parser.add_argument(
-      '--bin', type=float, metavar='FRAMES',
-      help='width of the bins (default: eval_every, or more for about 50 bins)')
+      '--bin', type=_bin, metavar='FRAMES|published',
+      help='width of the bins (default: eval_every, or more for about 50 bins), or those of the '
+      'published curve, at their right edge')
+  parser.add_argument(
+      '--band', choices=chart.BANDS, default='std',
+      help='of own and published curves: standard deviation over seeds (n-1; the default, which is '
+      'what papers draw), or 95 %% t interval of the mean, wide for few seeds')
+  parser.add_argument('--runs', action='store_true', help='a thin line for each run, too')
+  parser.add_argument(
+      '--at', type=float, metavar='FRAMES',
+      help='frame count of the aggregates; runs that end before are named and left out (default: '
+      'where the shortest run of a group ends)')
+  parser.add_argument(
+      '--aggregate', metavar='FILE', help='picture of the aggregates, .png or .pdf')
   args = parser.parse_args(argv)
-  if args.bin is not None and not 0 < args.bin < float('inf'):
-    raise UserError(f'plot: --bin is {args.bin:g} but must be a number of frames above 0.')
-  check(args.out)
-  groups = load(args.dirs, args.metric)
-  save(chart.draw(groups, args.metric, args.bin), args.out)
-  for line in chart.describe(groups, args.metric, args.bin):
+  _check(args)
+  filled, empty = read(args.dirs, args.metric)
+  groups = curves.grouped(filled)
+  if args.bin == chart.PUBLISHED and not any(
+      protocol.references(task, members, args.metric, binned=True)
+      for task, members in protocol.panels(groups, args.metric).items()):
+    raise UserError(
+        f'plot: no published curve compares with {args.metric} of these runs. Drop --bin '
+        f'{chart.PUBLISHED}.')
+  rows, notes = summary.rows(groups, args.metric, args.bin, args.at)
+  if args.aggregate and not rows:
+    raise UserError(' '.join(['plot: there is nothing to aggregate.', *notes]))
+  save(chart.draw(groups, args.metric, args.bin, args.band, args.runs), args.out)
+  notes = [f'{path}: left out, no {args.metric} yet.' for path in empty] + notes
+  for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
+               *[''] * bool(notes), *notes, args.out]:
     print(line)
-  print(args.out)
+  if args.aggregate:
+    save(aggregate_chart.draw(rows), args.aggregate)
+    print(args.aggregate)
 
 
 def write_curve(logdir, path=None, config=None):
@@ -67,7 +104,16 @@ def write_curve(logdir, path=None, config=None):
 
 
 def load(paths, metric):
-  """Read the runs below some directories as groups.
+  """Read the runs below some directories as groups, without those that have no such rows.
+
+  Raises:
+    UserError: a directory is missing or holds no run, or no run has the metric.
+  """
+  return curves.grouped(read(paths, metric)[0])
+
+
+def read(paths, metric):
+  """Return ([curves.Run], [path]): the runs below some directories, and those without the metric.
 
   Raises:
     UserError: a directory is missing or holds no run, or no run has the metric.
@@ -76,7 +122,7 @@ def load(paths, metric):
   runs = [curves.read(path, metric) for path in found]
   filled = [run for run in runs if len(run.frames)]
   if filled:
-    return curves.grouped(filled)
+    return filled, [run.path for run in runs if not len(run.frames)]
   where = str(found[0]) if len(found) == 1 else f'{found[0]} and {len(found) - 1} more'
   known = sorted({name for path in found for name in curves.metrics(path)})
   if metric == 'eval/return':
@@ -118,6 +164,32 @@ def check(path):
         f'{path}: the suffix chooses the format. Expected one of {", ".join(SUFFIXES)}.')
   if not path.absolute().parent.is_dir():
     raise UserError(f'{path}: its folder does not exist. Make it first.')
+
+
+def _bin(text):
+  """Value of --bin: a number of frames, or the word for published bins."""
+  try:
+    return text if text == chart.PUBLISHED else float(text)
+  except ValueError:
+    raise argparse.ArgumentTypeError(
+        f'{text!r} is neither a number of frames nor {chart.PUBLISHED!r}') from None
+
+
+def _check(args):
+  """Refuse options that cannot work, before any work is done."""
+  for name in ('bin', 'at'):
+    value = getattr(args, name)
+    if isinstance(value, float) and not 0 < value < float('inf'):
+      raise UserError(f'plot: --{name} is {value:g} but must be a number of frames above 0.')
+  if not protocol.returns(args.metric):
+    for name in ('at', 'aggregate'):
+      if getattr(args, name) is not None:
+        raise UserError(
+            f'plot: --{name} is of aggregates, which are made of returns alone. Drop it, or pass '
+            '--metric eval/return.')
+  check(args.out)
+  if args.aggregate:
+    check(args.aggregate)
 
 
 if __name__ == '__main__':

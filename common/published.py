@@ -35,6 +35,13 @@ TABLES = {
 # evaluation of the untrained agent, not a bin.
 FIRST_BIN = {'dreamer.json': 0, 'dmc-vision-dreamerv2.json': 15_000}
 
+# Frames of evaluations or episodes that a point of a file is the mean of, where they are bins.
+BIN_WIDTHS = {
+    'dreamer.json': 100_000, 'dmc-vision-dreamerv2.json': 30_000,
+    'humanoid-dreamerv2.json': 300_000, 'atari-dreamerv2.json': 1_000_000,
+    'atari-dreamerv2-schedules.json': 1_000_000, 'montezuma-dreamerv2.json': 1_000_000,
+    'dmc_zeroshot_plan2explore.json': 200_000, 'dmc_proprio-dreamerv3.json.gz': 10_000}
+
 
 class Curve(NamedTuple):
   """Scores of one method on one task over frames; arrays are float64 [N]."""
@@ -91,15 +98,34 @@ def curve(method, task, observation='pixels', binned=False):
   """
   if method not in methods():
     raise ValueError(f'no published curve of {method!r}, only of {", ".join(methods())}')
-  for table, (seen, protocols) in TABLES.items():
-    rows = method in protocols and seen == observation and [
-        row for row in _table(table)
-        if row['method'] == method and row['task'] == task_name(task)]
-    if rows:
-      columns = _bins(rows) if binned else _points(rows)
-      return Curve(
-          method, task_name(task), seen, protocols[method], *columns, rows[0]['source'])
-  return None
+  rows, seen, protocol = _rows(method, task, observation)
+  if not rows:
+    return None
+  columns = _bins(rows) if binned else _points(rows)
+  return Curve(method, task_name(task), seen, protocol, *columns, rows[0]['source'])
+
+
+def windows(method, task, observation='pixels'):
+  """Return the frames that each point of `curve(..., binned=True)` is the mean of.
+
+  A run that is averaged over these, and labelled with the x of the points, is binned as the
+  published ones are. Where seeds end at different frames (`points_per_seed` is no whole number
+  then), the windows are those of their mean.
+
+  Args:
+    method, task, observation: as for `curve`.
+  Returns:
+    float64 [N, 2], after the first and up to the second frame count; None if there is no curve, or
+    its file is not one of bins.
+  """
+  rows, _, _ = _rows(method, task, observation)
+  width = BIN_WIDTHS.get(rows[0]['source']) if rows else None
+  if not width or not rows[0]['points_per_seed']:
+    return None
+  rows = list({row['x_used']: row for row in rows}.values())
+  center = np.asarray([float(row['x_used']) for row in rows])
+  spread = (np.asarray([float(row['points_per_seed']) for row in rows]) - 1) / 2 * width
+  return np.stack([center - spread - width, center + spread], -1)
 
 
 def scores(task=None, **fields):
@@ -157,6 +183,18 @@ def task_name(task):
   for suite in ('dmc_', 'atari_'):
     task = task.removeprefix(suite)
   return task.replace('ball_in_cup', 'cup')
+
+
+def _rows(method, task, observation):
+  """Rows of a curve, what its runs see, and its protocol."""
+  for table, (seen, protocols) in TABLES.items():
+    if method in protocols and seen == observation:
+      rows = [
+          row for row in _table(table)
+          if row['method'] == method and row['task'] == task_name(task)]
+      if rows:
+        return rows, seen, protocols[method]
+  return [], observation, ''
 
 
 def _points(rows):

@@ -10,6 +10,7 @@ from common import chart
 from common import config as config_lib
 from common import curves
 from common import plot
+from common import published
 from common.config import UserError
 
 
@@ -123,6 +124,9 @@ def test_a_torn_last_line_does_not_hide_the_rest(tmp_path):
     (['{}/run', '--out', '{}/a.svg'], r'Expected one of \.png, \.pdf'),
     (['{}/run', '--out', '{}/no/a.png'], 'folder does not exist'),
     (['{}/run', '--out', '{}/a.png', '--bin', '0'], 'above 0'),
+    (['{}/run', '--out', '{}/a.png', '--at', '0'], 'above 0'),
+    (['{}/run', '--out', '{}/a.png', '--metric', 'agent/kl', '--aggregate', '{}/b.png'], 'returns'),
+    (['{}/run', '--out', '{}/a.png', '--aggregate', '{}/b.svg'], 'Expected one of'),
     (['{}/run', '--out', '{}/a.png'], 'no evaluation yet'),
     (['{}/run', '--out', '{}/a.png', '--metric', 'agent/kk'], 'agent/kl')])
 def test_mistakes_are_one_sentence(tmp_path, capsys, argv, message):
@@ -134,6 +138,157 @@ def test_mistakes_are_one_sentence(tmp_path, capsys, argv, message):
   error = capsys.readouterr().err
   assert stop.value.code == 2 and error.count('\n') == 1 and not (tmp_path / 'a.png').exists()
   assert re.search(message, error), error
+
+
+def evaluations(value, steps=1_005_000):
+  """An evaluation each 10k frames, as in the published runs."""
+  return [(step, value(step)) for step in range(5_000, steps + 1, 10_000)]
+
+
+def test_on_published_bins_own_runs_are_averaged_over_the_very_same_frames(tmp_path):
+  run = make(tmp_path / 'run', evaluations(lambda step: step / 1e4))
+  figure = chart.draw(groups(run), 'eval/return', chart.PUBLISHED)
+  own, = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.6]
+  known, = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.8]
+  curve = published.curve('dreamer', 'walker_walk', binned=True)
+  inside = curve.frames <= 1_005_000
+  np.testing.assert_array_equal(own.get_xdata(), curve.frames[inside])
+  np.testing.assert_array_equal(known.get_xdata(), curve.frames[inside])
+  np.testing.assert_array_equal(known.get_ydata(), curve.mean[inside])
+  # Ten evaluations each, of which the last is at the right edge; the first bin has one.
+  centers = [0.5, *(curve.frames[1:inside.sum()] - 45_000) / 1e4]
+  np.testing.assert_allclose(own.get_ydata(), centers)
+
+
+@pytest.mark.parametrize('last, bins', [(95_000, 1), (105_000, 2), (205_900, 3)])
+def test_a_published_bin_counts_only_when_it_is_complete(tmp_path, last, bins):
+  # The last evaluation may be late, as it follows the end of an episode.
+  points = evaluations(lambda step: 1.0, last // 10_000 * 10_000)
+  run = make(tmp_path / 'run', [*points, (last, 1.0)])
+  panel = chart.on_bins('dmc_walker_walk', groups(run), 'eval/return', chart.PUBLISHED)
+  assert len(panel.bins[0].frames) == bins
+
+
+def test_a_late_first_evaluation_is_still_that_of_the_untrained_agent(tmp_path):
+  run = make(tmp_path / 'run', [(5_028, 7.0), *[(k * 10_000 + 5_100, 1.0) for k in range(1, 12)]])
+  bins, = chart.on_bins('dmc_walker_walk', groups(run), 'eval/return', chart.PUBLISHED).bins
+  assert list(bins.frames) == [5_000, 105_000] and list(bins.mean) == [7, 1]
+
+
+def test_on_published_bins_explorers_have_the_windows_of_their_own_file(tmp_path):
+  run = make(tmp_path / 'run', evaluations(lambda step: 1.0), agent='plan2explore')
+  curve, = chart.on_bins('dmc_walker_walk', groups(run), 'eval/return', chart.PUBLISHED).references
+  assert curve.method == 'plan2explore_zeroshot'
+
+
+def test_published_bins_are_refused_where_nothing_published_compares(tmp_path, capsys):
+  run = make(tmp_path / 'run', [(5000, 1.0)], argv=('--time_limit', '500'))
+  with pytest.raises(SystemExit):
+    plot.main([str(run), '--out', str(tmp_path / 'a.png'), '--bin', 'published'])
+  assert 'Drop --bin published' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('band, text', [('std', '± std'), ('ci', '95 % t interval')])
+def test_own_and_published_bands_are_of_the_same_kind_and_named(tmp_path, band, text):
+  for seed, value in enumerate((100.0, 200.0, 300.0)):
+    make(tmp_path / f'{seed}', evaluations(lambda step: value), seed=seed)
+  found = groups(tmp_path)
+  figure = chart.draw(found, 'eval/return', chart.PUBLISHED, band)
+  assert legend(figure).count(text) == 2
+  known, own = (
+      np.concatenate([path.vertices for path in area.get_paths()])[:, 1]
+      for area in figure.axes[0].collections)
+  factor = 1 if band == 'std' else 4.3027 / np.sqrt(3)
+  assert own.max() == pytest.approx(200 + 100 * factor, rel=1e-4)
+  curve = published.curve('dreamer', 'walker_walk', binned=True)
+  inside = curve.frames <= 1_005_000
+  factor = 1 if band == 'std' else 2.7764 / np.sqrt(5)
+  assert known.max() == pytest.approx((curve.mean + factor * curve.std)[inside].max(), rel=1e-4)
+  line, = chart.describe(found, 'eval/return', band=band)
+  assert ('[' in line) == (band == 'ci') and ('±' in line) == (band == 'std')
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'offline': 'there'}, 'learned offline'), ({'eval_noise': 0.3}, 'evaluated with noise'),
+    ({'tasks': 'dmc_walker_walk:2,dmc_cup_catch:4'}, 'frames of all tasks together')])
+def test_returns_that_were_counted_or_evaluated_otherwise_have_nothing_published_beside_them(
+    tmp_path, changes, words):
+  run = make(tmp_path / 'run', [(5000, 1.0), (15000, 2.0)], **changes)
+  text = legend(chart.draw(groups(run), 'eval/return'))
+  assert words in text and 'published' not in text
+  assert 'published' not in ' '.join(chart.describe(groups(run), 'eval/return'))
+
+
+@pytest.mark.parametrize('changes, shown', [
+    ({}, True), ({'time_limit': 1000}, False), ({'atari_sticky': 0.0}, False)])
+def test_games_compare_only_when_played_like_the_published_ones(tmp_path, changes, shown):
+  argv = ('--configs', 'atari', 'dreamerv2', '--task', 'atari_pong')
+  run = make(tmp_path / 'run', [(1e6, -20.0), (2e6, -10.0)], argv=argv, **changes)
+  found = groups(run)
+  text = legend(chart.draw(found, 'eval/return')) + chart.describe(found, 'eval/return')[0]
+  for words in ('DreamerV2, published', 'Human gamer', 'human-normalised'):
+    assert (words in text) == shown
+
+
+def test_training_returns_of_games_are_not_shown_beside_published_evaluations(tmp_path):
+  argv = ('--configs', 'atari', 'dreamerv2', '--task', 'atari_pong')
+  run = make(tmp_path / 'run', [(1e6, -20.0), (2e6, -10.0)], 'train/return', argv=argv)
+  text = legend(chart.draw(groups(run, metric='train/return'), 'train/return'))
+  assert 'DreamerV2, published' not in text and 'Human gamer' in text
+
+
+def test_each_run_has_a_thin_line_on_demand(tmp_path):
+  for seed in range(3):
+    make(tmp_path / f'{seed}', [(5000, 1.0 + seed), (15000, 2.0)], seed=seed)
+  thin = lambda figure: [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
+  assert len(thin(chart.draw(groups(tmp_path), 'eval/return', each=True))) == 3
+  assert not thin(chart.draw(groups(tmp_path), 'eval/return'))
+
+
+def test_without_out_the_picture_is_curves_png_here(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  make(tmp_path / 'run', [(5000, 30.0)])
+  plot.main(['run'])
+  assert Image.open(tmp_path / 'curves.png').format == 'PNG'
+  assert capsys.readouterr().out.endswith('curves.png\n')
+
+
+def test_the_command_prints_and_draws_aggregates_and_names_what_it_leaves_out(tmp_path, capsys):
+  for task in ('dmc_walker_walk', 'dmc_cup_catch'):
+    for seed in range(2):
+      make(tmp_path / f'{task}{seed}', evaluations(lambda step: 500.0 + seed), task=task, seed=seed)
+  make(tmp_path / 'young', [], seed=2)
+  plot.main([str(tmp_path), '--out', str(tmp_path / 'a.png'), '--at', '1e6',
+             '--aggregate', str(tmp_path / 'b.pdf')])
+  out = capsys.readouterr().out
+  assert re.search(r'dreamer \(dmc\) +2 +2 +900k to 1M +0\.50\d \[0\.500, 0\.501\]', out), out
+  assert re.search(r'Dreamer, from pixels, published +2 +5 +950k', out), out
+  assert 'young: left out, no eval/return yet' in out
+  assert (tmp_path / 'b.pdf').read_bytes().startswith(b'%PDF')
+
+
+@pytest.mark.parametrize('count', [1, 6, 7, 20, 55])
+def test_nothing_overlaps_or_is_cut_off_with_many_panels(tmp_path, count):
+  run = groups(make(tmp_path / 'run', [(5000, 1.0), (15000, 2.0)]))[0]
+  figure = chart.draw(
+      [run._replace(task=f'dmc_finger_turn_hard_{i}') for i in range(count)], 'eval/return')
+  figure.canvas.draw()
+  assert len(figure.axes) == count
+  boxes = [axis.get_tightbbox() for axis in figure.axes] + [figure.legends[0].get_tightbbox()]
+  for i, box in enumerate(boxes):
+    assert box.x0 >= -1 and box.y0 >= -1
+    assert box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1
+    assert not any(
+        min(box.x1, other.x1) - max(box.x0, other.x0) > 1 and
+        min(box.y1, other.y1) - max(box.y0, other.y0) > 1 for other in boxes[:i])
+
+
+def test_configs_are_read_alike_alone_and_with_many(tmp_path):
+  paths = [make(tmp_path / f'a folder {"x" * 90} of {seed}', [(5000, 1.0)], seed=seed)
+           for seed in range(3)]
+  for path in paths:
+    assert dict(curves.read(path, 'eval/return').config) == dict(
+        config_lib.read(path / 'config.yaml'))
 
 
 def test_a_directory_of_others_is_refused(tmp_path):

@@ -21,6 +21,18 @@ def test_bins_as_published_are_labelled_with_their_right_edge():
   assert len(set(curve.frames)) == len(curve.frames)  # each bin once
 
 
+def test_windows_are_the_frames_that_published_bins_are_means_of():
+  curve = published.curve('dreamer', 'walker_walk', binned=True)
+  windows = dict(zip(curve.frames, published.windows('dreamer', 'walker_walk').tolist()))
+  assert windows[5_000][1] == 5_000  # the evaluation of the untrained agent alone
+  assert windows[105_000] == [5_000, 105_000] and windows[1_005_000] == [905_000, 1_005_000]
+  assert windows[2_955_000] == [2_805_000, 3_005_000]  # two bins of the file
+  # Running means of 20 evaluations, 10k apart.
+  assert published.windows('plan2explore_zeroshot', 'walker_walk')[0].tolist() == [50_000, 250_000]
+  assert published.windows('dreamerv2', 'pong')[0].tolist() == [0, 1_000_000]
+  assert published.windows('drqv2', 'walker_walk') is None  # no file of bins
+
+
 def test_outside_of_a_curve_nothing_is_known():
   curve = published.curve('dreamer', 'walker_walk')
   assert np.isnan(curve.at(1_000)).all() and np.isnan(curve.at(1e9)).all()
