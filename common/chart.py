@@ -16,6 +16,7 @@ from common import config as config_lib
 from common import curves
 from common import protocol
 from common import published
+from common.references import name_of
 
 # Curves are told apart without colours, too: the cycles have no common length.
 COLOURS = ('black', '#0072b2', '#d55e00', '#009e73', '#cc79a7')
@@ -24,7 +25,8 @@ MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 
 # Dashes of published curves.
 DASHES = {
-    'dreamer': (0, (6, 2)), 'dreamerv2': (0, (6, 2)), 'dreamerv3': (0, (3, 1.5)),
+    'dreamer': (0, (6, 2)), 'dreamerv2': (0, (6, 2)), 'dreamerv2_schedules': (0, (6, 2)),
+    'dreamerv3': (0, (3, 1.5)),
     'plan2explore_zeroshot': (0, (1, 1.5))}
 
 PUBLISHED = 'published'  # the width that stands for bins as published
@@ -95,7 +97,7 @@ def describe(groups, metric, width=None, band='std'):
         mean, std = curve.at(end)
         if np.isfinite(mean):
           spread = _spread(mean, std, _seeds_at(curve, end), band)
-          parts.append(f'{protocol.NAMES[curve.method]}, published: {spread}')
+          parts.append(f'{name_of(curve.method)}, published: {spread}')
       lines.append(' | '.join(parts))
   return lines
 
@@ -224,7 +226,7 @@ def _draw_published(axis, curve, panel, legend, band):
   line, = axis.plot(
       x, mean, color='0.45', linestyle=DASHES[curve.method], linewidth=1.8, zorder=2,
       marker='x', markersize=5, markevery=list(range(inside.sum())))
-  text = (f'{protocol.NAMES[curve.method]}, published, {protocol.RETURNS[curve.protocol]} returns, '
+  text = (f'{name_of(curve.method)}, published, {protocol.RETURNS[curve.protocol]} returns, '
           f'from {curve.observation}')
   _count(legend, text, (handle, line), 'seed', _seeds_at(curve, x))
 

@@ -5,16 +5,12 @@ in its name.
 """
 from common import config as config_lib
 from common import published
+from common import schedules
 
 RETURNS = {'eval': 'evaluation', 'train': 'training'}
 EPISODES = {'dmc': 1000, 'atari': 108_000}  # frames of whole episodes in the published runs
 NOISE = 0.001  # of evaluations; epsilon of the published ones on Atari
 STICKY = 0.25  # probability that a game repeats the last action, in the published runs
-
-# Published methods with curves, as the legend names them.
-NAMES = {
-    'dreamer': 'Dreamer', 'dreamerv2': 'DreamerV2', 'dreamerv3': 'DreamerV3',
-    'plan2explore_zeroshot': 'Plan2Explore zero-shot'}
 
 # Printed scores by agent: name, method and source, best first.
 PRINTED = {
@@ -134,8 +130,10 @@ def _methods(task, groups, metric):
   """Published methods and what they see, [(method, observation)]."""
   if returns(metric) == 'eval' and is_atari(task):
     # Of the first Dreamer no scores of games were published.
-    second = any(run.config.get('latent') == 'categorical' for g in groups for run in g.runs)
-    return [('dreamerv2', 'pixels')] * second
+    second = [
+        run.config for g in groups for run in g.runs if run.config.get('latent') == 'categorical']
+    fading = second and all(schedules.parse(config.get('actor_ent')) for config in second)
+    return [('dreamerv2_schedules' if fading else 'dreamerv2', 'pixels')] * bool(second)
   if returns(metric) == 'eval':
     zero_shot = any(
         group.agent == 'plan2explore' and not group.runs[0].config.get('expl_until')

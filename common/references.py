@@ -68,7 +68,8 @@ SETTINGS = {
         Setting(('dmc', 'dmc_tf1'), 'dreamer', ('dreamer', DREAMER_TABLE)),
         Setting(('dmc', 'dreamerv2'), 'dreamerv2', (), 'train')),
     ('dreamer', 'atari', 'pixels'): (
-        Setting(('atari',)), Setting(('atari', 'dreamerv2'), 'dreamerv2')),
+        Setting(('atari',)), Setting(('atari', 'dreamerv2'), 'dreamerv2'),
+        Setting(('atari', 'dreamerv2', 'dreamerv2_schedules'), 'dreamerv2_schedules')),
     ('planet', 'dmc', 'pixels'): (
         Setting(('dmc',), '', ('planet', PLANET_TABLE)),
         Setting(('dmc', 'camera_ready'), '', ('planet', PLANET_TABLE)),

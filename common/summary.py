@@ -14,6 +14,7 @@ from common import config as config_lib
 from common import curves
 from common import protocol
 from common import published
+from common.references import name_of
 
 UNITS = {
     'dmc': {'return': 'return / 1000'},
@@ -199,7 +200,7 @@ def _known(unit, tasks, compared, metric):
       mean, std = curve.at(frames)
       if np.isfinite(mean):
         place = min(np.searchsorted(curve.frames, frames), len(curve.frames) - 1)
-        name = f'{protocol.NAMES[curve.method]}, from {curve.observation}'
+        name = f'{name_of(curve.method)}, from {curve.observation}'
         found.setdefault(name, {})[task] = mean, std, curve.n_seeds[place], frames
     if protocol.returns(metric) == 'eval':
       for name, score in protocol.printed(task, group.agent, window[:2]).items():
