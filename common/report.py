@@ -12,6 +12,7 @@ from common import comparison
 from common import config as config_lib
 from common import films
 from common import page
+from common import report_aggregates
 from common import report_summary
 from common import report_task
 from common.config import UserError
@@ -56,7 +57,7 @@ def render(entries, paths, chosen, left):
   return page.document(
       f'Report: {plural(len(tasks(entries)), "task")}', report_summary.head(entries, paths),
       tag(
-          'main', report_summary.summary(entries),
+          'main', report_summary.summary(entries), report_aggregates.section(entries),
           [report_task.section(task, part, chosen) for task, part in tasks(entries).items()]),
       _left(left))
 

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
     ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env', 'report'],
-    ['report_summary', 'report_task'],
+    ['report_summary', 'report_task', 'report_aggregates'],
     ['report_parts', 'films'],
     ['page', 'comparison'],
     ['parity', 'benchmark_cases'],

@@ -198,6 +198,18 @@ def test_games_are_normalised_by_what_people_reach(tmp_path):
   assert 'human-normalised 1.00' in words(write_page(tmp_path, path))
 
 
+def test_several_tasks_have_aggregates_beside_published_means_and_one_has_none(tmp_path):
+  for seed in range(2):
+    for task, score in (('walker_walk', 900 + 20 * seed), ('cup_catch', 700)):
+      make(tmp_path / f'{task}{seed}', [(500_000, score)], [
+          '--task', f'dmc_{task}', '--seed', seed])
+  text = words(write_page(tmp_path, tmp_path))
+  assert 'All tasks together' in text and 'return / 1000' in text.lower()
+  assert '0.805 [0.800, 0.810]' in text  # mean over the tasks of 0.91 and 0.7
+  one = make(tmp_path / 'alone', [(500_000, 900)])
+  assert 'All tasks together' not in words(write_page(tmp_path, one))
+
+
 def test_what_is_remarkable_about_runs_is_said(tmp_path):
   paths = [make(tmp_path / f'{i}', published(), ['--seed', seed]) for i, seed in enumerate((0, 0))]
   make(tmp_path / '2', published(), ['--seed', 7], commit='d' * 40, finished_at=None,
