@@ -10,13 +10,6 @@ with all runs there, only table and curves are made. Specification of Plan2Explo
 
 Bad news is told, too: high-dimensional static noise (static64) draws every method for long.
 """
-import argparse
-import itertools
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 
 from common import config as config_lib
@@ -25,9 +18,8 @@ from common import episodes
 from common import logdir
 from common.config import UserError
 from common.envs import noisytv
+from plan2explore import study
 
-METHODS = {
-    'disagreement': [], 'curiosity': ['curiosity'], 'rnd': ['rnd'], 'random': ['random']}
 CELLS = 50           # of the corridor
 BLOCK = 1000         # frames of each point of the curves
 ZONES = ('tv', 'start', 'corridor')
@@ -42,79 +34,33 @@ COLUMNS = {          # of the table: what, and the mean of which part of the run
 @config_lib.entry
 def main(argv=None):
   """Run the command; exit code 1 if a run failed, 2 for a mistake in the command."""
-  parser = argparse.ArgumentParser(
-      prog='python -m plan2explore.noisy_tv', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-  parser.add_argument('--out', required=True, type=pathlib.Path, help='directory of the grid')
-  parser.add_argument('--screens', nargs='+', default=['cycle', 'channels'], metavar='KIND[SIZE]')
-  parser.add_argument(
-      '--methods', nargs='+', default=['disagreement', 'curiosity', 'rnd'], choices=METHODS)
+  parser = study.parser(
+      'plan2explore.noisy_tv', __doc__, ('screens', ['cycle', 'channels']),
+      ['disagreement', 'curiosity', 'rnd'], 20000)
   parser.add_argument('--form', choices=['vector', 'image'], default='vector')
-  parser.add_argument('--seeds', type=int, default=5)
-  parser.add_argument('--steps', type=int, default=20000, help='frames of each run')
-  parser.add_argument(
-      '--jobs', type=int, default=os.cpu_count() or 1, help='runs at a time, each on one core')
-  parser.add_argument('--single', nargs=3, metavar=('SCREEN', 'METHOD', 'SEED'),
-                      help='make one run of the grid in this process')
   args = parser.parse_args(argv)
-  for screen in args.screens:
-    noisytv.parse(screen + _suffix(args.form))
-  if min(args.seeds, args.jobs) < 1 or args.steps < BLOCK:
-    raise UserError(f'noisy_tv: --seeds and --jobs must be at least 1, --steps {BLOCK}.')
+  study.check(args)
+  args.worlds = [screen + _suffix(args.form) for screen in args.worlds]
+  for world in args.worlds:
+    noisytv.parse(world)
+  if args.steps < BLOCK:
+    raise UserError(f'noisy_tv: --steps {args.steps} is less than a point of the curves, {BLOCK}.')
   if args.single:
-    screen, method, seed = args.single
-    train(args, screen, method, int(seed))
+    world, method, seed = args.single
+    train(args, world, method, int(seed))
     return
-  args.out.mkdir(parents=True, exist_ok=True)
-  grid = list(itertools.product(args.screens, args.methods, range(args.seeds)))
-  failed = run_all(args, grid)
-  done = [cell for cell in grid if cell not in failed]
-  found = {cell: measure(path_of(args, *cell)) for cell in done}
-  (args.out / 'table.md').write_text(table(args, found))
-  print(table(args, found))
+  complete = study.run('plan2explore.noisy_tv', args, ['--form', args.form])
+  found = {cell: measure(study.path_of(args, *cell)) for cell in complete}
   draw(args, found)
-  for cell in failed:
-    print(f'failed: {path_of(args, *cell)}.log', file=sys.stderr)
-  sys.exit(int(bool(failed)))
+  study.finish(args, table(args, found), complete)
 
 
-def path_of(args, screen, method, seed):
-  """Directory of one run of the grid."""
-  return args.out / f'{screen}{_suffix(args.form)}-{method}-{seed}'
-
-
-def run_all(args, grid):
-  """Make the runs, args.jobs at a time in processes of their own; returns those that failed."""
-  waiting, running, failed = list(grid), [], []
-  threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
-  env = {**os.environ, 'TF_NUM_INTRAOP_THREADS': threads, 'TF_NUM_INTEROP_THREADS': threads}
-  try:
-    while waiting or running:
-      while waiting and len(running) < args.jobs:
-        cell = waiting.pop(0)
-        command = [
-            sys.executable, '-m', 'plan2explore.noisy_tv', '--out', str(args.out), '--form',
-            args.form, '--steps', str(args.steps), '--single', *map(str, cell)]
-        log = pathlib.Path(f'{path_of(args, *cell)}.log').open('a')
-        running.append((cell, subprocess.Popen(command, stdout=log, stderr=log, env=env), log))
-      cell, process, log = running.pop(0)
-      code = process.wait()
-      log.close()
-      print(f'{len(grid) - len(waiting) - len(running)}/{len(grid)} {" ".join(map(str, cell))}: '
-            f'{"done" if code == 0 else f"failed with exit code {code}"}', flush=True)
-      failed += [cell] if code else []
-  finally:
-    for _, process, _ in running:
-      process.terminate()
-  return failed
-
-
-def train(args, screen, method, seed):
+def train(args, world, method, seed):
   """One run; its evaluations tell what the method pays in each zone."""
-  logdir_path = path_of(args, screen, method, seed)
   config = config_lib.load('plan2explore', [
-      '--configs', 'noisytv', *METHODS[method], '--task', f'noisytv_{screen}{_suffix(args.form)}',
-      '--seed', str(seed), '--steps', str(args.steps), '--logdir', str(logdir_path), '--quiet',
+      '--configs', 'noisytv', *study.METHODS[method], '--task', f'noisytv_{world}',
+      '--seed', str(seed), '--steps', str(args.steps), '--quiet',
+      '--logdir', str(study.path_of(args, world, method, seed)),
       '--intr_scale', '0.1'])  # the same for all, whatever their blocks say
   rows = probes(config)
   logdir.start(config, lambda agent: pays(agent, rows))
@@ -172,18 +118,10 @@ def _probed(directory, zone):
 
 
 def table(args, found):
-  """Markdown: a row for each screen and method, means and 95 % intervals over seeds."""
-  lines = [
-      f'{args.steps} frames, {args.seeds} seeds, {args.form}; mean and 95 % interval over seeds.',
-      '', '| screen | method | ' + ' | '.join(COLUMNS) + ' |', '|---' * (2 + len(COLUMNS)) + '|']
-  for screen, method in itertools.product(args.screens, args.methods):
-    runs = [run for cell, run in found.items() if cell[:2] == (screen, method)]
-    if runs:
-      values = [
-          interval([_part(run[key], part) for run in runs]) for key, part in COLUMNS.values()]
-      cells = [f'{mean:.2f} +- {half:.2f}' for mean, half in values]
-      lines.append(f'| {screen} | {method} | ' + ' | '.join(cells) + ' |')
-  return '\n'.join(lines) + '\n'
+  """Markdown: a row for each screen and method, means and intervals over seeds."""
+  return study.table(args, COLUMNS, {
+      pair: [study.text([_part(run[key], part) for run in runs]) for key, part in COLUMNS.values()]
+      for pair, runs in study.by_method(args, found).items()})
 
 
 def _part(values, part):
@@ -192,33 +130,20 @@ def _part(values, part):
   return values[:length].mean() if part > 0 else values[-length:].mean()
 
 
-def interval(values):
-  """(mean, half of the 95 % interval) of numbers, by Student's t; the half is 0 for one."""
-  from scipy import stats  # comes with dm_control
-  values = np.asarray(values, float)
-  if len(values) < 2:
-    return float(values.mean()), 0.0
-  half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-  return float(values.mean()), float(half)
-
-
 def draw(args, found):
   """curves.png: a row for each screen; time at the screen, corridor cells, what the zones pay."""
   from matplotlib.figure import Figure
-  figure = Figure((13, 3.2 * len(args.screens)), layout='constrained')
-  axes = figure.subplots(len(args.screens), 3, squeeze=False)
-  for row, screen in zip(axes, args.screens):
+  figure = Figure((13, 3.2 * len(args.worlds)), layout='constrained')
+  axes = figure.subplots(len(args.worlds), 3, squeeze=False)
+  grouped = study.by_method(args, found)
+  for row, world in zip(axes, args.worlds):
     for number, method in enumerate(args.methods):
-      runs = [run for cell, run in found.items() if cell[:2] == (screen, method)]
+      runs = grouped.get((world, method))
       if not runs:
         continue
-      style = dict(color=f'C{number}', linestyle=('-', '--', ':', '-.')[number], label=method)
+      style = dict(color=f'C{number}', linestyle=study.LINES[number % len(study.LINES)], label=method)
       for axis, key in zip(row, ('tv', 'cells')):
-        length = min(len(run[key]) for run in runs)
-        stats = np.array([interval([run[key][i] for run in runs]) for i in range(length)])
-        frames, (mean, half) = runs[0]['frames'][:length], stats.T
-        axis.plot(frames, mean, **style)
-        axis.fill_between(frames, mean - half, mean + half, color=style['color'], alpha=0.15)
+        study.draw_curve(axis, runs[0]['frames'], [run[key] for run in runs], style)
       probed = [run['probes'] for run in runs if len(run['probes']['tv'])]
       if probed:
         length = min(len(run['tv']) for run in probed)
@@ -230,7 +155,7 @@ def draw(args, found):
         'share of time at the screen', f'corridor cells of {CELLS}, per 1000 frames',
         'paid at the screen / in the corridor')
     for axis, name in zip(row, names):
-      axis.set(title=f'{screen}: {name}', xlabel='frames')
+      axis.set(title=f'{world}: {name}', xlabel='frames')
     row[2].set_yscale('symlog', linthresh=0.1)
     row[0].set_ylim(0, 1)
     row[0].legend()

@@ -51,6 +51,15 @@ def test_mistakes_are_one_sentence_and_create_nothing(tmp_path, capsys, flags, w
   assert not path.exists()
 
 
+def test_a_reader_that_has_seen_enough_of_the_help_leaves_no_traceback():
+  with subprocess.Popen(
+      [sys.executable, '-m', 'dreamer.train', '--help'], stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE) as process:
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b'' and process.wait() in (0, 141)
+
+
 def test_a_mistake_is_refused_within_three_seconds_and_without_tensorflow(tmp_path):
   code = (
       'import sys\nfrom dreamer import train\ntry:\n  train.main(sys.argv[1:])\n'

@@ -1,0 +1,92 @@
+"""What explorers get to see, and what the task's actor makes of it without having been there.
+
+    python -m plan2explore.coverage --out DIR                    disagreement and random in the maze
+    python -m plan2explore.coverage --out DIR --tasks dmc_walker_walk --configs dmc cpu
+        --methods disagreement curiosity max retrospective random --steps 100000
+
+Runs every method on every task for some seeds, several at a time, then writes table.md and
+curves.png: cells of the coordinates that any episode so far has visited, and zero-shot returns, as
+means with 95 % intervals over seeds. Frames are the same for all. A study that was interrupted goes
+on; with all runs there, only table and curves are made.
+"""
+from common import config as config_lib
+from common import curves
+from common import logdir
+from plan2explore import study
+
+CELLS, RETURN = 'train/coverage_total', 'eval/return'
+COLUMNS = (
+    'cells visited', 'in the first half of the frames', 'zero-shot return', 'best zero-shot return',
+    'return before learning')
+
+
+@config_lib.entry
+def main(argv=None):
+  """Run the command; exit code 1 if a run failed, 2 for a mistake in the command."""
+  parser = study.parser(
+      'plan2explore.coverage', __doc__, ('tasks', ['toy_maze_vector']), ['disagreement', 'random'],
+      6000)
+  parser.add_argument(
+      '--configs', nargs='+', default=['toy'], help='blocks of configs.yaml, before the method\'s')
+  args = parser.parse_args(argv)
+  study.check(args)
+  if args.single:
+    task, method, seed = args.single
+    logdir.start(_config(args, task, method, int(seed)))
+    return
+  for task, method, seed in study.cells(args):
+    _config(args, task, method, seed)  # a mistake is refused before the first run
+  complete = study.run('plan2explore.coverage', args, ['--configs', *args.configs])
+  found = {cell: measure(study.path_of(args, *cell)) for cell in complete}
+  draw(args, found)
+  study.finish(args, table(args, found), complete)
+
+
+def measure(directory):
+  """What a run did: dict of `cells` and `returns`, curves.Run of what was logged."""
+  return dict(cells=curves.read(directory, CELLS), returns=curves.read(directory, RETURN))
+
+
+def table(args, found):
+  """Markdown: a row for each task and method, means and intervals over seeds."""
+  return study.table(args, COLUMNS, {
+      pair: [study.text(column, 1) for column in zip(*map(_row, runs))]
+      for pair, runs in study.by_method(args, found).items()})
+
+
+def _row(run):
+  """Numbers for COLUMNS of one run."""
+  cells, returns = run['cells'], run['returns'].values
+  half = cells.frames <= cells.frames[-1] / 2
+  return cells.values[-1], cells.values[half].max(initial=0.0), returns[-1], returns.max(), returns[0]
+
+
+def draw(args, found):
+  """curves.png: a row for each task; cells and zero-shot returns over frames."""
+  from matplotlib.figure import Figure
+  figure = Figure((10, 3.2 * len(args.worlds)), layout='constrained')
+  axes = figure.subplots(len(args.worlds), 2, squeeze=False)
+  grouped = study.by_method(args, found)
+  for row, task in zip(axes, args.worlds):
+    for number, method in enumerate(args.methods):
+      runs = grouped.get((task, method), [])
+      style = dict(color=f'C{number}', linestyle=study.LINES[number % len(study.LINES)], label=method)
+      for axis, key in zip(row, ('cells', 'returns')) if runs else ():
+        longest = max((run[key].frames for run in runs), key=len)
+        study.draw_curve(axis, longest, [run[key].values for run in runs], style)
+    for axis, name in zip(row, ('cells visited so far', 'zero-shot return')):
+      axis.set(title=f'{task}: {name}', xlabel='frames')
+      axis.set_ylim(bottom=0)
+    row[0].legend()
+  figure.savefig(args.out / 'curves.png', dpi=80)
+
+
+def _config(args, task, method, seed):
+  return config_lib.load('plan2explore', [
+      '--configs', *args.configs, *study.METHODS[method], '--task', task, '--seed', str(seed),
+      '--steps', str(args.steps), '--quiet',
+      '--logdir', str(study.path_of(args, task, method, seed))])
+
+
+if __name__ == '__main__':
+  main()
