@@ -5,7 +5,7 @@
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
-    python -m common.benchmark explore               the share of Plan2Explore's ensemble in an update
+    python -m common.benchmark explore               what Plan2Explore's ensemble costs an update
     python -m common.benchmark view                  what the live view and the pictures cost
     python -m common.benchmark emulator              Atari frames, against the bare emulator
 

@@ -25,9 +25,9 @@ def section(entries):
       'section', tag('h2', 'All tasks together'),
       [_table(unit, [row for row in found if row.unit == unit])
        for unit in dict.fromkeys(row.unit for row in found)],
-      tag('p', 'With 95 % intervals: a stratified bootstrap over the seeds of each task (Agarwal et '
-          'al. 2021), and for published means an interval by their spread over seeds. Published '
-          'rows are of the same tasks at the same frames.', class_='soft'),
+      tag('p', 'With 95 % intervals: a stratified bootstrap over the seeds of each task (Agarwal '
+          'et al. 2021), and for published means an interval by their spread over seeds. '
+          'Published rows are of the same tasks at the same frames.', class_='soft'),
       [tag('p', note, class_='soft') for note in dict.fromkeys(notes)])
 
 

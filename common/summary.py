@@ -153,8 +153,8 @@ def _take(name, tasks, metric, width, at, notes):
   shortest = min(runs, key=lambda run: run.frames[-1])
   if at is None and shortest.frames[-1] < 0.9 * max(run.frames[-1] for run in runs):
     notes.append(
-        f'{name}: aggregated where {shortest.path} ends, others go on. In plots --at FRAMES chooses '
-        'more and leaves out what ends earlier.')
+        f'{name}: aggregated where {shortest.path} ends, others go on. In plots --at FRAMES '
+        'chooses more and leaves out what ends earlier.')
   return taken
 
 

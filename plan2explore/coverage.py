@@ -58,7 +58,8 @@ def _row(run):
   """Numbers for COLUMNS of one run."""
   cells, returns = run['cells'], run['returns'].values
   half = cells.frames <= cells.frames[-1] / 2
-  return cells.values[-1], cells.values[half].max(initial=0.0), returns[-1], returns.max(), returns[0]
+  return (
+      cells.values[-1], cells.values[half].max(initial=0.0), returns[-1], returns.max(), returns[0])
 
 
 def draw(args, found):
@@ -70,7 +71,7 @@ def draw(args, found):
   for row, task in zip(axes, args.worlds):
     for number, method in enumerate(args.methods):
       runs = grouped.get((task, method), [])
-      style = dict(color=f'C{number}', linestyle=study.LINES[number % len(study.LINES)], label=method)
+      style = study.style(number, method)
       for axis, key in zip(row, ('cells', 'returns')) if runs else ():
         longest = max((run[key].frames for run in runs), key=len)
         study.draw_curve(axis, longest, [run[key].values for run in runs], style)

@@ -141,7 +141,7 @@ def draw(args, found):
       runs = grouped.get((world, method))
       if not runs:
         continue
-      style = dict(color=f'C{number}', linestyle=study.LINES[number % len(study.LINES)], label=method)
+      style = study.style(number, method)
       for axis, key in zip(row, ('tv', 'cells')):
         study.draw_curve(axis, runs[0]['frames'], [run[key] for run in runs], style)
       probed = [run['probes'] for run in runs if len(run['probes']['tv'])]

@@ -117,6 +117,11 @@ def table(args, columns, rows):
   ]) + '\n'
 
 
+def style(number, method):
+  """Keywords for the line of the method with a number."""
+  return dict(color=f'C{number}', linestyle=LINES[number % len(LINES)], label=method)
+
+
 def draw_curve(axis, frames, curves, style):
   """Mean and t interval over seeds, as far as all have come.
 
