@@ -16,7 +16,7 @@ from ruamel import yaml
 
 from common import schedules
 from common.options import (
-    ACTION_REPEATS, AGENTS, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SCHEDULED, SUITES,
+    ACTION_REPEATS, AGENTS, AUTO, CHOICES, FREE, OTHER_REPEAT, PATTERNS, RANGES, SCHEDULED, SUITES,
     UNUSED)
 
 
@@ -266,11 +266,13 @@ def usage(agent):
 
 
 def _settle_tasks(values):
-  """Put numbers for action_repeat auto, and give a run of several tasks a name.
+  """Put numbers for what is auto, and give a run of several tasks a name.
 
   `tasks` becomes TASK:REPEAT,... and action_repeat the least of them, by which episodes are
   longest.
   """
+  if values.get('expl_until') == 'auto':
+    values['expl_until'] = values['steps'] * 20 // 23
   repeat = values['action_repeat']
   of = lambda task: ACTION_REPEATS.get(task, OTHER_REPEAT) if repeat == 'auto' else repeat
   names = [name.strip() for name in values.get('tasks', '').split(',') if name.strip()]
@@ -343,7 +345,7 @@ def _matches(key, known, where):
 
 def _convert(key, value, default, where):
   """Return the value in the type of its key, or raise UserError."""
-  if isinstance(default, str) and value == default == 'auto':
+  if value == 'auto' and (default == 'auto' or key in AUTO):
     return value
   if key in CHOICES:
     for choice in CHOICES[key]:

@@ -13,10 +13,10 @@ class Coverage:
 
   def __init__(self, episodes=()):
     """episodes: those before, in order, as dicts of arrays; only those with log_state count."""
-    self._all = set()
-    self._recent = collections.deque(maxlen=EPISODES)
+    self._all, self._counts = set(), collections.Counter()
+    self._recent = collections.deque()
     for episode in episodes:
-      self.add(episode)
+      self._count(episode)
 
   def add(self, episode):
     """Count one more episode; returns metrics, none if it has no coordinates.
@@ -25,16 +25,25 @@ class Coverage:
       train/coverage_entropy: nats, of the shares of time in them.
       train/coverage_total: cells that any episode visited.
     """
-    if 'log_state' not in episode:
+    if not self._count(episode):
       return {}
-    found = collections.Counter(cells(episode['log_state']))
-    self._recent.append(found)
-    self._all.update(found)
-    counts = sum(self._recent, collections.Counter())
-    shares = np.array(list(counts.values())) / sum(counts.values())
+    counts = np.array(list(self._counts.values()))
+    shares = counts / counts.sum()
     return {
         'train/coverage': len(counts), 'train/coverage_total': len(self._all),
         'train/coverage_entropy': float(-np.sum(shares * np.log(shares)))}
+
+  def _count(self, episode):
+    """Count an episode, and the one that is no longer recent no more; False without coordinates."""
+    if 'log_state' not in episode:
+      return False
+    found = collections.Counter(cells(episode['log_state']))
+    self._recent.append(found)
+    self._all.update(found)
+    self._counts += found
+    if len(self._recent) > EPISODES:
+      self._counts -= self._recent.popleft()  # without those that come to 0
+    return True
 
 
 def cells(state, bins=BINS):

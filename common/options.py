@@ -76,11 +76,16 @@ RANGES = {
     'expl_until': (0, None), 'expl_horizon': (1, None), 'intr_scale': (0.0, None),
     'extr_scale': (0.0, None), 'intr_ddof': (0, 1), 'intr_norm_momentum': (0.0, 1.0),
     'disag_models': (1, None), 'disag_layers': (0, None), 'disag_units': (0, None),
+    'disag_width_factor': (0.0, None),
     'disag_offset': (0, 1), 'disag_lr': (0.0, None), 'curiosity_scale': (0.0, None),
+    'curiosity_free_nats': (0.0, None),
 }
 
 # Keys of RANGES that also take the text of a schedule (common/schedules.py).
 SCHEDULED = ('actor_ent', 'actor_grad_mix')
+
+# Keys that take the word auto though their defaults are numbers.
+AUTO = ('expl_until',)
 
 # PlaNet's frames per decision, for its `action_repeat: auto`.
 ACTION_REPEATS = {

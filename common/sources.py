@@ -13,7 +13,15 @@ from common.config import UserError
 from common.options import FREE_TO_CHANGE
 
 # What may differ from a run that is continued by `source`, besides what may at any restart.
+TASK_FRAMES = 150_000  # of the task after the exploration, in the paper
 PROTOCOL = ('source', 'expl_until', 'expl_freeze', 'adapt_heads', 'seed', 'prefill', 'pretrain')
+
+# What makes a world model what it is, besides the sizes that other keys give its layers.
+MODEL = (
+    'latent_model', 'latent', 'stoch_size', 'stoch_classes', 'deter_size', 'rssm_hidden',
+    'rssm_layers', 'rssm_act', 'rssm_gru', 'rssm_min_std', 'rssm_std_act', 'rssm_ensemble',
+    'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'dense_act', 'mlp_layers', 'mlp_units',
+    'norm', 'image_bits', 'camera', 'obs_loss')
 
 
 def check(config):
@@ -22,8 +30,10 @@ def check(config):
   Raises:
     UserError: with the difference.
   """
+  target = pathlib.Path(config.logdir)
   for key in ('offline', 'source'):
-    if not config.get(key):
+    # A copy that is complete needs its source no more.
+    if not config.get(key) or (key == 'source' and (target / 'checkpoint').exists()):
       continue
     path = pathlib.Path(config[key]).expanduser()
     if not (path / 'config.yaml').exists():
@@ -31,13 +41,16 @@ def check(config):
           f'--{key} {path}: holds no run (config.yaml is missing). Pass the --logdir of one.')
     if not (path / 'episodes').is_dir() or not episodes.named(path / 'episodes'):
       raise UserError(f'--{key} {path}: has no episodes. Pass the --logdir of a run that has.')
-    if path.resolve() == pathlib.Path(config.logdir).resolve():
-      raise UserError(f'--{key} {path}: is the --logdir, too. Pass another --logdir.')
+    if path.resolve() in (target.resolve(), *target.resolve().parents):
+      raise UserError(
+          f'--{key} {path}: holds the --logdir {target}, and is not to be changed. Pass another '
+          '--logdir.')
     if (key == 'source' or config.get('snapshot')) and not list(
         (path / 'checkpoint').glob('*.index')):
       raise UserError(f'--{key} {path}: has no checkpoint. Pass the --logdir of a longer run.')
     if key == 'source':
       _check_settings(path, config)
+      _check_frames(path, config)
 
 
 def _check_settings(path, config):
@@ -50,6 +63,15 @@ def _check_settings(path, config):
     raise UserError(
         f'--source {path}: was made with other settings ({"; ".join(lines)}), so its weights do '
         'not fit. Pass the same ones.')
+
+
+def _check_frames(path, config):
+  count = episodes.count_frames(path / 'episodes', config_lib.repeats(config))
+  if count >= config.steps:
+    raise UserError(
+        f'--source {path}: has explored for {count} frames, which --steps counts, too, and '
+        f'{config.steps} leave none for the task. Pass --steps {count + TASK_FRAMES} or another '
+        f'number above {count}.')
 
 
 def frames(config, updates):
@@ -71,7 +93,8 @@ def check_spaces(config, source, obs_space, act_space):
   """
   path = pathlib.Path(config.offline).expanduser()
   old, obs, act = source
-  lines = config_lib.difference(old, config, ['action_repeat', 'tasks'])
+  model = MODEL if config.get('snapshot') else ()
+  lines = config_lib.difference(old, config, ['action_repeat', 'tasks', *model])
   forms = lambda spaces: {key: space.shape for key, space in spaces.items()}
   for name, there, here in (
       ('observations', forms(obs), forms(obs_space)), ('actions', act.shape, act_space.shape),

@@ -11,7 +11,9 @@ on; with all runs there, only table and curves are made.
 """
 from common import config as config_lib
 from common import curves
+from common import envs
 from common import logdir
+from common.config import UserError
 from plan2explore import study
 
 CELLS, RETURN = 'train/coverage_total', 'eval/return'
@@ -34,8 +36,11 @@ def main(argv=None):
     task, method, seed = args.single
     logdir.start(_config(args, task, method, int(seed)))
     return
-  for task, method, seed in study.cells(args):
-    _config(args, task, method, seed)  # a mistake is refused before the first run
+  # A mistake is refused before the first run.
+  configs = {
+      task: _config(args, task, method, seed) for task, method, seed in study.cells(args)}
+  for config in configs.values():
+    _refuse_without_numbers(config)
   complete = study.run('plan2explore.coverage', args, ['--configs', *args.configs])
   found = {cell: measure(study.path_of(args, *cell)) for cell in complete}
   draw(args, found)
@@ -60,6 +65,17 @@ def _row(run):
   half = cells.frames <= cells.frames[-1] / 2
   return (
       cells.values[-1], cells.values[half].max(initial=0.0), returns[-1], returns.max(), returns[0])
+
+
+def _refuse_without_numbers(config):
+  """Raises UserError for a task without coordinates, or a study without evaluations."""
+  if not config.coverage or not config.eval_episodes:
+    raise UserError('coverage: needs --coverage True and --eval_episodes of at least 1.')
+  env = envs.make(config)
+  env.close()
+  if 'log_state' not in env.obs_space:
+    raise UserError(
+        f'coverage: {config.task} tells no coordinates. Tasks of dmc, toy and noisytv do.')
 
 
 def draw(args, found):

@@ -162,7 +162,8 @@ def disagreement(mean, reduce='var', ddof=0):
   members = mean.shape[0]
   if members == 1:
     return tf.zeros(tf.shape(mean)[1:-1])
-  var = tf.math.reduce_variance(mean, 0) * (members / (members - ddof))
+  # Beside the first member, as the mean of equal numbers is not always that number.
+  var = tf.math.reduce_variance(mean - mean[:1], 0) * (members / (members - ddof))
   if reduce == 'std':
     # The slope of the root is infinite at 0.
     safe = tf.where(var > 0, var, 1.0)
@@ -179,18 +180,23 @@ def jensen_renyi(mean, std):
   Args:
     mean, std: float32 [K, N..., D].
   Returns:
-    float32 [N...]; 0 for equal members, log K for those of equal variance that are far apart.
+    float32 [N...]; exactly 0 for equal members, log K for those of equal variance far apart.
   """
   members, var = mean.shape[0], std ** 2
+  # The second and third term go into the sum over d, beside the first member: what is equal
+  # cancels there, and not as sums of hundreds.
+  relative = tf.math.log(var) - tf.math.log(var[:1])
+  own = tf.math.log(var[0]) + tf.reduce_mean(relative, 0)                   # [N..., D]
   scores = []
   for i in range(members):
     for j in range(i, members):
-      total = var[i] + var[j]
-      score = -0.5 * tf.reduce_sum((mean[i] - mean[j]) ** 2 / total + tf.math.log(total), -1)
+      half = (var[i] + var[j]) / 2
+      score = -0.5 * tf.reduce_sum(
+          (mean[i] - mean[j]) ** 2 / (2 * half) + tf.math.log(half) - own, -1)
       scores += [score] if i == j else [score, score]
-  mixture = tf.reduce_logsumexp(tf.stack(scores), 0) - 2 * math.log(members)
-  own = 0.5 * tf.reduce_mean(tf.reduce_sum(tf.math.log(var), -1), 0)
-  return -mixture - own - 0.5 * mean.shape[-1] * math.log(2)
+  scores = tf.stack(scores)
+  most = tf.stop_gradient(tf.reduce_max(scores, 0))
+  return -most - tf.math.log(tf.reduce_mean(tf.exp(scores - most), 0))
 
 
 def _spread(x):

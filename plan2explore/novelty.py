@@ -42,7 +42,7 @@ class Disagreement(tf.Module):
     self.ensemble = ensemble.Ensemble(
         sizes['deter' if config.disag_input == 'deter' else 'feat'],
         0 if config.disag_action == 'none' else action_size, target, config.disag_models,
-        config.disag_layers, config.disag_units or target, config.disag_act,
+        config.disag_layers, config.disag_units or max(1, int(config.disag_width_factor * target)), config.disag_act,
         config.disag_action_skip,
         learned_std=config.disag_loss == 'nll_learned' or config.intr_reduce == 'jrd')
 
@@ -155,8 +155,6 @@ class Labelled(tf.Module):
 class Curiosity(Labelled):
   """Error of the world model itself: how badly it saw a row coming (section 6.3)."""
 
-  FREE_NATS = 3.0
-
   def __init__(self, world_model, action_size, config):
     del action_size
     super().__init__(world_model, config)
@@ -165,9 +163,9 @@ class Curiosity(Labelled):
       self._constant = 0.5 * world_model.observed_size * math.log(2 * math.pi)
 
   def label(self, rows):
-    """curiosity_scale (-log p(o | f) - constant + max(0, KL - 3)), [B, T]."""
+    """curiosity_scale (-log p(o | f) - constant + max(0, KL - curiosity_free_nats)), [B, T]."""
     surprise = -rows['obs_log_prob'] - self._constant
-    surprise += tf.maximum(0.0, rows['kl'] - self.FREE_NATS)
+    surprise += tf.maximum(0.0, rows['kl'] - self._config.curiosity_free_nats)
     return self._config.curiosity_scale * surprise, 0.0, {}
 
 

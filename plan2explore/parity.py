@@ -22,7 +22,7 @@ def p2e_ensemble(fixture):
     raise UserError(f'model_type {c["model_type"]} predicts a copy of its input, which is refused.')
   net = ensemble.Ensemble(
       source.shape[-1], c['A'], target.shape[-1], c['K'], c['layers'],
-      round(target.shape[-1] * c['model_width_factor']), c['act'], True, c['max_objective'])
+      int(target.shape[-1] * c['model_width_factor']), c['act'], True, c['max_objective'])
   names = [f'h{i}' for i in range(c['layers'])] + ['mean'] + ['std'] * bool(c['max_objective'])
   _assign(net, names, fixture.weights)
   source, action, target, mask = ensemble.pairs('next', 0, source, target, inputs['action'])
@@ -50,11 +50,15 @@ def p2e_ensemble(fixture):
 def p2e_lambda_return(fixture):
   """Lambda-returns that end with the last value, and with the one before it."""
   c, inputs = fixture.config, parity.tensors(fixture.inputs)
+  axis = c['axis']
   # Time comes first in what `bootstrap` takes.
-  value = tf.transpose(inputs['value'])
+  value = tf.unstack(inputs['value'], axis=axis)
+  rows = {
+      key: tf.gather(inputs[key], range(len(value) - 1), axis=axis)
+      for key in ('reward', 'value', 'pcont')}
   returns = lambda kind: actor_critic.lambda_return(
-      inputs['reward'][:, :-1], inputs['value'][:, :-1], inputs['pcont'][:, :-1],
-      actor_critic.bootstrap(value, kind), c['lambda_'], c['axis'])
+      rows['reward'], rows['value'], rows['pcont'], actor_critic.bootstrap(value, kind),
+      c['lambda_'], axis)
   return {
       'out/returns_plain': returns('last'), 'out/returns_reference_bootstrap': returns('authors')}
 
@@ -63,7 +67,7 @@ def v2_plan2explore(fixture):
   """DreamerV2's ensemble: loss with its offset, predictions, normalised rewards, gradients."""
   c, inputs = fixture.config, parity.tensors(fixture.inputs)
   told = 'past' if c['disag_action_cond'] else 'none'
-  target = inputs[c['disag_target']]
+  target = _target(inputs, c['disag_target'])
   net = ensemble.Ensemble(
       inputs['feat'].shape[-1], c['action'] if told == 'past' else 0, target.shape[-1], c['K'],
       c['layers'], c['units'], c['act'], False)
@@ -98,6 +102,14 @@ def v2_plan2explore(fixture):
 CHECKS = {
     'p2e_ensemble': p2e_ensemble, 'p2e_lambda_return': p2e_lambda_return,
     'v2_plan2explore': v2_plan2explore}
+
+
+def _target(inputs, name):
+  """What members predict [B, T, D], classes side by side; deter is what follows stoch in feat."""
+  if name in inputs:
+    return tf.reshape(inputs[name], [*inputs[name].shape[:2], -1])
+  assert name == 'deter', name
+  return inputs['feat'][..., _target(inputs, 'stoch').shape[-1]:]
 
 
 class _Settings(dict):

@@ -14,7 +14,9 @@ from common.config import UserError
 from common.envs import dmc_extras
 from common.envs import noisytv
 from dreamer import train as dreamer
+from plan2explore import coverage as coverage_study
 from plan2explore import noisy_tv
+from plan2explore import study
 from plan2explore import train as plan2explore
 
 TASK = ['--task', 'toy_maze_vector', '--batch_length', '10']
@@ -266,7 +268,30 @@ def test_the_study_runs_measures_and_draws(tmp_path, capsys):
   assert all(0 <= x <= 1 for x in run['tv'] + run['corridor'])
 
 
+def test_the_study_of_coverage_compares_methods_on_the_same_frames(tmp_path, capsys):
+  argv = [
+      '--out', str(tmp_path), '--configs', 'toy', 'debug', '--methods', 'random', 'rnd',
+      '--seeds', '1', '--steps', '300', '--jobs', '2']
+  with pytest.raises(SystemExit) as exit_info:
+    coverage_study.main(argv)
+  assert exit_info.value.code == 0
+  lines = (tmp_path / 'table.md').read_text().splitlines()
+  assert [line.split(' | ')[1] for line in lines[4:]] == ['random', 'rnd']
+  assert all(float(line.split(' | ')[2]) >= 1 for line in lines[4:])
+  assert (tmp_path / 'curves.png').stat().st_size > 1000
+
+
+@pytest.mark.parametrize('argv, message', [
+    (['--tasks', 'toy_maize'], 'toy_maze'), (['--configs', 'tyo'], 'toy'),
+    (['--seeds', '0'], '--seeds')])
+def test_mistakes_in_a_study_are_refused_before_its_first_run(tmp_path, capsys, argv, message):
+  with pytest.raises(SystemExit) as exit_info:
+    coverage_study.main(['--out', str(tmp_path / 'new'), *argv])
+  assert exit_info.value.code == 2 and message in capsys.readouterr().err
+  assert not (tmp_path / 'new').exists()
+
+
 def test_intervals_are_students():
-  assert noisy_tv.interval([3.0]) == (3.0, 0.0)
-  mean, half = noisy_tv.interval([1.0, 2.0, 3.0])
+  assert study.text([3.0]) == '3.00'
+  mean, half = study.interval([1.0, 2.0, 3.0])
   assert mean == 2 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)

@@ -13,7 +13,8 @@ for 100 decisions. Below 0.2 is the room with the screen, above 0.6 the corridor
   remote     the same, but only a1 > 0 switches
   static     fresh noise at every decision
 
-SIZE is the numbers on the screen, 8 if left out (static64_vector). Outside of the room they are zero.
+SIZE, of vectors only, is the numbers on the screen, 8 if left out (static64_vector). Outside of the
+room they are zero.
 """
 import re
 
@@ -119,9 +120,9 @@ def parse(name):
 
   Raises UserError for other names.
   """
-  match = re.fullmatch(f'({"|".join(KINDS)})([1-9][0-9]{{0,3}})?(_vector)?', name)
+  match = re.fullmatch(f'({"|".join(KINDS)})([1-9][0-9]{{0,3}}(?=_vector))?(_vector)?', name)
   if not match:
-    known = [f'noisytv_{kind}{form}' for form in ('', '_vector') for kind in KINDS]
+    known = [f'noisytv_{kind}{form}' for form in ('', '_vector', '64_vector') for kind in KINDS]
     raise UserError(
         f'task: the suite noisytv has no task {name!r}. {nearest(f"noisytv_{name}", known)}')
   return match[1], int(match[2] or 8), bool(match[3])

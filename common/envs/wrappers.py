@@ -89,8 +89,9 @@ class Wrapper:
 class ActionRepeat(Wrapper):
   """Repeats each action until the end of the episode or `amount` times; sums the rewards.
 
-  The observation and info are those of the last frame. Only that frame is observed if the
-  environment has `advance` and `observe`.
+  The observation and info are those of the last frame, but rewards in the observation (reward/TASK)
+  are summed as well. Only that frame is observed if the environment has `advance` and `observe`,
+  which then sums them itself.
   """
 
   def __init__(self, env, amount):
@@ -100,13 +101,15 @@ class ActionRepeat(Wrapper):
 
   def step(self, action):
     """Take one action for up to `amount` frames and return (obs, reward, done, info)."""
-    total, done, obs, info = 0.0, False, None, {}
+    total, done, obs, info = 0.0, False, {}, {}
     split = hasattr(self.env, 'advance')
     for _ in range(self._amount):
       if split:
         reward, done, info = self.env.advance(action)
       else:
+        before = obs
         obs, reward, done, info = self.env.step(action)
+        obs.update({key: obs[key] + x for key, x in before.items() if key.startswith('reward/')})
       total += reward
       if done:
         break
