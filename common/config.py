@@ -85,7 +85,7 @@ def load(agent, argv=None):
   """
   assert agent in AGENTS, agent
   argv = sys.argv[1:] if argv is None else [str(arg) for arg in argv]
-  blocks = _read_yaml(_configs_path())
+  blocks = _read_blocks(_configs_path())
   if '--help' in argv or '-h' in argv:
     print(usage(agent))
     sys.exit(0)
@@ -119,7 +119,7 @@ def load(agent, argv=None):
 
 def defaults(agent):
   """Return a dict of all keys of an agent with their defaults, for what an older version wrote."""
-  block = _read_yaml(_configs_path())['defaults']
+  block = _read_blocks(_configs_path())['defaults']
   return {**_plain(block), **(block.get(agent) or {})}
 
 
@@ -419,6 +419,12 @@ def _configs_path():
 def _yaml():
   # The pure parser reads YAML 1.2 (1e-4 is a number) with or without the compiled extension.
   return yaml.YAML(typ='safe', pure=True)
+
+
+@functools.cache
+def _read_blocks(path):
+  """Blocks by name, read once: who loads many configs need not wait. Never change them."""
+  return _read_yaml(path)
 
 
 def _read_yaml(path):

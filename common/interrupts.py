@@ -9,10 +9,15 @@ class Stop(Exception):
 
 
 class Interrupts:
-  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once."""
+  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once.
 
-  def __init__(self):
+  Args:
+    message: what to tell when the first one comes.
+  """
+
+  def __init__(self, message='Stopping after this step ...'):
     self.signal = None
+    self._message = f'{message}\n'.encode()
     self._old = {}
 
   def __enter__(self):
@@ -34,4 +39,4 @@ class Interrupts:
       raise KeyboardInterrupt
     self.signal = number
     # Not by print, which may be at work at this very moment.
-    os.write(1, b'Stopping after this step ...\n')
+    os.write(1, self._message)
