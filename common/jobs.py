@@ -25,7 +25,7 @@ from common.interrupts import Interrupts
 
 START, LATER, NEVER = 'start', 'later', 'never'
 POLL = 0.2        # seconds from one look at the processes to the next
-PATIENCE = 60.0   # seconds
+PATIENCE = 60.0   # seconds; a run that is ended may take as long to save
 PR_SET_PDEATHSIG = 1
 TAIL = 4096       # bytes of an output in which its last line is looked for
 
@@ -45,15 +45,14 @@ class Event(NamedTuple):
   reason: str = ''   # of a failure, in words, with the last line of the log
 
 
-def run(jobs, pool, ready=lambda job: START, patience=PATIENCE):
+def run(jobs, pool, ready=lambda job: START):
   """Run jobs in their order, as many at a time as the pool takes.
 
   Args:
     jobs: list of Job. Those that were started are taken out; the caller may add some.
     pool: Processes, or what has the same methods.
-    ready: function of a job for which there is room: START, LATER (it is asked again) or NEVER.
-    patience: seconds after which jobs that are not ready are left in the list, once nothing else
-      is to be done.
+    ready: function of a job for which there is room: START, LATER (it is asked again, up to
+      PATIENCE seconds after all else is done) or NEVER.
   Yields:
     Event, as they happen.
   Raises:
@@ -68,7 +67,7 @@ def run(jobs, pool, ready=lambda job: START, patience=PATIENCE):
         pool.stop()
       busy = time.monotonic() if pool.running else busy
       yield from pool.poll()
-      over = not jobs or interrupts.signal or time.monotonic() - busy > patience
+      over = not jobs or interrupts.signal or time.monotonic() - busy > PATIENCE
       if over and not pool.running:
         break
       time.sleep(POLL)

@@ -30,13 +30,14 @@ class Cluster:
     address: `local` starts a cluster on this machine alone and ends it afterwards; `auto` is the
       one that runs on this machine; else what ray.init takes, such as HOST:PORT.
     cpus: of each job.
-    gpus: of each job, 0.5 for two on one; None is one where the cluster has some, else 0.
+    gpus: of each job, 0.5 for two on one; None is `devices` where the cluster has GPUs, else 0.
+    devices: GPUs that a job uses where there are some.
   Raises:
     UserError: no cluster answers, or none of its nodes has as much.
   """
   full = False  # Ray knows better
 
-  def __init__(self, address, cpus=1.0, gpus=None):
+  def __init__(self, address, cpus=1, gpus=None, devices=1):
     # Before the import. Nothing is reported, and nothing complained about.
     os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
     os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
@@ -56,13 +57,13 @@ class Cluster:
           'or pass --ray local.') from None
     try:
       nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
-      gpus = default_gpus(nodes) if gpus is None else gpus
+      gpus = default_gpus(nodes, devices) if gpus is None else gpus
       check_fits(nodes, cpus, gpus)
     except UserError:
       ray.shutdown()
       raise
     self._remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=3)(work)
-    self._env = jobs.threads(max(1, int(cpus)))
+    self._env = jobs.threads(cpus)
     if 'PYTHONPATH' in os.environ:
       self._env['PYTHONPATH'] = os.environ['PYTHONPATH']
 
@@ -135,9 +136,9 @@ def work(job, env, cwd):
   return process.returncode, jobs.explain(job, process.returncode, begin)
 
 
-def default_gpus(nodes):
-  """One where a node (dict of resources) has some, else 0."""
-  return int(any(node.get('GPU', 0) >= 1 for node in nodes))
+def default_gpus(nodes, devices):
+  """GPUs of a job: `devices` if one of the nodes (dicts of resources) has any, else 0."""
+  return devices if any(node.get('GPU', 0) for node in nodes) else 0
 
 
 def check_fits(nodes, cpus, gpus):
