@@ -7,14 +7,15 @@ another, where it continues; one that fails by itself is not tried again.
 import importlib.util
 import os
 import pathlib
+import socket
 import time
 
 from common import jobs
 from common.config import UserError
+from common.interrupts import Interrupts
 from common.jobs import Event
 
 STORE = 100 * 2 ** 20  # bytes of shared memory of a local cluster; nothing is kept in it
-LOCAL = '127.0.0.1'
 
 
 def check_installed():
@@ -38,23 +39,9 @@ class Cluster:
   full = False  # Ray knows better
 
   def __init__(self, address, cpus=1, gpus=None, devices=1):
-    # Before the import. Nothing is reported, and nothing complained about.
-    os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
-    os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
-    import ray  # here, as it takes a second
     self.stopping = False
-    self._ray, self._tasks = ray, {}
-    own = dict(
-        include_dashboard=False, object_store_memory=STORE, _node_ip_address=LOCAL)
-    try:
-      ray.init(
-          address=address, log_to_driver=False, logging_level='ERROR',
-          **(own if address == 'local' else {}))
-    except Exception as error:
-      reason = ' '.join(str(error).split()) or type(error).__name__
-      raise UserError(
-          f'sweep: no Ray cluster at --ray {address} ({reason}). Start one by: ray start --head, '
-          'or pass --ray local.') from None
+    self._ray, self._tasks = connect(address), {}
+    ray = self._ray
     try:
       nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
       gpus = default_gpus(nodes, devices) if gpus is None else gpus
@@ -113,6 +100,30 @@ class Cluster:
       return Event(job, 1, lines[-1] if lines else type(error).__name__)
 
 
+def connect(address):
+  """Join the cluster at an address, as of Cluster. Returns the module ray; raises UserError."""
+  # Read at the import. Nothing is reported to its makers; who does not answer at once, won't.
+  os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+  os.environ.setdefault('RAY_NUM_REDIS_GET_RETRIES', '2')
+  own = {}
+  if address == 'local':
+    own = dict(include_dashboard=False, object_store_memory=STORE)
+    # What Ray does elsewhere than on Linux: listen on this machine alone.
+    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
+  try:
+    host, _, port = address.removeprefix('ray://').rpartition(':')
+    if port.isdecimal():  # Ray itself would try for many minutes
+      socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
+    import ray  # here, as it takes a second
+    ray.init(address=address, log_to_driver=False, logging_level='ERROR', **own)
+  except Exception as error:  # of many kinds
+    reason = ' '.join(str(error).split()) or type(error).__name__
+    raise UserError(
+        f'sweep: no Ray cluster at --ray {address} ({reason.rstrip(".")}). Start one by: ray start '
+        '--head, or pass --ray local. One that asks for tokens needs RAY_AUTH_MODE=token.') from None
+  return ray
+
+
 def work(job, env, cwd):
   """Run a job in a worker of Ray, until it ends or its task is cancelled.
 
@@ -127,12 +138,14 @@ def work(job, env, cwd):
     return 1, f'{job.log.parent} is not on this node; --logdir must be shared by all'
   process, begin = jobs.launch(
       job, {**os.environ, **env}, cwd if pathlib.Path(cwd).is_dir() else None)
-  try:
+  told = False
+  # Ray cancels by a SIGINT, which a worker ignores whose cluster was started in the background.
+  with Interrupts() as interrupts:
     while process.poll() is None:
+      if interrupts.signal and not told:
+        process.terminate()
+        told = True
       time.sleep(jobs.POLL)
-  except KeyboardInterrupt:  # so Ray cancels
-    process.terminate()
-    process.wait()
   return process.returncode, jobs.explain(job, process.returncode, begin)
 
 

@@ -49,10 +49,12 @@ def main(argv=None):
   args, flags = parse(sys.argv[1:] if argv is None else list(map(str, argv)))
   runs = grid(args, flags)
   check(runs, args.logdir)
+  over = all(logdir.finished(run.path, run.config) for run in runs)
+  pool = None if over else make_pool(args, runs[0].config)
   title = f'{" ".join([args.agent, *args.configs])}  {args.logdir}'
   view = sweep_view.make(runs, title, args.quiet)
   try:
-    code = train(runs, lambda: make_pool(args, runs[0].config), view)
+    code = train(runs, pool, view)
   finally:
     view.close()
   print(summary(view, args.logdir))
@@ -202,12 +204,12 @@ def make_pool(args, config):
   return jobs.Processes(args.jobs or max(1, len(gpus) // each), gpus)
 
 
-def train(runs, make, view):
+def train(runs, pool, view):
   """Train the runs that are not finished, telling the view.
 
   Args:
     runs: list of Run.
-    make: function that returns jobs.Processes or ray_jobs.Cluster, called if there is work.
+    pool: jobs.Processes or ray_jobs.Cluster, closed at the end; None if all runs are finished.
     view: as sweep_view.make returns it.
   Returns:
     Exit code: 0 if all runs are finished, 1 if not, 128 + number of the signal that ended it.
@@ -229,7 +231,6 @@ def train(runs, make, view):
   # All that is finished is told of now, not when there is room for it.
   waiting = [job for job in map(make_job, runs) if ready(job) != jobs.NEVER]
   try:
-    pool = make() if waiting else None
     for job, code, reason in jobs.run(waiting, pool, ready) if pool else ():
       run = of[job.name]
       if code is None:
