@@ -14,7 +14,6 @@ import argparse
 import itertools
 import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from common import config as config_lib
 from common import curves
 from common import episodes
+from common import jobs
 from common import logdir
 from common.config import UserError
 from common.envs import noisytv
@@ -85,27 +85,19 @@ def path_of(args, screen, method, seed):
 
 def run_all(args, grid):
   """Make the runs, args.jobs at a time in processes of their own; returns those that failed."""
-  waiting, running, failed = list(grid), [], []
-  threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
-  env = {**os.environ, 'TF_NUM_INTRAOP_THREADS': threads, 'TF_NUM_INTEROP_THREADS': threads}
-  try:
-    while waiting or running:
-      while waiting and len(running) < args.jobs:
-        cell = waiting.pop(0)
-        command = [
-            sys.executable, '-m', 'plan2explore.noisy_tv', '--out', str(args.out), '--form',
-            args.form, '--steps', str(args.steps), '--single', *map(str, cell)]
-        log = pathlib.Path(f'{path_of(args, *cell)}.log').open('a')
-        running.append((cell, subprocess.Popen(command, stdout=log, stderr=log, env=env), log))
-      cell, process, log = running.pop(0)
-      code = process.wait()
-      log.close()
-      print(f'{len(grid) - len(waiting) - len(running)}/{len(grid)} {" ".join(map(str, cell))}: '
-            f'{"done" if code == 0 else f"failed with exit code {code}"}', flush=True)
-      failed += [cell] if code else []
-  finally:
-    for _, process, _ in running:
-      process.terminate()
+  base = [
+      '-m', 'plan2explore.noisy_tv', '--out', str(args.out), '--form', args.form, '--steps',
+      str(args.steps), '--single']
+  cells = {' '.join(map(str, cell)): cell for cell in grid}
+  waiting = [
+      jobs.Job(name, [*base, *map(str, cell)], pathlib.Path(f'{path_of(args, *cell)}.log'))
+      for name, cell in cells.items()]
+  failed, ended = [], 0
+  for job, code, reason in jobs.run(waiting, jobs.Processes(args.jobs)):
+    if code is not None:
+      ended += 1
+      failed += [cells[job.name]] if code else []
+      print(f'{ended}/{len(grid)} {job.name}: {reason or "done"}', flush=True)
   return failed
 
 

@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
-    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env'],
-    ['parity', 'benchmark_cases'],
+    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env', 'sweep'],
+    ['parity', 'benchmark_cases', 'sweep_view', 'task_groups'],
     ['run'],
     ['learner'],
     ['pictures', 'banner', 'view'],
@@ -29,7 +29,8 @@ LAYERS = [
     ['dynamics', 'cells'],
     ['stochastic', 'nets'],
     ['dists', 'images', 'optimizer', 'devices'],
-    ['logdir'],
+    ['logdir', 'ray_jobs'],
+    ['jobs'],
     ['dataset', 'interrupts', 'meters', 'sources', 'coverage'],
     ['replay'],
     ['episodes'],
