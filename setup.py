@@ -12,6 +12,7 @@ from setuptools.command.build_py import build_py
 
 TENSORFLOW = '>=2.18,<2.22'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
+RAY = 'ray>=2.40,<3'
 
 
 class BuildWithConfigs(build_py):
@@ -56,7 +57,8 @@ setup(
         'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],
         'atari': ['ale-py>=0.11,<0.13'],
         'memorymaze': [MEMORY_MAZE],
-        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE],
+        'ray': [RAY],
+        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE, RAY],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import time
+
+AT_ONCE = 1.0  # seconds
 
 
 class Stop(Exception):
@@ -9,11 +12,16 @@ class Stop(Exception):
 
 
 class Interrupts:
-  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once."""
+  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once.
 
-  def __init__(self):
+  Args:
+    message: what to tell when the first one comes.
+  """
+
+  def __init__(self, message='Stopping after this step ...'):
     self.signal = None
-    self._old = {}
+    self._message = f'{message}\n'.encode()
+    self._old, self._since = {}, None
 
   def __enter__(self):
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,7 +39,10 @@ class Interrupts:
 
   def _handle(self, number, _):
     if self.signal is not None:
+      # A parent that dies with several threads can send more than one.
+      if number == signal.SIGTERM and time.monotonic() < self._since + AT_ONCE:
+        return
       raise KeyboardInterrupt
-    self.signal = number
+    self.signal, self._since = number, time.monotonic()
     # Not by print, which may be at work at this very moment.
-    os.write(1, b'Stopping after this step ...\n')
+    os.write(1, self._message)

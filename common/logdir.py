@@ -65,6 +65,18 @@ def claim(config):
       raise
 
 
+def held(path):
+  """Whether a process trains in a directory. A free lock is given back at once."""
+  try:
+    with (pathlib.Path(path) / '.lock').open() as lock:
+      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return True
+  except OSError:  # no run yet, or a file system of which the run itself will tell
+    return False
+  return False
+
+
 def start(config, report=None):
   """Train in the run's directory, unless the run is finished.
 

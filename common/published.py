@@ -178,11 +178,20 @@ def methods():
   return sorted({method for _, protocols in TABLES.values() for method in protocols})
 
 
+def tasks(table, method):
+  """Names of the tasks, without the suite, of which a file of TABLES has a curve of the method."""
+  names = [row['task'] for row in _table(table) if row['method'] == method]
+  return [name for name in dict.fromkeys(names) if not name.startswith('MEAN_OF')]
+
+
 def task_name(task):
-  """Name of a task in the tables: dmc_ball_in_cup_catch and dmc_cup_catch are cup_catch there."""
+  """Name of a task in the tables: dmc_ball_in_cup_catch and dmc_cup_catch are cup_catch there.
+
+  One game goes by two names in the files; it has that of the environment here.
+  """
   for suite in ('dmc_', 'atari_'):
     task = task.removeprefix(suite)
-  return task.replace('ball_in_cup', 'cup')
+  return task.replace('ball_in_cup', 'cup').replace('james_bond', 'jamesbond')
 
 
 def _rows(method, task, observation):
@@ -230,7 +239,7 @@ def _arrays(columns):
 def _table(name):
   """Rows of a file as dicts of text."""
   with (FOLDER / f'{name}.csv').open(newline='') as file:
-    return list(csv.DictReader(file))
+    return [{**row, 'task': task_name(row['task'])} for row in csv.DictReader(file)]
 
 
 @functools.cache

@@ -13,11 +13,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
-    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env', 'report'],
+    ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env', 'report', 'sweep'],
     ['report_summary', 'report_task', 'report_aggregates'],
     ['report_parts', 'films'],
     ['page', 'comparison'],
-    ['parity', 'benchmark_cases'],
+    ['parity', 'benchmark_cases', 'sweep_view', 'task_groups'],
     ['run'],
     ['learner'],
     ['pictures', 'banner', 'view'],
@@ -35,7 +35,8 @@ LAYERS = [
     ['dynamics', 'cells'],
     ['stochastic', 'nets'],
     ['dists', 'images', 'optimizer', 'devices'],
-    ['logdir'],
+    ['logdir', 'ray_jobs'],
+    ['jobs'],
     ['dataset', 'interrupts', 'meters', 'sources', 'coverage'],
     ['replay'],
     ['episodes'],

@@ -1,0 +1,518 @@
+"""A grid of runs: checked before it starts, resumed, and reported; failures stay where they are."""
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import loops
+import pytest
+import sweeps
+
+from common import config as config_lib
+from common import curves
+from common import interrupts
+from common import jobs
+from common import logdir
+from common import ray_jobs
+from common import sweep
+from common import sweep_view
+
+NAME = 'dreamer-debug-dummy_continuous_vector'
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+  """Function that sweeps stubs below tmp_path and returns (exit code, lines of the output)."""
+  sweeps.use('stub', monkeypatch.setattr)
+  def function(*flags):
+    with pytest.raises(SystemExit) as end:
+      sweep.main([*sweeps.GRID, '--logdir', tmp_path, *flags])
+    output = capsys.readouterr()
+    return end.value.code, (output.err if end.value.code == 2 else output.out).splitlines()
+  return function
+
+
+def starts(path):
+  """How many processes each stub of a sweep had, by seed."""
+  return {
+      int(file.parent.name.rpartition('-')[2]): len(file.read_text().splitlines())
+      for file in path.glob('*/starts')}
+
+
+def start(kind, path, *flags, **environ):
+  """The sweep as a process of its own."""
+  command = [sys.executable, sweeps.HERE, kind, *sweeps.GRID, '--logdir', path, *flags]
+  return subprocess.Popen(
+      list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env={**os.environ, **environ}, start_new_session=True)
+
+
+def wait_for(condition, process, seconds=100):
+  """Wait until a condition holds, while a process runs."""
+  end = time.monotonic() + seconds
+  while not condition():
+    assert process.poll() is None, process.stdout.read()
+    assert time.monotonic() < end
+    time.sleep(0.02)
+
+
+def config_of(path, seed):
+  return config_lib.load('dreamer', [
+      '--configs', 'debug', '--task', 'dummy_continuous_vector', '--steps', 100, '--seed', seed,
+      '--logdir', path / f'{NAME}-{seed}'])
+
+
+# The grid and its checks.
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('5', [0, 1, 2, 3, 4]), ('1', [0]), ('3-7', [3, 4, 5, 6, 7]), ('0,3', [0, 3]),
+    ('5,', [5]), ('4-4', [4]), ('2,0-2', [2, 0, 1])])
+def test_seeds_are_how_many_or_which(text, expected):
+  assert sweep.seeds(text) == expected
+
+
+@pytest.mark.parametrize('text', ['0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-'])
+def test_what_are_no_seeds_is_refused(text):
+  with pytest.raises(config_lib.UserError, match='--seeds is'):
+    sweep.seeds(text)
+
+
+def grid(*argv):
+  return sweep.grid(*sweep.parse(list(map(str, argv))))
+
+
+def test_the_grid_holds_every_task_with_every_seed_the_first_seeds_first(tmp_path):
+  runs = grid(
+      '--agent', 'planet', '--configs', 'dmc', 'debug', '--tasks', 'planet6', 'dmc_walker_run',
+      'dmc_walker_walk', '--seeds', 2, '--logdir', tmp_path, '--batch_length', 7)
+  assert len({run.path for run in runs}) == len(runs) == 14
+  assert [run.config.seed for run in runs] == 7 * [0] + 7 * [1]
+  assert runs[0].path == tmp_path / 'planet-dmc-debug-dmc_cartpole_swingup-0'
+  assert [run.config.task for run in runs[:7]] == [run.config.task for run in runs[7:]]
+
+
+def test_the_command_of_a_run_means_the_settings_that_were_checked(tmp_path):
+  for run in grid(
+      '--agent', 'planet', '--configs', 'dmc', 'debug', '--tasks', 'planet6', '--seeds', '1,3',
+      '--logdir', tmp_path, '--batch_length', 7, '--expl_amount=0.1'):
+    assert run.argv[:2] == ['-m', 'planet.train']
+    assert dict(config_lib.load('planet', run.argv[2:])) == dict(run.config)
+    assert run.config.batch_length == 7 and run.config.quiet
+
+
+def test_planets_tasks_keep_its_action_repeats():
+  runs = grid('--agent', 'planet', '--configs', 'dmc', '--tasks', 'planet6')
+  assert {run.config.task: run.config.action_repeat for run in runs} == {
+      'dmc_cartpole_swingup': 8, 'dmc_reacher_easy': 4, 'dmc_cheetah_run': 4,
+      'dmc_finger_spin': 2, 'dmc_cup_catch': 4, 'dmc_walker_walk': 2}
+
+
+def test_without_tasks_the_blocks_decide():
+  run, = grid('--agent', 'dreamer', '--configs', 'multitask')
+  assert run.config.task == 'dmc_multitask' and '--task' not in run.argv
+
+
+def test_the_default_folder_is_named_after_agent_and_blocks():
+  run, = grid('--agent', 'dreamer', '--configs', 'toy', 'debug')
+  assert run.path == pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0').expanduser()
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--agent', 'dreamr'], "unknown --agent 'dreamr'. Nearest: dreamer."),
+    (['--configs', 'dcm'], "unknown block 'dcm'. Nearest: "),
+    (['--tasks', 'dmc2'], "'dmc2' in --tasks is neither a group of tasks nor SUITE_TASK. Nearest: dmc20"),
+    (['--tasks', 'dmc_wlker_walk'], "no task 'wlker_walk'. Nearest: dmc_walker_walk"),
+    (['--hrizon', '3'], "unknown key 'hrizon' on the command line. Nearest: horizon"),
+    (['--horizon', 'x'], "horizon is 'x'"),
+    (['--seeds', '7-3'], "--seeds is '7-3'"),
+    (['--seed', '3'], 'Pass --seeds.'),
+    (['--task=dummy_x'], 'Pass --tasks.'),
+    (['--jobs', '0'], "--jobs is '0' but must be a whole number of at least 1."),
+    (['--jobs', '1.5'], "--jobs is '1.5' but must be a whole number"),
+    (['--jobs', '2', '--ray', 'local'], 'Pass one of them.'),
+    (['--gpus-per-run', '1'], '--gpus-per-run is for a Ray cluster.'),
+    (['--ray', 'local', '--cpus-per-run', '0'], "--cpus-per-run is '0'"),
+    (['--ray', 'local', '--gpus-per-run', '1.5'], "--gpus-per-run is '1.5' but must be a part of 1"),
+    (['--configs', 'multitask', 'debug'], 'each run plays several tasks'),
+    (['--offline', '/none'], 'holds no run'),
+    (['--logdir', '/proc/none'], 'cannot be used as --logdir')])
+def test_a_mistake_is_one_sentence_and_starts_nothing(run, tmp_path, flags, message):
+  code, lines = run(*flags)
+  assert code == 2 and len(lines) == 1 and message in lines[0]
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_a_run_or_has_one_of_other_settings_is_refused(run, tmp_path):
+  assert run()[0] == 0
+  code, lines = run('--deter_size', 17, '--seeds', 2)
+  assert code == 2 and 'deter_size: 16 there, 17 here' in lines[0]
+  assert starts(tmp_path) == {0: 1}
+  code, lines = run('--logdir', tmp_path / f'{NAME}-0')
+  assert code == 2 and 'is a run itself' in lines[0]
+
+
+def test_ray_that_is_missing_is_named_with_its_extra(run, monkeypatch):
+  monkeypatch.setattr(ray_jobs.importlib.util, 'find_spec', lambda name: None)
+  code, lines = run('--ray', 'local')
+  assert code == 2 and lines == ["sweep: --ray needs the package ray. Type: pip install -e '.[ray]'"]
+
+
+def test_a_sweep_is_checked_without_tensorflow_and_ray(tmp_path):
+  code = (
+      'import sys\nfrom common import sweep\n'
+      'sweep.check(sweep.grid(*sweep.parse(sys.argv[1:])), sweep.pathlib.Path(sys.argv[-1]))\n'
+      'print({"tensorflow", "ray", "dm_control"} & set(sys.modules))')
+  done = subprocess.run(
+      [sys.executable, '-c', code, '--agent', 'dreamer', '--tasks', 'toy_lock', '--configs', 'toy',
+       '--logdir', str(tmp_path)], capture_output=True, text=True)
+  assert done.stdout == 'set()\n', done.stderr
+
+
+# Runs.
+
+
+def test_what_fails_is_told_with_the_last_line_of_its_log_and_the_rest_goes_on(
+    run, tmp_path, monkeypatch):
+  monkeypatch.setenv('FAIL', '1')
+  code, lines = run('--seeds', 3)
+  log = tmp_path / f'{NAME}-1.log'
+  assert code == 1 and f'failed: {NAME}-1: exit code 1: ValueError: something broke | {log}' in lines
+  assert any(line.startswith('3 runs: 1 failed, 2 done | 250 of 300 frames') for line in lines)
+  monkeypatch.delenv('FAIL')
+  code, lines = run('--seeds', 4)
+  assert code == 0 and starts(tmp_path) == {0: 1, 1: 2, 2: 1, 3: 1}
+  assert [line.split(' | ')[:2] for line in lines[:2]] == [[f'{NAME}-{n}', 'skipped'] for n in (0, 2)]
+  # Where it stopped, and the log of both tries.
+  assert f'{NAME}-1 | running | 50 of 100 frames (50 %) | return 40' in lines
+  assert len(loops.rows(tmp_path / f'{NAME}-1')) == 10
+  assert log.read_text().count(f'--seed 1 --logdir {tmp_path / NAME}-1 --quiet\n') == 2
+  assert run('--seeds', 4)[0] == 0 and sum(starts(tmp_path).values()) == 5
+  # More frames are a reason to go on.
+  assert run('--seeds', 4, '--steps', 110)[0] == 0 and starts(tmp_path)[0] == 2
+
+
+def test_plot_finds_all_runs_as_one_group(run, tmp_path):
+  assert run('--seeds', 2)[0] == 0
+  found = [curves.read(path, 'eval/return') for path in curves.find([tmp_path])]
+  group, = curves.grouped(found)
+  assert len(group.runs) == 2
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(jobs, 'PATIENCE', 0.5)
+  with logdir.claim(config_of(tmp_path, 0)):
+    code, lines = run('--seeds', 2)
+  assert code == 1 and starts(tmp_path) == {1: 1}
+  assert f'{NAME}-0 | held | 0 of 100 frames (0 %) | another process trains here' in lines
+  assert sum('held |' in line for line in lines) == 1
+  assert any(line.startswith('2 runs: 1 held, 1 done') for line in lines)
+
+
+def test_a_run_whose_process_was_faster_is_held_and_tried_again(tmp_path, monkeypatch, run):
+  """Free at the look before the start, but not when the run itself wants the directory."""
+  held, claim = logdir.held, logdir.claim(config_of(tmp_path, 0))
+  looks = []
+  def look_that_misses(path):
+    looks.append(path)
+    if len(looks) == 2:  # the first is that at all runs
+      claim.__enter__()
+      return False
+    if len(looks) == 5:
+      claim.__exit__(None, None, None)
+    return held(path)
+  monkeypatch.setattr(logdir, 'held', look_that_misses)
+  code, lines = run()
+  states = [line.split(' | ')[1] for line in lines if line.startswith(NAME)]
+  assert code == 0 and states == ['running', 'held', 'running', 'done']
+
+
+def test_as_many_runs_at_a_time_as_jobs_share_the_cores(tmp_path, monkeypatch):
+  hold = tmp_path / 'go'
+  monkeypatch.delenv('TF_NUM_INTRAOP_THREADS', raising=False)
+  process = start('stub', tmp_path, '--seeds', 3, '--jobs', 2, HOLD=str(hold))
+  wait_for(lambda: starts(tmp_path) == {0: 1, 1: 1}, process)
+  time.sleep(0.5)
+  assert starts(tmp_path) == {0: 1, 1: 1}
+  hold.touch()
+  output, _ = process.communicate(timeout=100)
+  assert process.returncode == 0, output
+  threads = (tmp_path / f'{NAME}-0' / 'starts').read_text()
+  assert int(threads) == max(1, jobs.cores() // 2)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on_later(tmp_path, number, run):
+  process = start('stub', tmp_path, '--seeds', 3, '--jobs', 2, HOLD=str(tmp_path / 'never'))
+  wait_for(lambda: all(
+      sweeps.frames(tmp_path / f'{NAME}-{seed}') == 50 for seed in (0, 1)), process)
+  os.killpg(process.pid, number)  # as a terminal does
+  output, _ = process.communicate(timeout=100)
+  assert process.returncode == 128 + number
+  assert 'Ending the runs' in output and 'Start the same command again' in output
+  assert output.count('| stopped |') == 2 and 'failed' not in output
+  assert (tmp_path / f'{NAME}-0.log').read_text().endswith('SIGTERM: saved\n')
+  assert not logdir.held(tmp_path / f'{NAME}-0')
+  assert run('--seeds', 3)[0] == 0 and starts(tmp_path) == {0: 2, 1: 2, 2: 1}
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere nobody tells the runs')
+def test_runs_end_with_a_sweep_that_was_killed(tmp_path):
+  process = start('stub', tmp_path, HOLD=str(tmp_path / 'never'))
+  wait_for(lambda: sweeps.frames(tmp_path / f'{NAME}-0') == 50, process)
+  process.kill()
+  process.wait()
+  end = time.monotonic() + 100
+  while logdir.held(tmp_path / f'{NAME}-0'):
+    assert time.monotonic() < end
+    time.sleep(0.02)
+  assert (tmp_path / f'{NAME}-0.log').read_text().endswith('SIGTERM: saved\n')
+
+
+def test_a_sweep_waits_for_the_runs_of_one_that_was_killed(tmp_path, run):
+  """As where the system does not end them, or while they save."""
+  hold = tmp_path / 'go'
+  command = [sys.executable, sweeps.HERE, 'run', *config_flags(tmp_path)]
+  orphan = subprocess.Popen(
+      list(map(str, command)), env={**os.environ, 'HOLD': str(hold)}, stdout=subprocess.PIPE)
+  wait_for(lambda: sweeps.frames(tmp_path / f'{NAME}-0') == 50, orphan)
+  process = start('stub', tmp_path, '--seeds', 2)
+  wait_for(lambda: logdir.finished(tmp_path / f'{NAME}-1', config_of(tmp_path, 1)), process)
+  hold.touch()
+  output, _ = process.communicate(timeout=100)
+  assert orphan.wait() == 0 and process.returncode == 0, output
+  assert f'{NAME}-0 | held |' in output and f'{NAME}-0 | skipped | 100 of 100' in output
+  assert starts(tmp_path) == {0: 1, 1: 1}
+
+
+def config_flags(path):
+  return [
+      '--configs', 'debug', '--task', 'dummy_continuous_vector', '--steps', 100, '--logdir',
+      path / f'{NAME}-0']
+
+
+@pytest.mark.integration
+def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_path):
+  """The real loop with its checkpoints, around an agent that computes next to nothing."""
+  flags = [*loops.BASE[4:], '--seeds', 3, '--steps', 2000, '--eval_every', 200]
+  process = start('toy', tmp_path, *flags)
+  metrics = tmp_path / f'{NAME}-1' / 'metrics.jsonl'
+  # The second run is in its middle: past its first checkpoints.
+  wait_for(lambda: metrics.exists() and len(loops.rows(metrics.parent, 'eval/return')) > 3, process)
+  process.kill()
+  process.wait()
+  assert logdir.finished(tmp_path / f'{NAME}-0', loops.config(tmp_path, *flags[-4:-2]))
+  assert not (tmp_path / f'{NAME}-2').exists()
+  first = (tmp_path / f'{NAME}-0' / 'metrics.jsonl').read_bytes()
+  process = start('toy', tmp_path, *flags)
+  output, _ = process.communicate(timeout=250)
+  assert process.returncode == 0, output
+  assert (tmp_path / f'{NAME}-0' / 'metrics.jsonl').read_bytes() == first
+  assert 'Continuing at' in (tmp_path / f'{NAME}-1.log').read_text()
+  counts = [(tmp_path / f'{NAME}-{seed}.log').read_text().count('--seed') for seed in range(3)]
+  assert counts == [1, 2, 1]
+  for seed in range(3):
+    path = tmp_path / f'{NAME}-{seed}'
+    assert loops.rows(path)[-1]['step'] == 2000
+    assert loops.episodes(path) == [(k, 0, 11) for k in range(100)]
+    evaluated = [row['step'] for row in loops.rows(path, 'eval/return')]
+    assert evaluated == sorted(set(evaluated)) and evaluated[-1] == 2000
+
+
+@pytest.mark.slow
+def test_a_sweep_of_three_debug_runs_killed_in_the_middle_ends_complete(tmp_path, root):
+  """The same with the real command."""
+  command = [
+      sys.executable, '-m', 'common.sweep', '--agent', 'dreamer', '--configs', 'dmc', 'debug',
+      '--tasks', 'dmc_cartpole_balance', '--seeds', '3', '--logdir', str(tmp_path)]
+  name = 'dreamer-dmc-debug-dmc_cartpole_balance'
+  process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+  metrics = tmp_path / f'{name}-1' / 'metrics.jsonl'
+  wait_for(lambda: metrics.exists() and loops.rows(metrics.parent, 'eval/return'), process, 280)
+  process.kill()
+  process.wait()
+  done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout
+  counts = [(tmp_path / f'{name}-{seed}.log').read_text().count('--seed') for seed in range(3)]
+  assert counts == [1, 2, 1]
+  for seed in range(3):
+    rows = loops.rows(tmp_path / f'{name}-{seed}', 'train/return')
+    steps = [row['step'] for row in rows]
+    assert steps == list(range(100, 601, 100))  # no episode twice
+
+
+@pytest.mark.integration
+def test_a_local_ray_cluster_runs_continues_and_reports_like_processes(tmp_path):
+  pytest.importorskip('ray')
+  # Ray keeps a secret in the home directory.
+  environ = {'HOME': str(tmp_path / 'home'), 'FAIL': '1'}
+  process = start('stub', tmp_path, '--seeds', 2, '--ray', 'local', **environ)
+  output, _ = process.communicate(timeout=250)
+  assert process.returncode == 1, output
+  log = tmp_path / f'{NAME}-1.log'
+  assert f'failed: {NAME}-1: exit code 1: ValueError: something broke | {log}' in output
+  assert f'{NAME}-0 | running |' in output and f'{NAME}-0 | done | 100 of 100' in output
+  assert (tmp_path / f'{NAME}-0' / 'starts').read_text() == '1\n'  # threads
+  # Another one goes on, and is interrupted while one run waits for its end.
+  process = start(
+      'stub', tmp_path, '--seeds', 2, '--ray', 'local', HOLD=str(tmp_path / 'never'),
+      HOME=environ['HOME'])
+  wait_for(lambda: starts(tmp_path) == {0: 1, 1: 2}, process, 200)
+  process.send_signal(signal.SIGTERM)
+  output, _ = process.communicate(timeout=100)
+  assert process.returncode == 143, output
+  assert f'{NAME}-0 | skipped |' in output and f'{NAME}-1 | stopped |' in output
+  assert log.read_text().endswith('SIGTERM: saved\n')
+
+
+def test_a_cluster_without_room_for_a_run_is_refused():
+  nodes = [{'CPU': 8.0}, {'CPU': 4.0, 'GPU': 2.0}]
+  ray_jobs.check_fits(nodes, 8, 0)
+  ray_jobs.check_fits(nodes, 4, 2)
+  assert ray_jobs.default_gpus(nodes, 1) == 1 and ray_jobs.default_gpus(nodes[:1], 1) == 0
+  for cpus, gpus in ((9, 0), (8, 1), (1, 4)):
+    with pytest.raises(config_lib.UserError, match='no node of the cluster has'):
+      ray_jobs.check_fits(nodes, cpus, gpus)
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(run):
+  pytest.importorskip('ray')
+  code, lines = run('--ray', '127.0.0.1:1')
+  assert code == 2 and 'no Ray cluster at --ray 127.0.0.1:1 (' in lines[0]
+
+
+# Processes.
+
+
+def test_gpus_are_those_that_are_visible():
+  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': '2, 0'}) == ['2', '0']
+  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': 'GPU-1,-1,3'}) == ['GPU-1']
+  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': ''}) == []
+
+
+def test_runs_are_spread_over_the_gpus_that_the_fewest_use():
+  gpus, used, order = ['0', '1', '2'], [], []
+  for _ in range(5):
+    order += jobs.spread(gpus, used, 1)
+    used.append(order[-1])
+  assert order == ['0', '1', '2', '0', '1']
+  used.remove('1')
+  used.remove('1')
+  assert jobs.spread(gpus, used, 1) == ['1']
+  assert jobs.spread(gpus, ['0'], 2) == ['1', '2']
+  assert jobs.spread(gpus, ['0'], 0) == ['1', '2', '0'] and jobs.spread([], [], 1) == []
+
+
+def test_each_process_is_given_its_gpu(tmp_path):
+  show = ['-c', 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"])']
+  names = ['a', 'b', 'c']
+  waiting = [jobs.Job(name, show, tmp_path / name) for name in names]
+  events = list(jobs.run(waiting, jobs.Processes(2, ['5', '7'])))
+  assert sorted(event.job.name for event in events if event.code == 0) == names
+  assert {jobs.last_line(tmp_path / name) for name in names[:2]} == {'5', '7'}
+
+
+def test_signals_of_a_dying_parent_count_as_one():
+  with interrupts.Interrupts() as caught:
+    for _ in range(3):
+      os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(interrupts.Stop, match='SIGTERM'):
+      caught.check()
+
+
+def test_a_killed_process_is_told_as_such(tmp_path):
+  code = 'import os; print("so far", flush=True); os.kill(os.getpid(), 9)'
+  waiting = [jobs.Job('job', ['-c', code], tmp_path / 'log')]
+  *_, event = jobs.run(waiting, jobs.Processes(1))
+  assert (event.code, event.reason) == (-9, 'killed by SIGKILL: so far')
+  waiting = [jobs.Job('job', ['-c', 'raise SystemExit(3)'], tmp_path / 'log')]
+  *_, event = jobs.run(waiting, jobs.Processes(1))
+  assert (event.code, event.reason) == (3, 'exit code 3')  # not what an earlier process printed
+
+
+# What is shown.
+
+
+def rows(path, *found):
+  path.mkdir(exist_ok=True)
+  with (path / 'metrics.jsonl').open('a') as file:
+    file.write(''.join(f'{row}\n' for row in found))
+
+
+@pytest.fixture
+def runs(tmp_path):
+  """Three runs of 1000 frames, of which the second has some."""
+  found = grid(
+      '--agent', 'dreamer', '--configs', 'debug', '--tasks', 'dummy_continuous_vector',
+      '--seeds', 3, '--steps', 1000, '--logdir', tmp_path)
+  rows(
+      found[1].path, '{"step": 200, "eval/return": 12.5}', '{"step": 300, "fps": 7}',
+      '{"step": 400, "eval/return": null, "fps": null}')
+  return found
+
+
+def test_progress_is_read_from_new_rows_alone(runs, monkeypatch):
+  monkeypatch.setattr(sweep_view, 'FIRST_LOOK', 60)
+  path = runs[0].path
+  rows(path, '{"step": 1, "eval/return": 1}', *40 * ['{"step": 10}'], '{"step": 20, "fps": 3}')
+  status = sweep_view.Status(runs[0])
+  assert (status.frames, status.fps, status.eval_return) == (20, 3, None)  # out of the last bytes
+  with (path / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 30, "eval/ret')
+    file.flush()
+    status.look()
+    assert status.frames == 20
+    file.write('urn": 5}\n')
+  tail = sweep_view.Tail(path / 'metrics.jsonl')
+  status.look()
+  assert (status.frames, status.eval_return) == (30, 5)
+  assert tail.rows()[-1]['step'] == 30 and tail.rows() == []
+  (path / 'metrics.jsonl').write_text('{"step": 10}\n')  # a deterministic run goes back
+  status.look()
+  assert status.frames == 10
+
+
+def test_totals_sum_frames_and_time_of_what_is_left(runs):
+  view = sweep_view.Plain(runs, 'title')
+  for run, state in zip(runs, ('done', 'running', 'waiting')):
+    view.statuses[run.name].state = state
+  assert sweep_view.totals(view.statuses.values()) == (
+      '3 runs: 1 running, 1 waiting, 1 done | 400 of 3,000 frames (13.3 %) | left 0:03:48')
+
+
+def test_the_table_shows_what_matters_most_where_not_all_fit(runs):
+  view = sweep_view.Plain(runs, 'title')
+  statuses = list(view.statuses.values())
+  for status, state in zip(statuses, ('done', 'failed', 'running')):
+    status.state = state
+  assert sweep_view.fitting(statuses, 2) == statuses[1:]
+  assert sweep_view.fitting(statuses, 9) == statuses
+  assert sweep_view.fitting(statuses, 0) == statuses[2:]
+
+
+def test_a_sweep_in_a_terminal_draws_one_table(tmp_path):
+  master, slave = pty.openpty()
+  hold = tmp_path / 'go'
+  environ = {
+      **os.environ, 'TERM': 'xterm', 'COLUMNS': '120', 'LINES': '40', 'FAIL': '1',
+      'HOLD': str(hold)}
+  command = [sys.executable, sweeps.HERE, 'stub', *sweeps.GRID, '--logdir', tmp_path, '--seeds', 2]
+  process = subprocess.Popen(
+      list(map(str, command)), stdin=slave, stdout=slave, stderr=slave, env=environ,
+      start_new_session=True)
+  os.close(slave)
+  text = ''
+  while True:
+    try:
+      text += os.read(master, 65536).decode(errors='replace')
+    except OSError:  # the terminal is closed: the process has ended
+      break
+    if 'running' in text and 'waiting' in text:
+      hold.touch()
+  assert process.wait(20) == 1, text[-3000:]
+  for word in ('task', 'seed', 'dummy_continuous_vector', '2 runs: '):
+    assert word in text, word
+  assert f'{NAME}-1 | failed | 50 of 100' in text and f'{NAME}-0 | done' not in text
