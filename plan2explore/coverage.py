@@ -72,8 +72,9 @@ def _refuse_without_numbers(config):
   if not config.coverage or not config.eval_episodes:
     raise UserError('coverage: needs --coverage True and --eval_episodes of at least 1.')
   env = envs.make(config)
+  told = env.reset(config.seed)
   env.close()
-  if 'log_state' not in env.obs_space:
+  if 'log_state' not in told:
     raise UserError(
         f'coverage: {config.task} tells no coordinates. Tasks of dmc, toy and noisytv do.')
 

@@ -261,7 +261,7 @@ def test_the_study_runs_measures_and_draws(tmp_path, capsys):
   with pytest.raises(SystemExit) as exit_info:
     noisy_tv.main(argv)
   assert exit_info.value.code == 0
-  assert '| channels | disagreement |' in (tmp_path / 'table.md').read_text()
+  assert '| channels_vector | disagreement |' in (tmp_path / 'table.md').read_text()
   assert (tmp_path / 'curves.png').stat().st_size > 1000
   run = noisy_tv.measure(tmp_path / 'channels_vector-disagreement-0')
   assert len(run['frames']) == 2 and len(run['probes']['corridor']) >= 2
