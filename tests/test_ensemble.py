@@ -33,7 +33,16 @@ def test_members_differ_until_their_weights_are_equal():
   for variable in model.trainable_variables:
     variable.assign(tf.repeat(variable[:1], 5, 0))
   for reduce in ('var', 'std'):
-    assert np.abs(ensemble.disagreement(model(x, a)[0], reduce)).max() < 1e-6
+    assert not np.any(ensemble.disagreement(model(x, a)[0], reduce))
+
+
+@pytest.mark.parametrize('members', [1, 3, 5, 10])
+def test_members_that_agree_pay_exactly_nothing(members):
+  mean = tf.repeat(rows(1024, 1, 20), members, 0)
+  std = tf.exp(tf.repeat(rows(1024, 1, 20, seed=1), members, 0))
+  for reduce in ('var', 'std'):
+    assert not np.any(ensemble.disagreement(mean, reduce))
+  assert not np.any(ensemble.jensen_renyi(mean, std))
 
 
 def test_two_members_pay_for_half_their_distance():
@@ -153,8 +162,6 @@ def test_the_action_enters_every_layer():
 
 
 def test_jensen_renyi_divergence_is_that_of_the_worked_examples():
-  same = tf.ones([5, 7, 3])
-  assert np.abs(ensemble.jensen_renyi(same, same)).max() < 1e-6
   far = tf.reshape(1000 * tf.range(5, dtype=tf.float32), [5, 1, 1])
   np.testing.assert_allclose(ensemble.jensen_renyi(far, tf.ones_like(far)), math.log(5), rtol=1e-5)
   mean = tf.reshape([0.0, 1.0, -2.0], [3, 1, 1])
@@ -163,7 +170,7 @@ def test_jensen_renyi_divergence_is_that_of_the_worked_examples():
   near = 0.01 * rows(6, 4, 10)
   expected = tf.reduce_sum(tf.math.reduce_variance(near, 0), -1) / (2 * 0.7)
   found = ensemble.jensen_renyi(near, math.sqrt(0.7) * tf.ones_like(near))
-  np.testing.assert_allclose(found, expected, rtol=0.02)
+  np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
 @pytest.mark.parametrize('kind, learns', [('nll_learned', True), ('mse_mean', False)])

@@ -18,6 +18,7 @@ from plan2explore import coverage as coverage_study
 from plan2explore import noisy_tv
 from plan2explore import study
 from plan2explore import train as plan2explore
+from plan2explore.agent import Plan2Explore
 
 TASK = ['--task', 'toy_maze_vector', '--batch_length', '10']
 SIBLING = 'toy_maze_down_vector'
@@ -159,7 +160,47 @@ def test_a_killed_copy_is_made_again(explored, tmp_path):
     sources.continue_from(config, tmp_path)
 
 
-@pytest.mark.parametrize('family', dmc_extras.FAMILIES[:4])
+def test_a_run_hands_over_at_its_switch_however_it_is_resumed(tmp_path, monkeypatch):
+  """Stopped before, at and after the switch at 300 frames, it goes on in the right phase."""
+  asked = []
+  phase = Plan2Explore.phase
+  def recorded(agent, frames):
+    asked.append((frames, phase(agent, frames)))
+    return asked[-1][1]
+  monkeypatch.setattr(Plan2Explore, 'phase', recorded)
+  for steps in (240, 300, 420, 480):
+    begin = len(asked)
+    plan2explore.main([
+        '--configs', 'toy', 'few_shot', 'debug', *TASK, '--time_limit', '60', '--expl_until', '300',
+        '--steps', str(steps), '--eval_every', '1000', '--logdir', str(tmp_path), '--quiet'])
+    frames = [count for count, _ in asked[begin:]]
+    assert min(frames) >= (200 if steps == 240 else {300: 240, 420: 300, 480: 420}[steps])
+  assert {word for count, word in asked if count < 300} == {'explore'}
+  assert {word for count, word in asked if count >= 300} == {'task'}
+
+
+def test_a_source_that_has_used_up_all_frames_is_refused_with_a_number(explored, tmp_path):
+  with pytest.raises(UserError, match='has explored for 420 frames.*--steps 150420'):
+    sources.check(config_lib.load('plan2explore', [
+        '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source',
+        str(explored), '--steps', '400', '--logdir', str(tmp_path / 'new')]))
+
+
+def test_a_directory_inside_the_source_is_refused(explored):
+  with pytest.raises(UserError, match='is not to be changed'):
+    sources.check(config_lib.load('dreamer', [
+        '--configs', 'toy', 'debug', *TASK, '--offline', str(explored), '--logdir',
+        str(explored / 'new')]))
+
+
+def test_a_complete_copy_needs_its_source_no_more(tmp_path):
+  (tmp_path / 'run' / 'checkpoint').mkdir(parents=True)
+  sources.check(config_lib.load('plan2explore', [
+      '--configs', 'toy', 'few_shot', 'debug', *TASK, '--source', str(tmp_path / 'gone'),
+      '--logdir', str(tmp_path / 'run')]))
+
+
+@pytest.mark.parametrize('family', dmc_extras.FAMILIES)
 def test_stored_rewards_are_those_of_the_sibling_itself(family):
   """The same seed and actions give the same rewards in the sibling's own environment."""
   first, *others = family
@@ -174,13 +215,51 @@ def test_stored_rewards_are_those_of_the_sibling_itself(family):
     assert all(obs[f'reward/dmc_{name}'] == 0 for name in family)
     for step, action in enumerate(actions):
       obs, reward, _, _ = env.step(action)
-      np.testing.assert_allclose(obs[f'reward/dmc_{family[number]}'], reward, rtol=1e-6)
+      assert obs[f'reward/dmc_{family[number]}'] == np.float32(reward)
       if number == 0:
         for name in others:
           stored[name].append(obs[f'reward/dmc_{name}'])
       else:
-        np.testing.assert_allclose(stored[family[number]][step], reward, rtol=1e-6)
+        assert stored[family[number]][step] == np.float32(reward)
     env.close()
+
+
+def test_sparse_rewards_of_a_sibling_are_found_where_they_are():
+  config = config_lib.load('plan2explore', [
+      '--configs', 'dmc_proprio', '--task', 'dmc_cartpole_swingup'])
+  env = envs.make(config)
+  env.reset(0)
+  physics = simulator(env)
+  with physics.reset_context():
+    physics.named.data.qpos['hinge_1'] = 0.0  # upright
+  obs, reward, _, _ = env.step(np.zeros(1, np.float32))
+  assert obs['reward/dmc_cartpole_swingup_sparse'] == config.action_repeat
+  assert obs['reward/dmc_cartpole_swingup'] == np.float32(reward) > 1
+  env.close()
+
+
+def simulator(env):
+  while hasattr(env, 'env'):
+    env = env.env
+  return env._env.physics
+
+
+@pytest.mark.parametrize('joint, speed, expected', [
+    ('rootx', -5.0, (0.0, 0.5, 0.0, 0.0)), ('rooty', 3.0, (0.0, 0.0, 0.6, 0.0)),
+    ('rooty', -3.0, (0.0, 0.0, 0.0, 0.6))])
+def test_the_cheetah_is_paid_for_the_direction_that_a_task_names(joint, speed, expected):
+  from dm_control.suite import cheetah
+  env = dmc_extras.load_own('run_backward')
+  env.reset()
+  physics = env.physics
+  with physics.reset_context():
+    physics.named.data.qvel[joint] = speed
+  tasks = [cheetah.run().task] + [dmc_extras.load_own(name).task for name in dmc_extras.CHEETAH]
+  found = [float(task.get_reward(physics)) for task in tasks]
+  if joint == 'rootx':
+    np.testing.assert_allclose(found, expected, atol=0.02)
+  else:  # the turn moves the body a little, too
+    np.testing.assert_allclose(found[2:], expected[2:], atol=1e-6)
 
 
 @pytest.mark.parametrize('task', ['run_backward', 'flip_forward', 'flip_backward'])

@@ -6,7 +6,9 @@ import tensorflow as tf
 from common import actor_critic
 from common import config as config_lib
 from common import devices
+from common import dists
 from common.config import UserError
+from plan2explore import ensemble
 from plan2explore import novelty
 from plan2explore.agent import Plan2Explore
 import toys
@@ -115,6 +117,34 @@ def test_rewards_shape_the_features_after_the_switch_only(phase, reaches):
   assert (agent.phase(0), make(expl_until=100).phase(100)) == ('explore', 'task')
 
 
+@pytest.mark.parametrize('phase, reaches', [('explore', False), ('task', True)])
+def test_an_update_of_the_model_depends_on_rewards_after_the_switch_only(phase, reaches):
+  agent = make()
+  batch = toys.batch()
+  found = []
+  for scale in (1.0, 1000.0):
+    data = agent.world_model.preprocess(
+        tensors({**batch, 'reward': scale * batch['reward']}), SEED)
+    found.append(agent.gradients(data, SEED, phase)[0]['model'])
+  assert (not equal(*found)) == reaches
+
+
+def test_an_ensemble_that_shares_the_optimiser_does_not_shape_the_model():
+  agent = make()
+  assert agent.config.disag_opt == 'shared' and agent.novelty_optimizer is None
+  wm = agent.world_model
+  data = wm.preprocess(tensors(toys.batch()), SEED)
+  seeds = dists.split_seed(SEED, 4)
+  alone = wm.gradients(data, seeds[0], agent.config.grad_heads)[0]['model']
+  found = agent.gradients(data, SEED, 'explore')[0]['model']
+  members = {id(v) for module in agent.novelty.trained().values() for v in module.variables}
+  for variable, one, two in zip(wm.optimizer.variables_, alone, found):
+    if id(variable) in members:
+      assert one is None and np.abs(two).max() > 0
+    else:
+      np.testing.assert_array_equal(one, two)
+
+
 @pytest.mark.parametrize('until, frames, expected', [
     (0, 10 ** 9, 'explore'), (400, 399, 'explore'), (400, 400, 'task'), (400, 401, 'task')])
 def test_the_phase_is_a_function_of_frames(until, frames, expected):
@@ -214,6 +244,49 @@ def test_a_reward_belongs_to_the_action_that_led_to_it(index):
   one, two = (agent.novelty.reward(dream(x)).numpy() for x in (action, changed))
   assert one.shape == (4, 3) and one.dtype == np.float32
   assert [not np.array_equal(a, b) for a, b in zip(one, two)] == [i == index for i in range(4)]
+
+
+def coded(name, rows, size):
+  """Rows [1, rows, size] whose numbers tell where they come from: a letter and the index."""
+  return (100.0 * ord(name) + np.arange(rows, dtype=np.float32)[None, :, None]) * np.ones(size)
+
+
+@pytest.mark.parametrize('kind, expected', [
+    ('disagreement', ('d0', 'a0', 'e0')), ('feat', ('f0', 'a1', 's1')),
+    ('past', ('f0', 'a0', 'e1')), ('prior_feat', ('p0', 'a0', 's0'))])
+def test_members_are_told_the_rows_of_the_specification(kind, expected, monkeypatch):
+  agent = make(**KINDS[kind])
+  rssm, rows = agent.world_model.rssm, 4
+  state = lambda stoch, deter: {
+      'stoch': tf.constant(coded(stoch, rows, 3), tf.float32),
+      'deter': tf.constant(coded(deter, rows, 8), tf.float32)}
+  told = []
+  monkeypatch.setattr(ensemble, 'loss', lambda net, *args: told.append(args) or (
+      0.0, [0.0] * agent.config.disag_models))
+  agent.novelty.loss({
+      'prior': state('p', 'd'), 'post': state('s', 'q'),
+      'embed': tf.constant(
+          coded('e', rows, agent.world_model.encoder.embed_size), tf.float32),
+      'feat': tf.constant(coded('f', rows, rssm.feat_size), tf.float32),
+      'data': {'action': tf.constant(coded('a', rows, 2), tf.float32)}}, None)
+  code = lambda x: f'{chr(int(x[0, 0, 0]) // 100)}{int(x[0, 0, 0]) % 100}'
+  assert tuple(map(code, told[0][:3])) == expected
+  assert told[0][0].shape[1] == rows - agent.config.disag_offset
+
+
+@pytest.mark.parametrize('kind, expected', [
+    ('disagreement', 'f'), ('feat', 'b'), ('past', 'f'), ('prior_feat', 'f')])
+def test_dreams_are_paid_from_the_state_that_the_members_learned_from(kind, expected):
+  agent, seen = make(**KINDS[kind]), []
+  def members(inputs, action):
+    seen.append((inputs, action))
+    return tf.zeros([2, *inputs.shape[:2], 1]), None
+  agent.novelty.ensemble = members
+  part = lambda name: tf.constant(coded(name, 4, agent.world_model.rssm.feat_size), tf.float32)
+  action = tf.constant(coded('a', 4, 2), tf.float32)
+  agent.novelty.reward(actor_critic.Imagined(part('f'), action, part('b')))
+  assert chr(int(seen[0][0][0, 0, 0]) // 100) == expected
+  np.testing.assert_array_equal(seen[0][1], action)
 
 
 def test_the_explorer_can_be_paid_for_the_task_beside_novelty():
