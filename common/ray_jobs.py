@@ -1,8 +1,8 @@
 """Jobs as tasks of a Ray cluster: the same processes as of `jobs`, on other machines.
 
 The project must be installed on every node, or lie on the same path there, and the logs on a file
-system that all nodes share. Ray queues what finds no room. A job whose node is lost is started on
-another, where it continues; one that fails by itself is not tried again.
+system that all nodes share. Ray queues what finds no room. A job whose worker is lost with
+its node is started on another, where it continues; one that fails by itself is not tried again.
 """
 import importlib.util
 import os

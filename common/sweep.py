@@ -6,7 +6,7 @@
 
 Everything is checked before the first run starts. The same command again goes on: finished runs are
 skipped, interrupted ones continue, failed ones are tried again. A run that another process holds is
-left to it and looked at again; at the end, when nothing else is to be done, for a minute more.
+left to it and looked at again; at the end, when nothing else is to be done, for five minutes more.
 
 Each run is `python -m AGENT.train` with its directory LOGDIR/AGENT-CONFIGS-TASK-SEED and, beside it,
 what it prints in a file .log. All tasks with the first seed come first. Ctrl-C (or SIGTERM) lets
@@ -57,7 +57,8 @@ def main(argv=None):
     code = train(runs, pool, view)
   finally:
     view.close()
-  print(summary(view, args.logdir))
+  for line in summary(view.statuses.values(), args.logdir):
+    print(line)
   sys.exit(code)
 
 
@@ -66,7 +67,8 @@ def parse(argv):
   parser = argparse.ArgumentParser(
       prog='python -m common.sweep', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter,
-      epilog='All other flags, --KEY VALUE (python -m AGENT.train --help), go to every run.\n\n' + task_groups.__doc__)
+      epilog='All other flags, --KEY VALUE (python -m AGENT.train --help), go to every run.\n\n'
+      + task_groups.__doc__)
   parser.add_argument('--agent', required=True, help=', '.join(AGENTS))
   parser.add_argument('--configs', nargs='+', default=[], metavar='BLOCK', help='as for training')
   parser.add_argument(
@@ -255,17 +257,15 @@ def make_job(run):
       run.name, run.argv, run.path.with_name(f'{run.name}.log'), run.config.devices)
 
 
-def summary(view, folder):
-  """What to say at the end: totals, failures, and what to type next."""
-  statuses = view.statuses.values()
-  lines = [sweep_view.totals(statuses)]
-  lines += [f'failed: {status.run.name}: {status.note}'
-            for status in statuses if status.state == 'failed']
+def summary(statuses, folder):
+  """Lines to say at the end: failures, and what to type next."""
+  lines = [f'failed: {status.run.name}: {status.note}'
+           for status in statuses if status.state == 'failed']
   if any(status.state not in ('done', 'skipped') for status in statuses):
     lines.append('Start the same command again for those that are not finished.')
   if any(status.frames for status in statuses):
     lines.append(f'Curves: python -m common.plot {folder} --out curves.png')
-  return '\n'.join(lines)
+  return lines
 
 
 if __name__ == '__main__':

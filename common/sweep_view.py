@@ -124,7 +124,8 @@ class Plain:
     print(text, flush=True)
 
   def close(self):
-    """End the view; messages still come through."""
+    """Say what all came to. Messages still come through."""
+    self.say(totals(self.statuses.values()))
 
 
 class Live(Plain):
