@@ -8,9 +8,9 @@ Everything is checked before the first run starts. The same command again goes o
 skipped, interrupted ones continue, failed ones are tried again. A run that another process holds is
 left to it and looked at again; at the end, when nothing else is to be done, for five minutes more.
 
-Each run is `python -m AGENT.train` with its directory LOGDIR/AGENT-CONFIGS-TASK-SEED and, beside it,
-what it prints in a file .log. All tasks with the first seed come first. Ctrl-C (or SIGTERM) lets
-the runs save and end. Exit code 0: all runs are finished; 1: some are not.
+Each run is `python -m AGENT.train` in the directory LOGDIR/AGENT-CONFIGS-TASK-SEED; what it prints
+is beside it in a file .log. All tasks with the first seed come first. Ctrl-C (or SIGTERM) lets the
+runs save and end. Exit code 0: all runs are finished; 1: some are not.
 """
 import argparse
 import math
@@ -77,7 +77,8 @@ def parse(argv):
       '--seeds', default='1', help='5 is 0 to 4; 3-7 and 0,3 are those (default: 1, which is 0)')
   parser.add_argument('--logdir', help='folder of the runs (default: ~/logs/AGENT-CONFIGS)')
   parser.add_argument('--jobs', help='runs at a time here (default: one for each GPU, else 1)')
-  parser.add_argument('--ray', metavar='ADDRESS', help='run on a Ray cluster: local, auto, HOST:PORT')
+  parser.add_argument(
+      '--ray', metavar='ADDRESS', help='run on a Ray cluster: local, auto or HOST:PORT')
   parser.add_argument('--cpus-per-run', metavar='N', help='of the cluster (default: 1)')
   parser.add_argument(
       '--gpus-per-run', metavar='N', help='of the cluster, 0.5 is half of one (default: 1 if any)')
@@ -100,7 +101,8 @@ def seeds(text):
   ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
   if text == '0' or not parts or not all(parts) or any(first > last for first, last in ranges):
     raise UserError(
-        f'sweep: --seeds is {text!r} but must be how many, such as 5, or which, such as 3-7 or 0,3.')
+        f'sweep: --seeds is {text!r} but must be how many, such as 5, or which, such as 3-7 or '
+        '0,3.')
   if max(last for _, last in ranges) > RANGES['seed'][1] or (
       sum(last - first for first, last in ranges) >= MOST):
     raise UserError(
