@@ -25,7 +25,7 @@ from common.interrupts import Interrupts
 
 START, LATER, NEVER = 'start', 'later', 'never'
 POLL = 0.2        # seconds from one look at the processes to the next
-PATIENCE = 60.0   # seconds; a run that is ended may take as long to save
+PATIENCE = 300.0  # seconds; a run that is ended may first have to compile, then to save
 PR_SET_PDEATHSIG = 1
 TAIL = 4096       # bytes of an output in which its last line is looked for
 

@@ -1,8 +1,8 @@
 """Jobs as tasks of a Ray cluster: the same processes as of `jobs`, on other machines.
 
 The project must be installed on every node, or lie on the same path there, and the logs on a file
-system that all nodes share. Ray queues what finds no room. A job whose node is lost is started on
-another, where it continues; one that fails by itself is not tried again.
+system that all nodes share. Ray queues what finds no room. A job whose worker is lost, as with its
+node, is started in another, where it continues; one that fails by itself is not tried again.
 """
 import importlib.util
 import os
@@ -120,7 +120,8 @@ def connect(address):
     reason = ' '.join(str(error).split()) or type(error).__name__
     raise UserError(
         f'sweep: no Ray cluster at --ray {address} ({reason.rstrip(".")}). Start one by: ray start '
-        '--head, or pass --ray local. One that asks for tokens needs RAY_AUTH_MODE=token.') from None
+        '--head, or pass --ray local. One that asks for tokens needs RAY_AUTH_MODE=token.'
+    ) from None
   return ray
 
 

@@ -6,11 +6,11 @@
 
 Everything is checked before the first run starts. The same command again goes on: finished runs are
 skipped, interrupted ones continue, failed ones are tried again. A run that another process holds is
-left to it and looked at again; at the end, when nothing else is to be done, for a minute more.
+left to it and looked at again; at the end, when nothing else is to be done, for five minutes more.
 
-Each run is `python -m AGENT.train` with its directory LOGDIR/AGENT-CONFIGS-TASK-SEED and, beside it,
-what it prints in a file .log. All tasks with the first seed come first. Ctrl-C (or SIGTERM) lets
-the runs save and end. Exit code 0: all runs are finished; 1: some are not.
+Each run is `python -m AGENT.train` in the directory LOGDIR/AGENT-CONFIGS-TASK-SEED; what it prints
+is beside it in a file .log. All tasks with the first seed come first. Ctrl-C (or SIGTERM) lets the
+runs save and end. Exit code 0: all runs are finished; 1: some are not.
 """
 import argparse
 import math
@@ -57,7 +57,8 @@ def main(argv=None):
     code = train(runs, pool, view)
   finally:
     view.close()
-  print(summary(view, args.logdir))
+  for line in summary(view.statuses.values(), args.logdir):
+    print(line)
   sys.exit(code)
 
 
@@ -66,7 +67,8 @@ def parse(argv):
   parser = argparse.ArgumentParser(
       prog='python -m common.sweep', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter,
-      epilog='All other flags, --KEY VALUE (python -m AGENT.train --help), go to every run.\n\n' + task_groups.__doc__)
+      epilog='All other flags, --KEY VALUE (python -m AGENT.train --help), go to every run.\n\n'
+      + task_groups.__doc__)
   parser.add_argument('--agent', required=True, help=', '.join(AGENTS))
   parser.add_argument('--configs', nargs='+', default=[], metavar='BLOCK', help='as for training')
   parser.add_argument(
@@ -75,7 +77,8 @@ def parse(argv):
       '--seeds', default='1', help='5 is 0 to 4; 3-7 and 0,3 are those (default: 1, which is 0)')
   parser.add_argument('--logdir', help='folder of the runs (default: ~/logs/AGENT-CONFIGS)')
   parser.add_argument('--jobs', help='runs at a time here (default: one for each GPU, else 1)')
-  parser.add_argument('--ray', metavar='ADDRESS', help='run on a Ray cluster: local, auto, HOST:PORT')
+  parser.add_argument(
+      '--ray', metavar='ADDRESS', help='run on a Ray cluster: local, auto or HOST:PORT')
   parser.add_argument('--cpus-per-run', metavar='N', help='of the cluster (default: 1)')
   parser.add_argument(
       '--gpus-per-run', metavar='N', help='of the cluster, 0.5 is half of one (default: 1 if any)')
@@ -98,7 +101,8 @@ def seeds(text):
   ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
   if text == '0' or not parts or not all(parts) or any(first > last for first, last in ranges):
     raise UserError(
-        f'sweep: --seeds is {text!r} but must be how many, such as 5, or which, such as 3-7 or 0,3.')
+        f'sweep: --seeds is {text!r} but must be how many, such as 5, or which, such as 3-7 or '
+        '0,3.')
   if max(last for _, last in ranges) > RANGES['seed'][1] or (
       sum(last - first for first, last in ranges) >= MOST):
     raise UserError(
@@ -255,17 +259,15 @@ def make_job(run):
       run.name, run.argv, run.path.with_name(f'{run.name}.log'), run.config.devices)
 
 
-def summary(view, folder):
-  """What to say at the end: totals, failures, and what to type next."""
-  statuses = view.statuses.values()
-  lines = [sweep_view.totals(statuses)]
-  lines += [f'failed: {status.run.name}: {status.note}'
-            for status in statuses if status.state == 'failed']
+def summary(statuses, folder):
+  """Lines to say at the end: failures, and what to type next."""
+  lines = [f'failed: {status.run.name}: {status.note}'
+           for status in statuses if status.state == 'failed']
   if any(status.state not in ('done', 'skipped') for status in statuses):
     lines.append('Start the same command again for those that are not finished.')
   if any(status.frames for status in statuses):
     lines.append(f'Curves: python -m common.plot {folder} --out curves.png')
-  return '\n'.join(lines)
+  return lines
 
 
 if __name__ == '__main__':

@@ -124,7 +124,8 @@ class Plain:
     print(text, flush=True)
 
   def close(self):
-    """End the view; messages still come through."""
+    """Say what all came to. Messages still come through."""
+    self.say(totals(self.statuses.values()))
 
 
 class Live(Plain):
@@ -173,7 +174,7 @@ def fitting(statuses, room):
 
 
 def totals(statuses):
-  """Such as '20 runs: 1 running, 18 waiting, 1 done | 2,000 of 20,000 frames (10 %) | left 1:02:03'.
+  """Such as '20 runs: 1 running, 19 waiting | 2,000 of 20,000 frames (10 %) | left 1:02:03'.
 
   The time is what all runs that are left take at the present speed of those that run.
   """

@@ -1,5 +1,6 @@
 """Sweeps whose runs take a moment: the real command around stand-ins for training.
 
+    python sweeps.py real FLAGS     a sweep as it is
     python sweeps.py toy FLAGS      a sweep whose runs are those of loops.py
     python sweeps.py stub FLAGS     a sweep of stubs
     python sweeps.py run FLAGS      one stub
@@ -21,7 +22,9 @@ from common.interrupts import Interrupts, Stop
 HERE = pathlib.Path(__file__).resolve()
 # A grid of stubs: 100 frames in rows of 10.
 GRID = [
-    '--agent', 'dreamer', '--configs', 'debug', '--tasks', 'dummy_continuous_vector', '--steps', 100]
+    '--agent', 'dreamer', '--configs', 'debug', '--tasks', 'dummy_continuous_vector', '--steps',
+    100]
+NAME = 'dreamer-debug-dummy_continuous_vector'  # of its runs, before the seed
 
 
 def use(kind, setter=setattr):
@@ -53,7 +56,7 @@ def stub(argv):
         if frames(path) == 50:
           _middle(config, interrupts)
         interrupts.check()
-        row = {'step': frames(path) + 10, 'time': 1.0, 'eval/return': 1.0 * frames(path), 'fps': 5.0}
+        row = {'step': frames(path) + 10, 'time': 1.0, 'eval/return': frames(path), 'fps': 5.0}
         with (path / 'metrics.jsonl').open('a') as file:
           file.write(json.dumps(row) + '\n')
     except Stop as stop:
@@ -82,5 +85,6 @@ if __name__ == '__main__':
   if sys.argv[1] == 'run':
     config_lib.entry(stub)(sys.argv[2:])
   else:
-    use(sys.argv[1])
+    if sys.argv[1] != 'real':
+      use(sys.argv[1])
     sweep.main(sys.argv[2:])

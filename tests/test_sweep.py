@@ -13,14 +13,17 @@ import sweeps
 
 from common import config as config_lib
 from common import curves
-from common import interrupts
 from common import jobs
 from common import logdir
 from common import ray_jobs
 from common import sweep
-from common import sweep_view
 
-NAME = 'dreamer-debug-dummy_continuous_vector'
+NAME = sweeps.NAME
+NEVER = {'HOLD': '/there/is/no/such/file'}
+
+
+def grid(*argv):
+  return sweep.grid(*sweep.parse(list(map(str, argv))))
 
 
 @pytest.fixture
@@ -42,15 +45,26 @@ def starts(path):
       for file in path.glob('*/starts')}
 
 
-def start(kind, path, *flags, **environ):
-  """The sweep as a process of its own."""
-  command = [sys.executable, sweeps.HERE, kind, *sweeps.GRID, '--logdir', path, *flags]
-  return subprocess.Popen(
-      list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-      env={**os.environ, **environ}, start_new_session=True)
+@pytest.fixture
+def start(tmp_path):
+  """Function that sweeps below tmp_path in a process of its own, or makes one run of the grid."""
+  started = []
+  def function(kind, *flags, environ=None, seed=None, **options):
+    argv = [*sweeps.GRID, '--logdir', tmp_path, *flags]
+    if kind == 'run':
+      argv = sweep.grid(*sweep.parse(list(map(str, argv))))[seed].argv[2:]
+    options = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) | options
+    started.append(subprocess.Popen(
+        list(map(str, [sys.executable, sweeps.HERE, kind, *argv])), start_new_session=True,
+        env={**os.environ, **(environ or {})}, **options))
+    return started[-1]
+  yield function
+  for process in started:
+    process.kill()
+    process.wait()
 
 
-def wait_for(condition, process, seconds=100):
+def wait_for(condition, process, seconds=250):
   """Wait until a condition holds, while a process runs."""
   end = time.monotonic() + seconds
   while not condition():
@@ -75,14 +89,11 @@ def test_seeds_are_how_many_or_which(text, expected):
   assert sweep.seeds(text) == expected
 
 
-@pytest.mark.parametrize('text', ['0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-'])
+@pytest.mark.parametrize('text', [
+    '0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-'])
 def test_what_are_no_seeds_is_refused(text):
   with pytest.raises(config_lib.UserError, match='--seeds is'):
     sweep.seeds(text)
-
-
-def grid(*argv):
-  return sweep.grid(*sweep.parse(list(map(str, argv))))
 
 
 def test_the_grid_holds_every_task_with_every_seed_the_first_seeds_first(tmp_path):
@@ -118,13 +129,14 @@ def test_without_tasks_the_blocks_decide():
 
 def test_the_default_folder_is_named_after_agent_and_blocks():
   run, = grid('--agent', 'dreamer', '--configs', 'toy', 'debug')
-  assert run.path == pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0').expanduser()
+  path = pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0')
+  assert run.path == path.expanduser()
 
 
 @pytest.mark.parametrize('flags, message', [
     (['--agent', 'dreamr'], "unknown --agent 'dreamr'. Nearest: dreamer."),
     (['--configs', 'dcm'], "unknown block 'dcm'. Nearest: "),
-    (['--tasks', 'dmc2'], "'dmc2' in --tasks is neither a group of tasks nor SUITE_TASK. Nearest: dmc20"),
+    (['--tasks', 'dmc2'], "'dmc2' in --tasks is neither a group of tasks nor SUITE_TASK. "),
     (['--tasks', 'dmc_wlker_walk'], "no task 'wlker_walk'. Nearest: dmc_walker_walk"),
     (['--hrizon', '3'], "unknown key 'hrizon' on the command line. Nearest: horizon"),
     (['--horizon', 'x'], "horizon is 'x'"),
@@ -136,7 +148,7 @@ def test_the_default_folder_is_named_after_agent_and_blocks():
     (['--jobs', '2', '--ray', 'local'], 'Pass one of them.'),
     (['--gpus-per-run', '1'], '--gpus-per-run is for a Ray cluster.'),
     (['--ray', 'local', '--cpus-per-run', '0'], "--cpus-per-run is '0'"),
-    (['--ray', 'local', '--gpus-per-run', '1.5'], "--gpus-per-run is '1.5' but must be a part of 1"),
+    (['--ray', 'local', '--gpus-per-run', '1.5'], "--gpus-per-run is '1.5' but must be a part of"),
     (['--configs', 'multitask', 'debug'], 'each run plays several tasks'),
     (['--offline', '/none'], 'holds no run'),
     (['--logdir', '/proc/none'], 'cannot be used as --logdir')])
@@ -158,7 +170,8 @@ def test_a_folder_that_is_a_run_or_has_one_of_other_settings_is_refused(run, tmp
 def test_ray_that_is_missing_is_named_with_its_extra(run, monkeypatch):
   monkeypatch.setattr(ray_jobs.importlib.util, 'find_spec', lambda name: None)
   code, lines = run('--ray', 'local')
-  assert code == 2 and lines == ["sweep: --ray needs the package ray. Type: pip install -e '.[ray]'"]
+  assert code == 2
+  assert lines == ["sweep: --ray needs the package ray. Type: pip install -e '.[ray]'"]
 
 
 def test_a_sweep_is_checked_without_tensorflow_and_ray(tmp_path):
@@ -180,12 +193,14 @@ def test_what_fails_is_told_with_the_last_line_of_its_log_and_the_rest_goes_on(
   monkeypatch.setenv('FAIL', '1')
   code, lines = run('--seeds', 3)
   log = tmp_path / f'{NAME}-1.log'
-  assert code == 1 and f'failed: {NAME}-1: exit code 1: ValueError: something broke | {log}' in lines
+  assert code == 1
+  assert f'failed: {NAME}-1: exit code 1: ValueError: something broke | {log}' in lines
   assert any(line.startswith('3 runs: 1 failed, 2 done | 250 of 300 frames') for line in lines)
   monkeypatch.delenv('FAIL')
   code, lines = run('--seeds', 4)
   assert code == 0 and starts(tmp_path) == {0: 1, 1: 2, 2: 1, 3: 1}
-  assert [line.split(' | ')[:2] for line in lines[:2]] == [[f'{NAME}-{n}', 'skipped'] for n in (0, 2)]
+  assert [line.split(' | ')[:2] for line in lines[:2]] == [
+      [f'{NAME}-{seed}', 'skipped'] for seed in (0, 2)]
   # Where it stopped, and the log of both tries.
   assert f'{NAME}-1 | running | 50 of 100 frames (50 %) | return 40' in lines
   assert len(loops.rows(tmp_path / f'{NAME}-1')) == 10
@@ -230,27 +245,27 @@ def test_a_run_whose_process_was_faster_is_held_and_tried_again(tmp_path, monkey
   assert code == 0 and states == ['running', 'held', 'running', 'done']
 
 
-def test_as_many_runs_at_a_time_as_jobs_share_the_cores(tmp_path, monkeypatch):
+def test_as_many_runs_at_a_time_as_jobs_share_the_cores(tmp_path, monkeypatch, start):
   hold = tmp_path / 'go'
   monkeypatch.delenv('TF_NUM_INTRAOP_THREADS', raising=False)
-  process = start('stub', tmp_path, '--seeds', 3, '--jobs', 2, HOLD=str(hold))
+  process = start('stub', '--seeds', 3, '--jobs', 2, environ={'HOLD': str(hold)})
   wait_for(lambda: starts(tmp_path) == {0: 1, 1: 1}, process)
   time.sleep(0.5)
   assert starts(tmp_path) == {0: 1, 1: 1}
   hold.touch()
-  output, _ = process.communicate(timeout=100)
+  output, _ = process.communicate()
   assert process.returncode == 0, output
   threads = (tmp_path / f'{NAME}-0' / 'starts').read_text()
   assert int(threads) == max(1, jobs.cores() // 2)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on_later(tmp_path, number, run):
-  process = start('stub', tmp_path, '--seeds', 3, '--jobs', 2, HOLD=str(tmp_path / 'never'))
+def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on_later(tmp_path, number, start, run):
+  process = start('stub', '--seeds', 3, '--jobs', 2, environ=NEVER)
   wait_for(lambda: all(
       sweeps.frames(tmp_path / f'{NAME}-{seed}') == 50 for seed in (0, 1)), process)
   os.killpg(process.pid, number)  # as a terminal does
-  output, _ = process.communicate(timeout=100)
+  output, _ = process.communicate()
   assert process.returncode == 128 + number
   assert 'Ending the runs' in output and 'Start the same command again' in output
   assert output.count('| stopped |') == 2 and 'failed' not in output
@@ -260,57 +275,50 @@ def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on_later(tmp_path, num
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere nobody tells the runs')
-def test_runs_end_with_a_sweep_that_was_killed(tmp_path):
-  process = start('stub', tmp_path, HOLD=str(tmp_path / 'never'))
-  wait_for(lambda: sweeps.frames(tmp_path / f'{NAME}-0') == 50, process)
+def test_runs_save_and_end_with_a_sweep_that_was_killed(tmp_path, start):
+  process = start('stub', environ=NEVER)
+  path = tmp_path / f'{NAME}-0'
+  wait_for(lambda: sweeps.frames(path) == 50, process)
   process.kill()
-  process.wait()
-  end = time.monotonic() + 100
-  while logdir.held(tmp_path / f'{NAME}-0'):
-    assert time.monotonic() < end
+  while logdir.held(path):  # until the timeout of the test
     time.sleep(0.02)
-  assert (tmp_path / f'{NAME}-0.log').read_text().endswith('SIGTERM: saved\n')
+  assert path.with_suffix('.log').read_text().endswith('SIGTERM: saved\n')
 
 
-def test_a_sweep_waits_for_the_runs_of_one_that_was_killed(tmp_path, run):
+def test_a_sweep_waits_for_the_runs_of_one_that_was_killed(tmp_path, start):
   """As where the system does not end them, or while they save."""
   hold = tmp_path / 'go'
-  command = [sys.executable, sweeps.HERE, 'run', *config_flags(tmp_path)]
-  orphan = subprocess.Popen(
-      list(map(str, command)), env={**os.environ, 'HOLD': str(hold)}, stdout=subprocess.PIPE)
+  environ = {'HOLD': str(hold)}
+  orphan = start('run', environ=environ, seed=0)
   wait_for(lambda: sweeps.frames(tmp_path / f'{NAME}-0') == 50, orphan)
-  process = start('stub', tmp_path, '--seeds', 2)
+  process = start('stub', '--seeds', 2)
   wait_for(lambda: logdir.finished(tmp_path / f'{NAME}-1', config_of(tmp_path, 1)), process)
   hold.touch()
-  output, _ = process.communicate(timeout=100)
+  output, _ = process.communicate()
   assert orphan.wait() == 0 and process.returncode == 0, output
   assert f'{NAME}-0 | held |' in output and f'{NAME}-0 | skipped | 100 of 100' in output
   assert starts(tmp_path) == {0: 1, 1: 1}
 
 
-def config_flags(path):
-  return [
-      '--configs', 'debug', '--task', 'dummy_continuous_vector', '--steps', 100, '--logdir',
-      path / f'{NAME}-0']
-
-
 @pytest.mark.integration
-def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_path):
+@pytest.mark.timeout(600)
+def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_path, start):
   """The real loop with its checkpoints, around an agent that computes next to nothing."""
   flags = [*loops.BASE[4:], '--seeds', 3, '--steps', 2000, '--eval_every', 200]
-  process = start('toy', tmp_path, *flags)
+  process = start('toy', *flags)
   metrics = tmp_path / f'{NAME}-1' / 'metrics.jsonl'
   # The second run is in its middle: past its first checkpoints.
   wait_for(lambda: metrics.exists() and len(loops.rows(metrics.parent, 'eval/return')) > 3, process)
   process.kill()
   process.wait()
-  assert logdir.finished(tmp_path / f'{NAME}-0', loops.config(tmp_path, *flags[-4:-2]))
+  first = tmp_path / f'{NAME}-0'
+  assert logdir.finished(first, loops.config(first, '--steps', 2000))
+  before = (first / 'metrics.jsonl').read_bytes()
   assert not (tmp_path / f'{NAME}-2').exists()
-  first = (tmp_path / f'{NAME}-0' / 'metrics.jsonl').read_bytes()
-  process = start('toy', tmp_path, *flags)
-  output, _ = process.communicate(timeout=250)
+  process = start('toy', *flags)
+  output, _ = process.communicate()
   assert process.returncode == 0, output
-  assert (tmp_path / f'{NAME}-0' / 'metrics.jsonl').read_bytes() == first
+  assert (first / 'metrics.jsonl').read_bytes() == before
   assert 'Continuing at' in (tmp_path / f'{NAME}-1.log').read_text()
   counts = [(tmp_path / f'{NAME}-{seed}.log').read_text().count('--seed') for seed in range(3)]
   assert counts == [1, 2, 1]
@@ -323,46 +331,45 @@ def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_p
 
 
 @pytest.mark.slow
-def test_a_sweep_of_three_debug_runs_killed_in_the_middle_ends_complete(tmp_path, root):
-  """The same with the real command."""
-  command = [
-      sys.executable, '-m', 'common.sweep', '--agent', 'dreamer', '--configs', 'dmc', 'debug',
-      '--tasks', 'dmc_cartpole_balance', '--seeds', '3', '--logdir', str(tmp_path)]
+@pytest.mark.timeout(1800)
+def test_three_debug_runs_of_the_real_command_killed_in_the_middle_end_complete(
+    tmp_path, start):
   name = 'dreamer-dmc-debug-dmc_cartpole_balance'
-  process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+  flags = ['--configs', 'dmc', 'debug', '--tasks', 'dmc_cartpole_balance', '--seeds', 3,
+           '--steps', 600]
+  process = start('real', *flags)
   metrics = tmp_path / f'{name}-1' / 'metrics.jsonl'
-  wait_for(lambda: metrics.exists() and loops.rows(metrics.parent, 'eval/return'), process, 280)
+  wait_for(
+      lambda: metrics.exists() and loops.rows(metrics.parent, 'eval/return'), process, 900)
   process.kill()
   process.wait()
-  done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-  assert done.returncode == 0, done.stdout
+  process = start('real', *flags)
+  output, _ = process.communicate()
+  assert process.returncode == 0, output
   counts = [(tmp_path / f'{name}-{seed}.log').read_text().count('--seed') for seed in range(3)]
   assert counts == [1, 2, 1]
   for seed in range(3):
     rows = loops.rows(tmp_path / f'{name}-{seed}', 'train/return')
-    steps = [row['step'] for row in rows]
-    assert steps == list(range(100, 601, 100))  # no episode twice
+    assert [row['step'] for row in rows] == list(range(100, 601, 100))  # no episode twice
 
 
 @pytest.mark.integration
-def test_a_local_ray_cluster_runs_continues_and_reports_like_processes(tmp_path):
+@pytest.mark.timeout(600)
+def test_a_local_ray_cluster_runs_continues_and_reports_like_processes(tmp_path, start):
   pytest.importorskip('ray')
-  # Ray keeps a secret in the home directory.
-  environ = {'HOME': str(tmp_path / 'home'), 'FAIL': '1'}
-  process = start('stub', tmp_path, '--seeds', 2, '--ray', 'local', **environ)
-  output, _ = process.communicate(timeout=250)
+  home = {'HOME': str(tmp_path / 'home')}  # where Ray keeps a secret
+  process = start('stub', '--seeds', 2, '--ray', 'local', environ={**home, 'FAIL': '1'})
+  output, _ = process.communicate()
   assert process.returncode == 1, output
   log = tmp_path / f'{NAME}-1.log'
   assert f'failed: {NAME}-1: exit code 1: ValueError: something broke | {log}' in output
   assert f'{NAME}-0 | running |' in output and f'{NAME}-0 | done | 100 of 100' in output
   assert (tmp_path / f'{NAME}-0' / 'starts').read_text() == '1\n'  # threads
-  # Another one goes on, and is interrupted while one run waits for its end.
-  process = start(
-      'stub', tmp_path, '--seeds', 2, '--ray', 'local', HOLD=str(tmp_path / 'never'),
-      HOME=environ['HOME'])
-  wait_for(lambda: starts(tmp_path) == {0: 1, 1: 2}, process, 200)
+  # Another one goes on, and is interrupted while a run is in its middle.
+  process = start('stub', '--seeds', 2, '--ray', 'local', environ={**home, **NEVER})
+  wait_for(lambda: starts(tmp_path) == {0: 1, 1: 2}, process)
   process.send_signal(signal.SIGTERM)
-  output, _ = process.communicate(timeout=100)
+  output, _ = process.communicate()
   assert process.returncode == 143, output
   assert f'{NAME}-0 | skipped |' in output and f'{NAME}-1 | stopped |' in output
   assert log.read_text().endswith('SIGTERM: saved\n')
@@ -384,125 +391,11 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(run):
   assert code == 2 and 'no Ray cluster at --ray 127.0.0.1:1 (' in lines[0]
 
 
-# Processes.
-
-
-def test_gpus_are_those_that_are_visible():
-  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': '2, 0'}) == ['2', '0']
-  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': 'GPU-1,-1,3'}) == ['GPU-1']
-  assert jobs.visible_gpus({'CUDA_VISIBLE_DEVICES': ''}) == []
-
-
-def test_runs_are_spread_over_the_gpus_that_the_fewest_use():
-  gpus, used, order = ['0', '1', '2'], [], []
-  for _ in range(5):
-    order += jobs.spread(gpus, used, 1)
-    used.append(order[-1])
-  assert order == ['0', '1', '2', '0', '1']
-  used.remove('1')
-  used.remove('1')
-  assert jobs.spread(gpus, used, 1) == ['1']
-  assert jobs.spread(gpus, ['0'], 2) == ['1', '2']
-  assert jobs.spread(gpus, ['0'], 0) == ['1', '2', '0'] and jobs.spread([], [], 1) == []
-
-
-def test_each_process_is_given_its_gpu(tmp_path):
-  show = ['-c', 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"])']
-  names = ['a', 'b', 'c']
-  waiting = [jobs.Job(name, show, tmp_path / name) for name in names]
-  events = list(jobs.run(waiting, jobs.Processes(2, ['5', '7'])))
-  assert sorted(event.job.name for event in events if event.code == 0) == names
-  assert {jobs.last_line(tmp_path / name) for name in names[:2]} == {'5', '7'}
-
-
-def test_signals_of_a_dying_parent_count_as_one():
-  with interrupts.Interrupts() as caught:
-    for _ in range(3):
-      os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(interrupts.Stop, match='SIGTERM'):
-      caught.check()
-
-
-def test_a_killed_process_is_told_as_such(tmp_path):
-  code = 'import os; print("so far", flush=True); os.kill(os.getpid(), 9)'
-  waiting = [jobs.Job('job', ['-c', code], tmp_path / 'log')]
-  *_, event = jobs.run(waiting, jobs.Processes(1))
-  assert (event.code, event.reason) == (-9, 'killed by SIGKILL: so far')
-  waiting = [jobs.Job('job', ['-c', 'raise SystemExit(3)'], tmp_path / 'log')]
-  *_, event = jobs.run(waiting, jobs.Processes(1))
-  assert (event.code, event.reason) == (3, 'exit code 3')  # not what an earlier process printed
-
-
-# What is shown.
-
-
-def rows(path, *found):
-  path.mkdir(exist_ok=True)
-  with (path / 'metrics.jsonl').open('a') as file:
-    file.write(''.join(f'{row}\n' for row in found))
-
-
-@pytest.fixture
-def runs(tmp_path):
-  """Three runs of 1000 frames, of which the second has some."""
-  found = grid(
-      '--agent', 'dreamer', '--configs', 'debug', '--tasks', 'dummy_continuous_vector',
-      '--seeds', 3, '--steps', 1000, '--logdir', tmp_path)
-  rows(
-      found[1].path, '{"step": 200, "eval/return": 12.5}', '{"step": 300, "fps": 7}',
-      '{"step": 400, "eval/return": null, "fps": null}')
-  return found
-
-
-def test_progress_is_read_from_new_rows_alone(runs, monkeypatch):
-  monkeypatch.setattr(sweep_view, 'FIRST_LOOK', 60)
-  path = runs[0].path
-  rows(path, '{"step": 1, "eval/return": 1}', *40 * ['{"step": 10}'], '{"step": 20, "fps": 3}')
-  status = sweep_view.Status(runs[0])
-  assert (status.frames, status.fps, status.eval_return) == (20, 3, None)  # out of the last bytes
-  with (path / 'metrics.jsonl').open('a') as file:
-    file.write('{"step": 30, "eval/ret')
-    file.flush()
-    status.look()
-    assert status.frames == 20
-    file.write('urn": 5}\n')
-  tail = sweep_view.Tail(path / 'metrics.jsonl')
-  status.look()
-  assert (status.frames, status.eval_return) == (30, 5)
-  assert tail.rows()[-1]['step'] == 30 and tail.rows() == []
-  (path / 'metrics.jsonl').write_text('{"step": 10}\n')  # a deterministic run goes back
-  status.look()
-  assert status.frames == 10
-
-
-def test_totals_sum_frames_and_time_of_what_is_left(runs):
-  view = sweep_view.Plain(runs, 'title')
-  for run, state in zip(runs, ('done', 'running', 'waiting')):
-    view.statuses[run.name].state = state
-  assert sweep_view.totals(view.statuses.values()) == (
-      '3 runs: 1 running, 1 waiting, 1 done | 400 of 3,000 frames (13.3 %) | left 0:03:48')
-
-
-def test_the_table_shows_what_matters_most_where_not_all_fit(runs):
-  view = sweep_view.Plain(runs, 'title')
-  statuses = list(view.statuses.values())
-  for status, state in zip(statuses, ('done', 'failed', 'running')):
-    status.state = state
-  assert sweep_view.fitting(statuses, 2) == statuses[1:]
-  assert sweep_view.fitting(statuses, 9) == statuses
-  assert sweep_view.fitting(statuses, 0) == statuses[2:]
-
-
-def test_a_sweep_in_a_terminal_draws_one_table(tmp_path):
+def test_a_sweep_in_a_terminal_draws_one_table(tmp_path, start):
   master, slave = pty.openpty()
   hold = tmp_path / 'go'
-  environ = {
-      **os.environ, 'TERM': 'xterm', 'COLUMNS': '120', 'LINES': '40', 'FAIL': '1',
-      'HOLD': str(hold)}
-  command = [sys.executable, sweeps.HERE, 'stub', *sweeps.GRID, '--logdir', tmp_path, '--seeds', 2]
-  process = subprocess.Popen(
-      list(map(str, command)), stdin=slave, stdout=slave, stderr=slave, env=environ,
-      start_new_session=True)
+  process = start('stub', '--seeds', 2, stdin=slave, stdout=slave, stderr=slave, environ={
+      'TERM': 'xterm', 'COLUMNS': '120', 'LINES': '40', 'FAIL': '1', 'HOLD': str(hold)})
   os.close(slave)
   text = ''
   while True:
@@ -512,7 +405,7 @@ def test_a_sweep_in_a_terminal_draws_one_table(tmp_path):
       break
     if 'running' in text and 'waiting' in text:
       hold.touch()
-  assert process.wait(20) == 1, text[-3000:]
+  assert process.wait() == 1, text[-3000:]
   for word in ('task', 'seed', 'dummy_continuous_vector', '2 runs: '):
     assert word in text, word
   assert f'{NAME}-1 | failed | 50 of 100' in text and f'{NAME}-0 | done' not in text
