@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Imports in common point down this list; commands stand above all.
 LAYERS = [
     ['verify', 'evaluate', 'benchmark', 'doctor', 'check_env'],
-    ['parity', 'benchmark_cases'],
+    ['parity', 'benchmark_cases', 'stored'],
+    ['bands', 'exact', 'kernels'],
     ['run'],
     ['learner'],
     ['pictures', 'banner', 'view'],
