@@ -9,11 +9,12 @@ to reach the lower end of
 
 with t of 4 + stored - 1 degrees of freedom: the spread of the stored seeds, moderated by what is
 known beforehand. That is PRIOR = 0.15 of the height, from the lowest to the highest that the curve
-has reached: in the published curves of Dreamer, 20 tasks with mostly 5 seeds, the standard deviation
-over seeds is 0.14 of that in the mean square (0.05 in the median, 0.30 at 95 %). It weighs as much as
-five seeds. So one stored seed and one run make a wide band of +- 0.59 of the height, which a run
-that does not learn still leaves; five and five make +- 0.22 if seeds spread as expected. Each single
-comparison falls below by chance in one of forty cases. What is above is said and no regression.
+has reached: in the published curves of Dreamer, 20 tasks with mostly 5 seeds, the standard
+deviation over seeds is 0.14 of that in the mean square (0.05 in the median, 0.30 at 95 %). It
+weighs as much as five seeds. So one stored seed and one run make a wide band of +- 0.59 of the
+height, which a run that does not learn still leaves; five and five make +- 0.22 if seeds spread as
+expected. Each single comparison falls below by chance in one of forty cases. What is above the band
+is said and is no regression.
 """
 import json
 import math
@@ -52,8 +53,8 @@ def summarise(runs):
   """Return what a reference holds of runs that differ in their seeds.
 
   Returns:
-    Dict with `frames` (of the longest run) and `seeds`: for each run its seed, by metric CELLS means
-    (null where there is none), and final, the last row of evaluate.jsonl if there is one.
+    Dict with `frames` (of the longest run) and `seeds`: for each run its seed, by metric CELLS
+    means (null where there is none), and final, the last row of evaluate.jsonl if there is one.
   Raises:
     UserError: a run has no returns, or seeds are not different.
   """

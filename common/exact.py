@@ -62,6 +62,8 @@ def summarise(runs):
   for name, points in found[0].items():
     steps = sorted(points)
     values = np.array([[one[name][step] for step in steps] for one in found], np.float64)
+    if not np.isfinite(values).all():
+      raise UserError(f'{runs[0]}: {name} is not a number in every row, here or in another run.')
     median = np.median(values, 0)
     spread = np.maximum.accumulate(np.abs(values - median).max(0))
     _check_spread(name, np.array(steps) <= early, median, spread)
@@ -75,7 +77,8 @@ def compare(reference, runs):
   """Compare every run with a reference, row by row; see common.stored.compare."""
   ok, lines = True, []
   for run in runs:
-    moved, worst = outside(reference, read(run))
+    found = read(run)
+    moved, worst = outside(reference, found)
     ok = ok and not moved
     count = len(reference['metrics'])
     if moved:
@@ -87,6 +90,8 @@ def compare(reference, runs):
       lines.append(
           f'{run}: all {count} metrics are those of {reference["name"]}. Closest to its band: '
           f'{describe(worst)}')
+    new = sorted(set(found) - set(reference['metrics']))
+    lines += [f'  not stored, so not compared: {", ".join(new)}'] if new else []
   return ok, lines
 
 

@@ -51,8 +51,8 @@ def repeat(folder, agent, flags):
     start = time.monotonic()
     found = subprocess.run(
         [sys.executable, '-m', f'{agent}.train', *flags, '--logdir', folder / name],
-        env={**os.environ, **variables, 'CUDA_VISIBLE_DEVICES': ''}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True)
+        env={**os.environ, **variables, 'CUDA_VISIBLE_DEVICES': ''}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True)
     if found.returncode:
       last = found.stderr.strip().splitlines()[-1:] or ['no message']
       raise UserError(f'{folder / name}: the run failed ({last[0]}).')

@@ -1,7 +1,7 @@
 """Stored metrics: what runs have measured, kept in the package, for later runs to be compared with.
 
-A reference is a JSON file with `kind`, `agent`, `task`, `config` (the settings that count), where it
-comes from (`runs`: command, commit and versions of each) and values. The kinds are
+A reference is a JSON file with `kind`, `agent`, `task`, `config` (the settings that count), where
+it comes from (`runs`: command, commit and versions of each) and values. The kinds are
 
   exact     short runs, whose every row has to come again: see common.exact
   learning  learning runs, whose curves have to be reached within what seeds explain: common.bands
@@ -78,8 +78,8 @@ def store(path, name, kind):
     lines = _difference(configs[0], config, kind)
     if lines:
       raise UserError(
-          f'{run}: has other settings than {runs[0]} ({"; ".join(lines)}). Store runs together that '
-          'differ in nothing but their seeds, or, with --exact, in nothing but their kernels.')
+          f'{run}: has other settings than {runs[0]} ({"; ".join(lines)}). Store runs together '
+          'that differ in nothing but their seeds or, with --exact, their kernels.')
   reference = {
       'kind': kind, 'agent': configs[0]['agent'], 'task': configs[0]['task'], 'config': configs[0],
       'runs': [_provenance(run) for run in runs],

@@ -10,14 +10,14 @@ the specification says to fix what was recorded, and `error` where something pre
 
 compares the runs below DIR with stored metrics: what moved, where first, how far, beside its band.
 NAME is one of those in the package (an unknown one tells which), or a file that ends in .json.
-`exact-*` are short runs on fixed episodes, whose first 20 updates have to agree to 0.1 %, later ones
-within what other kernels and thread counts change; the others are learning runs, whose returns must
-not be lower than seeds explain. docs/regressions.md says more.
+`exact-*` are short runs on fixed episodes, whose first 20 updates have to agree to 0.1 %, later
+ones within what other kernels and thread counts change; the others are learning runs, whose returns
+must not be lower than seeds explain. docs/regressions.md says more.
 
     python -m common.verify store DIR NAME [--exact]
 
-stores what the runs below DIR have measured: runs of one setting that differ in their seeds, or with
---exact runs of one command on fixed episodes (--offline) under several kernels, which
+stores what the runs below DIR have measured: runs of one setting that differ in their seeds, or
+with --exact runs of one command on fixed episodes (--offline) under several kernels, which
 
     python -m common.verify kernels DIR AGENT --KEY VALUE ...
 

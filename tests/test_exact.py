@@ -134,6 +134,10 @@ def test_one_run_or_a_chaotic_one_cannot_be_stored(tmp_path):
   write(tmp_path / 'b', lambda update, value: value * 1.002)
   with pytest.raises(UserError, match='too near'):
     stored.store(tmp_path, str(tmp_path / 'x.json'), 'exact')
+  write(tmp_path / 'one' / 'a')
+  write(tmp_path / 'one' / 'b', lambda update, value: None if update == 25 else value)
+  with pytest.raises(UserError, match='agent/loss is not a number'):
+    stored.store(tmp_path / 'one', str(tmp_path / 'x.json'), 'exact')
   assert not (tmp_path / 'x.json').exists()
 
 
