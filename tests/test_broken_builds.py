@@ -73,7 +73,7 @@ def free_nats_per_batch(patch):
 CASES = [
     (shifted_reward, ALL, 'agent/reward_loss', 1),
     (swapped_divergence, ALL, 'agent/kl', 1),
-    (swapped_features, ALL[:1], 'agent/image_loss', 1),
+    (swapped_features, ALL[:1], 'agent/kl', 1),
     (wrong_bootstrap, ACTORS, 'agent/value_loss', 1),
     (noisy_evaluation, ALL, 'eval/return', 1),
     (free_nats_per_element, ACTORS, 'agent/div', 1),
