@@ -33,7 +33,7 @@ setup(
     packages=find_packages(include=[
         f'{name}{rest}' for name in ('common', 'dreamer', 'planet', 'plan2explore')
         for rest in ('', '.*')]),
-    package_data={'common': ['scores/*', 'page.css']},
+    package_data={'common': ['reference_runs/*', 'scores/*', 'page.css']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10,<3.13',
     install_requires=[

@@ -19,6 +19,10 @@ EXACT = ['--deterministic', 'True']
 UNEVEN = [
     '--task', 'py_worlds:Uneven', '--envs', 2, '--batch_length', 2, '--prefill', 40,
     '--eval_every', 40, '--train_every', 10, '--log_every', 70, '--steps', 200]
+# An update after each decision, a row after each episode, 200 updates.
+XLA = [
+    *loops.BASE[:loops.BASE.index('--horizon')], '--jit', 'True', '--pretrain', 0,
+    '--train_every', 2, '--train_steps', 1, '--eval_every', 200, '--steps', 440]
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +156,20 @@ def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
     assert resumed.wait(200) == 0, resumed.stderr.read().decode()
   assert identical(tmp_path / 'whole', tmp_path / 'killed')
   assert len(loops.rows(tmp_path / 'whole', 'agent/actor_loss')) == 5
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('name, flags', [
+    ('dreamer', ['--horizon', 3]), ('planet', []),
+    ('plan2explore', ['--horizon', 3, '--expl_horizon', 3, '--disag_models', 2])])
+def test_the_same_command_gives_the_same_200_updates_with_xla(tmp_path, name, flags):
+  argv = [*XLA, *flags, '--logdir']
+  commands = [
+      subprocess.Popen(
+          [sys.executable, '-m', f'{name}.train', *map(str, argv), tmp_path / run],
+          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for run in 'ab']
+  for command in commands:
+    with command:
+      assert command.wait(250) == 0, command.stderr.read().decode()
+  assert identical(tmp_path / 'a', tmp_path / 'b')
+  assert loops.rows(tmp_path / 'a', 'agent/updates')[-1]['agent/updates'] == 200
