@@ -147,16 +147,20 @@ def draw(args, found):
       probed = [run['probes'] for run in runs if len(run['probes']['tv'])]
       if probed:
         length = min(len(run['tv']) for run in probed)
-        ratio = np.mean([
-            run['tv'][:length, 1] / np.maximum(run['corridor'][:length, 1], 1e-12)
-            for run in probed], 0)
-        row[2].plot(probed[0]['tv'][:length, 0], ratio, **style)
+        paid = np.array([
+            [run[zone][:length, 1] for zone in ('tv', 'corridor')] for run in probed])
+        # A head may expect less than nothing, which has no share.
+        ratios = np.where(paid > 0, paid, np.nan)
+        ratios = ratios[:, 0] / ratios[:, 1]
+        known = np.isfinite(ratios).any(0)
+        row[2].plot(
+            probed[0]['tv'][:length, 0][known], np.nanmedian(ratios[:, known], 0), **style)
     names = (
         'share of time at the screen', f'corridor cells of {CELLS}, per 1000 frames',
-        'paid at the screen / in the corridor')
+        'paid at the screen / in the corridor, median')
     for axis, name in zip(row, names):
       axis.set(title=f'{world}: {name}', xlabel='frames')
-    row[2].set_yscale('symlog', linthresh=0.1)
+    row[2].set_yscale('log')
     row[0].set_ylim(0, 1)
     row[0].legend()
   figure.savefig(args.out / 'curves.png', dpi=80)
