@@ -17,6 +17,7 @@ from common import jobs
 from common import logdir
 from common import ray_jobs
 from common import sweep
+from common import task_groups
 
 NAME = sweeps.NAME
 NEVER = {'HOLD': '/there/is/no/such/file'}
@@ -131,6 +132,24 @@ def test_the_default_folder_is_named_after_agent_and_blocks():
   run, = grid('--agent', 'dreamer', '--configs', 'toy', 'debug')
   path = pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0')
   assert run.path == path.expanduser()
+
+
+@pytest.mark.parametrize('gpus, devices, given, expected', [
+    (0, 1, None, 1), (4, 1, None, 4), (4, 2, None, 2), (4, 0, None, 1), (4, 1, 8, 8)])
+def test_without_jobs_no_gpu_has_two_runs(monkeypatch, gpus, devices, given, expected):
+  monkeypatch.setattr(jobs, 'visible_gpus', lambda environ: list('0123')[:gpus])
+  argv = ['--agent', 'dreamer', *(['--jobs', str(given)] if given else [])]
+  args, flags = sweep.parse([*argv, '--devices', str(devices)])
+  run, = sweep.grid(args, flags)
+  assert sweep.make_pool(args, run.config)._jobs == expected
+
+
+def test_help_names_the_command_and_the_groups(capsys):
+  with pytest.raises(SystemExit) as end:
+    sweep.main(['--help'])
+  output = capsys.readouterr().out
+  assert end.value.code == 0 and output.startswith('usage: python -m common.sweep')
+  assert all(group in output for group in task_groups.groups())
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -304,7 +323,7 @@ def test_a_sweep_waits_for_the_runs_of_one_that_was_killed(tmp_path, start):
 @pytest.mark.timeout(600)
 def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_path, start):
   """The real loop with its checkpoints, around an agent that computes next to nothing."""
-  flags = [*loops.BASE[4:], '--seeds', 3, '--steps', 2000, '--eval_every', 200]
+  flags = [*loops.BASE[4:], '--seeds', 3, '--steps', 1200, '--eval_every', 120]
   process = start('toy', *flags)
   metrics = tmp_path / f'{NAME}-1' / 'metrics.jsonl'
   # The second run is in its middle: past its first checkpoints.
@@ -312,7 +331,7 @@ def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_p
   process.kill()
   process.wait()
   first = tmp_path / f'{NAME}-0'
-  assert logdir.finished(first, loops.config(first, '--steps', 2000))
+  assert logdir.finished(first, loops.config(first, '--steps', 1200))
   before = (first / 'metrics.jsonl').read_bytes()
   assert not (tmp_path / f'{NAME}-2').exists()
   process = start('toy', *flags)
@@ -324,10 +343,10 @@ def test_three_runs_killed_in_the_middle_end_complete_with_none_done_twice(tmp_p
   assert counts == [1, 2, 1]
   for seed in range(3):
     path = tmp_path / f'{NAME}-{seed}'
-    assert loops.rows(path)[-1]['step'] == 2000
-    assert loops.episodes(path) == [(k, 0, 11) for k in range(100)]
+    assert loops.rows(path)[-1]['step'] == 1200
+    assert loops.episodes(path) == [(k, 0, 11) for k in range(60)]
     evaluated = [row['step'] for row in loops.rows(path, 'eval/return')]
-    assert evaluated == sorted(set(evaluated)) and evaluated[-1] == 2000
+    assert evaluated == sorted(set(evaluated)) and evaluated[-1] == 1200
 
 
 @pytest.mark.slow
