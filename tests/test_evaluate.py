@@ -144,7 +144,7 @@ def test_blind_policies_meet_the_same_starts_as_the_agent_of_dm_control(tmp_path
   loops.use_toy(monkeypatch.setattr)
   flags = ['--configs', 'dmc', 'debug', '--task', 'dmc_cartpole_balance', '--time_limit', 20,
            '--batch_length', 5, '--prefill', 20, '--steps', 20, '--train_steps', 1]
-  monkeypatch.setattr(loops.Toy, 'gradients', lambda self, data, seed, phase: (
+  monkeypatch.setattr(loops.Toy, 'gradients', lambda self, data, *_: (
       {'model': [tf.zeros_like(self.weights)]}, {'model_loss': 0.0 * data['reward'][0, 0]}))
   logdir.start(config_lib.load('dreamer', [*map(str, flags), '--logdir', str(tmp_path)]))
   # Without noise and with weights of zero, the toy takes the zero action.

@@ -1,6 +1,9 @@
 """Runs of Plan2Explore and runs that begin from others: copies, offline, stored rewards, coverage."""
+import contextlib
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -162,19 +165,23 @@ def test_a_killed_copy_is_made_again(explored, tmp_path):
 
 def test_a_run_hands_over_at_its_switch_however_it_is_resumed(tmp_path, monkeypatch):
   """Stopped before, at and after the switch at 300 frames, it goes on in the right phase."""
-  asked = []
+  asked, stops = [], [240, 300, 420, 10 ** 9]
   phase = Plan2Explore.phase
   def recorded(agent, frames):
     asked.append((frames, phase(agent, frames)))
+    if frames >= stops[0]:
+      stops.pop(0)
+      os.kill(os.getpid(), signal.SIGTERM)
     return asked[-1][1]
   monkeypatch.setattr(Plan2Explore, 'phase', recorded)
-  for steps in (240, 300, 420, 480):
-    begin = len(asked)
-    plan2explore.main([
-        '--configs', 'toy', 'few_shot', 'debug', *TASK, '--time_limit', '60', '--expl_until', '300',
-        '--steps', str(steps), '--eval_every', '1000', '--logdir', str(tmp_path), '--quiet'])
-    frames = [count for count, _ in asked[begin:]]
-    assert min(frames) >= (200 if steps == 240 else {300: 240, 420: 300, 480: 420}[steps])
+  for begin in (200, 240, 300, 420):
+    earlier = len(asked)
+    with contextlib.suppress(SystemExit):
+      plan2explore.main([
+          '--configs', 'toy', 'few_shot', 'debug', *TASK, '--expl_until', '300', '--steps', '480',
+          '--eval_every', '1000', '--logdir', str(tmp_path), '--quiet'])
+    assert begin <= min(frames for frames, _ in asked[earlier:]) < begin + 60
+  assert len(stops) == 1
   assert {word for count, word in asked if count < 300} == {'explore'}
   assert {word for count, word in asked if count >= 300} == {'task'}
 

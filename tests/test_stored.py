@@ -12,7 +12,7 @@ from common import verify
 from common.config import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-RESULTS = sorted((ROOT / 'results').iterdir())
+RESULTS = sorted(path.parent for path in (ROOT / 'results').glob('*/run.json'))
 CONFIG = dict(agent='dreamer', task='dmc_walker_walk', configs=['dmc'], eval_every=10, batch_size=4)
 
 
