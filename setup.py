@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 TENSORFLOW = '>=2.18,<2.22'
+ATARI = 'ale-py>=0.11,<0.13'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
 RAY = 'ray>=2.40,<3'
 
@@ -55,10 +56,10 @@ setup(
     ],
     extras_require={
         'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],
-        'atari': ['ale-py>=0.11,<0.13'],
+        'atari': [ATARI],
         'memorymaze': [MEMORY_MAZE],
         'ray': [RAY],
-        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE, RAY],
+        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE, RAY, ATARI],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

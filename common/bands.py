@@ -16,6 +16,7 @@ height, which a run that does not learn still leaves; five and five make +- 0.22
 expected. Each single comparison falls below by chance in one of forty cases. What is above the band
 is said and is no regression.
 """
+import contextlib
 import json
 import math
 from typing import NamedTuple
@@ -115,13 +116,21 @@ def _seed(run, frames):
   for metric in curves.metrics(run):
     if metric in ('eval/return', 'train/return') or metric.startswith('eval/return/'):
       result[metric] = _cells(curves.read(run, metric), frames)
-  if (run / 'evaluate.jsonl').exists():
-    rows = (run / 'evaluate.jsonl').read_text().splitlines()
-    last = json.loads(rows[-1])
+  last = _last_evaluation(run)
+  if last and last['step'] >= 0.9 * frames:  # not of an earlier checkpoint
     result['final'] = {
         key: last[key]
         for key in ('step', 'episodes', 'return', 'return_std', 'zero_return', 'random_return')}
   return result
+
+
+def _last_evaluation(run):
+  """The last whole row of evaluate.jsonl, or None."""
+  with contextlib.suppress(OSError):
+    for line in reversed((run / 'evaluate.jsonl').read_text().splitlines()):
+      with contextlib.suppress(ValueError):
+        return json.loads(line)
+  return None
 
 
 def _cells(points, frames):

@@ -149,6 +149,10 @@ def _judge(name, known, points, early):
   spread = SAFETY * np.array(known['spread']) / sizes
   bands = np.where(steps <= early, TOLERANCE, np.maximum(TOLERANCE, spread))
   outside_ = apart > bands
+  new = sorted(set(points) - set(known['step']))
+  if new and not outside_.any():  # rows that were not there: another schedule
+    return Moved(
+        name, new[0], float('nan'), points[new[0]], np.inf, TOLERANCE, len(new), len(points))
   i = int(np.argmax(outside_ if outside_.any() else apart / bands))
   return Moved(
       name, int(steps[i]), float(values[i]), None if np.isnan(here[i]) else float(here[i]),

@@ -135,6 +135,7 @@ def test_dreamer_gives_the_same_run_from_images_and_vectors(tmp_path):
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(700)
 def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
   flags = [*EXACT, '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys', '.*']
   def command(name):
@@ -159,6 +160,7 @@ def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize('name, flags', [
     ('dreamer', ['--horizon', 3]), ('planet', []),
     ('plan2explore', ['--horizon', 3, '--expl_horizon', 3, '--disag_models', 2])])

@@ -148,3 +148,12 @@ def test_kernels_refuse_flags_before_any_run(tmp_path, capsys):
       verify.main(['kernels', str(tmp_path / 'runs'), *argv])
     assert stop.value.code == 2 and word in capsys.readouterr().err
   assert not (tmp_path / 'runs').exists()
+
+
+def test_rows_that_were_not_there_are_a_change_of_schedule():
+  reference = {'early': 20, 'metrics': {
+      'agent/kl': {'step': [10, 20], 'value': [1.0, 2.0], 'spread': [0.0, 0.0]}}}
+  moved, _ = exact.outside(reference, {'agent/kl': {10: 1.0, 20: 2.0}})
+  assert not moved
+  moved, _ = exact.outside(reference, {'agent/kl': {10: 1.0, 15: 1.5, 20: 2.0}})
+  assert [(one.metric, one.step) for one in moved] == [('agent/kl', 15)]

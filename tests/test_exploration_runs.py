@@ -341,6 +341,7 @@ def test_unknown_screens_are_refused():
     config_lib.load('plan2explore', ['--configs', 'noisytv', '--task', 'noisytv_chanels'])
 
 
+@pytest.mark.timeout(600)
 def test_the_study_runs_measures_and_draws(tmp_path, capsys):
   argv = ['--out', str(tmp_path), '--screens', 'channels', '--methods', 'disagreement', '--seeds', '1',
           '--steps', '2500', '--jobs', '1']
