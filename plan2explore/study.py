@@ -110,7 +110,8 @@ def table(args, columns, rows):
     rows: {(world, method): list of texts, one a column}.
   """
   lines = [
-      f'{args.steps} frames, {args.seeds} seeds; mean and 95 % t interval over seeds.', '',
+      f'{args.steps} frames, {args.seeds} seeds asked for, rows are of those that are complete; '
+      'mean and 95 % t interval over seeds.', '',
       '| world | method | ' + ' | '.join(columns) + ' |', '|---' * (2 + len(columns)) + '|']
   return '\n'.join(lines + [
       f'| {world} | {method} | ' + ' | '.join(row) + ' |' for (world, method), row in rows.items()

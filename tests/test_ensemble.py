@@ -202,6 +202,14 @@ def test_curiosity_is_not_paid_for_what_was_expected(offset, expected):
   np.testing.assert_allclose(label, expected + 0.11, rtol=1e-3)
 
 
+def test_curiosity_counts_all_kl_beyond_its_own_free_nats():
+  agent = agents.make(expl_behavior='curiosity', curiosity_free_nats=0.5, curiosity_scale=2.0)
+  perfect = -0.5 * 64 * 64 * 3 * math.log(2 * math.pi)
+  label, _, _ = agent.novelty.label({
+      'obs_log_prob': tf.fill([1, 1], tf.constant(perfect, tf.float32)), 'kl': tf.fill([1, 1], 2.5)})
+  np.testing.assert_allclose(label, 2.0 * 2.0, atol=5e-3)
+
+
 def test_rnd_forgets_what_it_has_seen_and_its_target_never_moves():
   agent = agents.make(expl_behavior='rnd', rnd_input='feat')
   measure, size = agent.novelty, agent.world_model.rssm.feat_size

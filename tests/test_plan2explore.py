@@ -466,6 +466,18 @@ def test_the_published_setting_is_the_default_and_has_a_name():
         'plan2explore', ['--expl_behavior', name]).expl_behavior == 'plan2explore'
 
 
+def test_members_are_as_wide_as_the_target_times_the_factor():
+  width = lambda **changes: make(disag_units=0, **changes).novelty.ensemble.hidden[0].kernel.shape[2]
+  assert width(disag_width_factor=0.5) == width() // 2
+
+
+@pytest.mark.parametrize('blocks, until', [
+    ([], 1_000_000), (['cpu'], 60_000 * 20 // 23), (['debug'], 600 * 20 // 23)])
+def test_few_shot_hands_over_after_the_same_share_of_any_length(blocks, until):
+  config = config_lib.load('plan2explore', ['--configs', 'dmc', 'few_shot', *blocks])
+  assert config.expl_until == until < config.steps
+
+
 def test_the_ensemble_has_the_published_size():
   config = config_lib.load('plan2explore', ['--task', 'dmc_walker_walk'])
   agent = Plan2Explore(devices.setup(config), toys.IMAGE, toys.actions(6))
