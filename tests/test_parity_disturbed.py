@@ -12,8 +12,12 @@ from common.optimizer import Optimizer
 from common.rssm import RSSM
 from common.world_model import WorldModel
 from dreamer.agent import Dreamer
+from plan2explore import ensemble
+from plan2explore import novelty
 
 POLICY, TRAIN = 'dreamer_policy', 'dreamer_train_step_pcont'
+VARIANCE, MAX, RETURNS = 'p2e_ensemble_variance', 'p2e_ensemble_max_objective', 'p2e_lambda_return'
+DREAMERV2 = 'v2_plan2explore'
 
 
 def nudged(result):
@@ -51,6 +55,15 @@ CASES = [
     (WorldModel, 'starts', nudged, [TRAIN]),
     (Dreamer, 'act', nudged, [POLICY]),
     (Dreamer, 'gradients', nudged, [TRAIN]),
+    (actor_critic, 'lambda_return', nudged, [RETURNS]),
+    (actor_critic, 'bootstrap', nudged, [RETURNS]),
+    (ensemble.Ensemble, 'predict', nudged, [VARIANCE, MAX, DREAMERV2]),
+    (ensemble, 'loss', nudged, [VARIANCE, MAX, DREAMERV2]),
+    (ensemble, 'loss', gradient_only, [DREAMERV2]),
+    (ensemble, 'disagreement', nudged, [VARIANCE, DREAMERV2]),
+    (ensemble, 'jensen_renyi', nudged, [MAX]),
+    (novelty, 'shape_reward', nudged, [VARIANCE, DREAMERV2]),
+    (novelty.StreamNorm, '__call__', nudged, [DREAMERV2]),
 ]
 
 

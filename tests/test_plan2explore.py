@@ -368,6 +368,22 @@ def test_further_tasks_have_parts_of_their_own_and_do_not_touch_exploration():
   assert heads[0] is not heads[1]
 
 
+@pytest.mark.parametrize('kind', ['own', 'max', 'rnd'])
+def test_explorers_train_in_mixed_precision(kind):
+  agent = make(precision='mixed_float16', free_nats=0.0, **KINDS[kind])
+  before, batch = copies(agent), agent.distribute(toys.batch())
+  for _ in range(12):  # the loss scale falls until nothing overflows
+    metrics = agent.train(batch)
+    if agent.skipped == 0:
+      break
+  assert all(value.dtype == tf.float32 and np.isfinite(value) for value in metrics.values())
+  assert {variable.dtype for variable in agent.trainable_variables} == {tf.float32}
+  assert agent.novelty_of(toys.batch()).dtype == np.float32
+  for name, values in copies(agent).items():
+    assert all(np.all(np.isfinite(value)) for value in values), name
+    assert not equal(before[name], values), name
+
+
 def test_environment_e_is_played_by_the_actor_of_task_e():
   agent = sibling_agent(2)
   for sign, task in zip((5.0, -5.0), agent.tasks):
