@@ -43,8 +43,10 @@ def main(argv=None):
   args.worlds = [screen + _suffix(args.form) for screen in args.worlds]
   for world in args.worlds:
     noisytv.parse(world)
-  if args.steps < BLOCK:
-    raise UserError(f'noisy_tv: --steps {args.steps} is less than a point of the curves, {BLOCK}.')
+  if args.steps < 2 * BLOCK:
+    raise UserError(
+        f'noisy_tv: --steps {args.steps} is hardly more than the random actions at the start. '
+        f'Pass at least {2 * BLOCK}.')
   if args.single:
     world, method, seed = args.single
     train(args, world, method, int(seed))

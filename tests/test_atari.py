@@ -1,4 +1,5 @@
 """Atari games, and the other suites of discrete actions."""
+import collections
 import json
 import sys
 import types
@@ -214,6 +215,24 @@ def test_uniform_actions_open_the_lock_seldom():
     env.reset()
     total += sum(env.step(rng.integers(3))[1] for _ in range(toy.LOCK_DECISIONS))
   assert total / 200 < 0.3 * toy.BEST_RETURNS['lock']
+
+
+@pytest.mark.parametrize('name', toy.GOALS)
+def test_the_best_return_of_a_toy_maze_is_that_of_its_shortest_way(name):
+  env = toy.make(name)
+  def play(actions):
+    env.begin()
+    return sum(env.move(action) for action in actions)
+  ways, known = collections.deque([()]), set()
+  while not play(ways[0]):
+    way = ways.popleft()
+    if env.state() not in known:
+      known.add(env.state())
+      ways.extend((*way, action) for action in range(len(toy.MOVES)))
+  way = ways[0]
+  rest = toy.MAZE_DECISIONS - len(way)  # against a wall, so that it stays
+  best = max(play(way + (action,) * rest) for action in range(len(toy.MOVES)))
+  assert best == toy.BEST_RETURNS[name]
 
 
 def test_mazes_are_functions_of_the_seed_and_unknown_sizes_refused():

@@ -341,6 +341,25 @@ def test_unknown_screens_are_refused():
     config_lib.load('plan2explore', ['--configs', 'noisytv', '--task', 'noisytv_chanels'])
 
 
+@pytest.mark.parametrize('block', ['toy', 'noisytv'])
+@pytest.mark.parametrize('method', study.METHODS)
+def test_every_method_of_the_studies_goes_with_the_small_worlds(block, method):
+  config = config_lib.load('plan2explore', ['--configs', block, *study.METHODS[method]])
+  assert config.expl_behavior in ('plan2explore', *study.METHODS)
+  assert config.prefill < 2 * noisy_tv.BLOCK
+
+
+def test_the_score_function_trains_actors_of_toy_tasks():
+  config = config_lib.load('plan2explore', ['--configs', 'toy', 'score_function'])
+  assert config.actor_grad == 'reinforce' and config.imag_start and config.slow_value
+
+
+def test_a_study_of_random_actions_alone_is_refused(tmp_path, capsys):
+  with pytest.raises(SystemExit) as exit_info:
+    noisy_tv.main(['--out', str(tmp_path / 'new'), '--steps', '1000'])
+  assert exit_info.value.code == 2 and 'Pass at least 2000' in capsys.readouterr().err
+
+
 @pytest.mark.timeout(600)
 def test_the_study_runs_measures_and_draws(tmp_path, capsys):
   argv = ['--out', str(tmp_path), '--screens', 'channels', '--methods', 'disagreement', '--seeds', '1',

@@ -376,6 +376,7 @@ def test_explorers_train_in_mixed_precision(kind):
     metrics = agent.train(batch)
     if agent.skipped == 0:
       break
+  assert agent.skipped == 0 and agent.world_model.rssm.dtype == tf.float16
   assert all(value.dtype == tf.float32 and np.isfinite(value) for value in metrics.values())
   assert {variable.dtype for variable in agent.trainable_variables} == {tf.float32}
   assert agent.novelty_of(toys.batch()).dtype == np.float32

@@ -6,7 +6,8 @@
   maze: four rooms of 7 x 7 cells, 60 decisions from a corner. Four actions move by a cell, or nowhere
     against a wall. Every decision that ends in the opposite corner pays 1: 33 is the best return,
     uniform actions get nothing. maze_down and maze_right pay in the corners between, with best
-    returns of 35, and maze_near by the wall of the first room, with 52; they share all but the reward.
+    returns of 35, and maze_near by the wall of the first room, with 52, of which uniform actions
+    get 0.6. They share all but the reward.
   NAME_vector: the same with one-hot vectors in place of images.
 """
 import gymnasium
@@ -219,5 +220,5 @@ class Maze(Toy):
     return tuple((x + 0.5) / len(MAZE) for x in self._cell)
 
   def paid(self, key):
-    """Whether it is the corner that a task pays for."""
+    """Whether it is the cell that a task pays for."""
     return float(self._cell == self._goals[key])
