@@ -158,10 +158,10 @@ def draw(args, found):
         row[2].plot(
             probed[0]['tv'][:length, 0][known], np.nanmedian(ratios[:, known], 0), **style)
     names = (
-        'share of time at the screen', f'corridor cells of {CELLS}, per 1000 frames',
-        'paid at the screen / in the corridor, median')
+        'share of time at the screen', f'corridor cells of {CELLS} per 1000 frames',
+        'paid at the screen / in the corridor')
     for axis, name in zip(row, names):
-      axis.set(title=f'{world}: {name}', xlabel='frames')
+      axis.set(title=world, ylabel=name, xlabel='frames')
     row[2].set_yscale('log')
     row[0].set_ylim(0, 1)
     row[0].legend()
