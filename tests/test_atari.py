@@ -217,6 +217,15 @@ def test_uniform_actions_open_the_lock_seldom():
   assert total / 200 < 0.3 * toy.BEST_RETURNS['lock']
 
 
+def test_uniform_actions_get_little_in_the_near_maze():
+  env, rng = toy.make('maze_near_vector'), np.random.default_rng(0)
+  total = 0.0
+  for _ in range(500):
+    env.reset()
+    total += sum(env.step(rng.integers(4))[1] for _ in range(toy.MAZE_DECISIONS))
+  assert 0.4 < total / 500 < 0.9
+
+
 @pytest.mark.parametrize('name', toy.GOALS)
 def test_the_best_return_of_a_toy_maze_is_that_of_its_shortest_way(name):
   env = toy.make(name)

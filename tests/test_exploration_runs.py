@@ -346,12 +346,15 @@ def test_unknown_screens_are_refused():
 def test_every_method_of_the_studies_goes_with_the_small_worlds(block, method):
   config = config_lib.load('plan2explore', ['--configs', block, *study.METHODS[method]])
   assert config.expl_behavior in ('plan2explore', *study.METHODS)
-  assert config.prefill < 2 * noisy_tv.BLOCK
 
 
-def test_the_score_function_trains_actors_of_toy_tasks():
+def test_the_score_function_and_slow_values_go_together_in_toy_tasks():
   config = config_lib.load('plan2explore', ['--configs', 'toy', 'score_function'])
   assert config.actor_grad == 'reinforce' and config.imag_start and config.slow_value
+
+
+def test_a_study_is_longer_than_its_random_actions():
+  assert config_lib.load('plan2explore', ['--configs', 'noisytv']).prefill < 2 * noisy_tv.BLOCK
 
 
 def test_a_study_of_random_actions_alone_is_refused(tmp_path, capsys):
