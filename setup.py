@@ -27,14 +27,14 @@ class BuildWithConfigs(build_py):
 
 setup(
     name='latent-agents',
-    version='0.1.0',
+    version='0.2.0',
     description='Dreamer, PlaNet and Plan2Explore on one world model, in TensorFlow 2',
     author='the authors',
     license='MIT',
     packages=find_packages(include=[
         f'{name}{rest}' for name in ('common', 'dreamer', 'planet', 'plan2explore')
         for rest in ('', '.*')]),
-    package_data={'common': ['reference_runs/*', 'scores/*', 'page.css']},
+    package_data={'common': ['checks/reference_runs/*', 'scores/*.csv', 'scores/README.md', 'study/page.css']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10,<3.13',
     install_requires=[
@@ -59,7 +59,7 @@ setup(
         'atari': [ATARI],
         'memorymaze': [MEMORY_MAZE],
         'ray': [RAY],
-        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', MEMORY_MAZE, RAY, ATARI],
+        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4', MEMORY_MAZE, RAY, ATARI],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

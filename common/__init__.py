@@ -19,7 +19,7 @@ sys.modules.setdefault('tensorflow.python.pywrap_dlopen_global_flags', None)
 
 
 def load(logdir):
-  """The saved agent of a run; see common.checkpoint.load."""
+  """The saved agent of a run; see common.loop.checkpoint.load."""
   # Delayed: TensorFlow takes seconds to import.
-  from common import checkpoint
+  from common.loop import checkpoint
   return checkpoint.load(logdir)

@@ -15,11 +15,11 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from common import devices
-from common import dists
-from common import dynamics
-from common import exploration
-from common.world_model import WorldModel
+from common.model import devices
+from common.model import dists
+from common.model import dynamics
+from common.model import exploration
+from common.model.world_model import WorldModel
 
 DREAM = 45  # decisions in the pictures of dreams
 

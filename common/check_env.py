@@ -31,6 +31,7 @@ def main(argv=None):
   config = config_lib.load('dreamer', [
       '--configs', 'gym', '--task', args.task, '--seed', str(args.seed), '--time_limit',
       str(args.steps)])
+  envs.check(config)
   report = checks.Report()
   played = check(config, report, args.episodes, args.steps)
   for line in report.lines():

@@ -4,48 +4,10 @@ Each line is one check: ok, note (something is missed that the main job does not
 Exit code 1 if `python -m dreamer.train --configs dmc cpu` could not run here.
 """
 import argparse
-import importlib.metadata
-import os
-import pathlib
-import platform
-import resource
-import shutil
-import subprocess
 import sys
-from typing import NamedTuple
 
 from common import config as config_lib
-
-PACKAGE = 'latent-agents'
-PYTHONS = (3, 10), (3, 12)  # of setup.py
-GB = 1e9
-GL = 'sudo apt-get install libegl1 libgl1 libopengl0 libosmesa6'
-SECONDS = 180  # that importing TensorFlow or rendering may take
-
-# In processes of their own: libraries that crash are findings, too, and TensorFlow is noisy.
-TENSORFLOW = """
-import common, tensorflow as tf
-print(tf.__version__)
-for gpu in tf.config.list_physical_devices('GPU'):
-  print(tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name))
-"""
-RENDER = """
-import os
-from common import config, envs
-config = config.load('dreamer', ['--configs', 'dmc', 'cpu', '--task', 'dmc_cartpole_balance'])
-env = envs.make(config)
-image = env.reset(0)['image']
-env.close()
-assert image.std() > 1, 'the picture is empty'
-print(os.environ['MUJOCO_GL'])
-"""
-
-
-class Finding(NamedTuple):
-  """What a check found."""
-  status: str    # ok | note | fail
-  text: str
-  fix: str = ''  # a command or a sentence, empty where nothing is to be done
+from common.checks import machine
 
 
 @config_lib.entry
@@ -55,7 +17,7 @@ def main(argv=None):
       prog='python -m common.doctor', description=__doc__,
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.parse_args(argv)
-  findings = [report(name, check) for name, check in CHECKS.items()]
+  findings = [report(name, check) for name, check in machine.CHECKS.items()]
   fails = sum(finding.status == 'fail' for finding in findings)
   if fails:
     print(f'Not ready: mend the {fails} failure{"s" * (fails > 1)} above, then ask again.')
@@ -68,163 +30,11 @@ def report(name, check):
   try:
     finding = check()
   except Exception as error:  # one broken check must not hide the others
-    finding = Finding('fail', f'the check itself failed: {type(error).__name__}: {error}')
+    finding = machine.Finding('fail', f'the check itself failed: {type(error).__name__}: {error}')
   print(f'{finding.status:<5}{name:<12}{finding.text}', flush=True)
   if finding.fix:
     print(f'{"":<17}fix: {finding.fix}', flush=True)
   return finding
-
-
-def python():
-  """The version of this Python."""
-  version = platform.python_version()
-  low, high = ('.'.join(map(str, pair)) for pair in PYTHONS)
-  if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-    return Finding('ok', f'{version} (tested: {low} to {high})')
-  return Finding(
-      'fail', f'{version}, but {low} to {high} are needed',
-      f'sudo apt-get install python{high} python{high}-venv, then make PYTHON=python{high} test')
-
-
-def packages():
-  """Versions of installed packages against the tested ranges, which the installation knows."""
-  try:
-    required = importlib.metadata.requires(PACKAGE) or []
-  except importlib.metadata.PackageNotFoundError:
-    return Finding(
-        'note', 'the project is not installed, so the tested versions are unknown',
-        "pip install -e '.[test,atari]'")
-  from packaging.requirements import Requirement  # TensorFlow brings it
-  wrong = []
-  for requirement in map(Requirement, required):
-    if requirement.marker and not requirement.marker.evaluate({'extra': ''}):
-      continue
-    try:
-      version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-      wrong.append(f'{requirement.name} is missing')
-      continue
-    if not requirement.specifier.contains(version, prereleases=True):
-      wrong.append(f'{requirement.name} is {version}, tested is {requirement.specifier}')
-  if wrong:
-    return Finding('fail', '; '.join(wrong), "pip install -e '.[test,atari]'")
-  return Finding('ok', 'all within the tested versions')
-
-
-def tensorflow():
-  """Whether TensorFlow can be imported, and which GPUs it sees."""
-  done = _python(TENSORFLOW)
-  if done.returncode:
-    return Finding(
-        'fail', f'cannot be imported ({_last_line(done.stderr)})', "pip install -e '.[test,atari]'")
-  version, *gpus = done.stdout.split('\n')[:-1]
-  if gpus:
-    return Finding('ok', f'{version}, GPU: {", ".join(gpus)}')
-  if has_nvidia():
-    return Finding(
-        'note', f'{version} does not see the GPU of this machine: its CUDA libraries are missing '
-        'or do not fit the driver', "pip install -e '.[gpu]', then nvidia-smi must list the GPU")
-  return Finding(
-      'note', f'{version}, no GPU: the published settings take weeks here, the block cpu an hour')
-
-
-def rendering():
-  """Whether one picture of DeepMind Control can really be drawn."""
-  done = _python(RENDER)
-  if done.returncode:
-    return Finding('fail', f'no picture can be drawn ({_last_line(done.stderr)})', GL)
-  return Finding('ok', f'drew a picture of 64x64 with MUJOCO_GL={done.stdout.strip()}')
-
-
-def atari():
-  """Whether the games of the Arcade Learning Environment are there."""
-  try:
-    import ale_py.roms
-  except ImportError:
-    return Finding(
-        'note', 'ale-py is not installed, which only Atari needs', "pip install -e '.[atari]'")
-  count = len(ale_py.roms.get_all_rom_ids())
-  if not count:
-    return Finding('note', 'ale-py has no games', "pip install --force-reinstall 'ale-py>=0.11'")
-  return Finding('ok', f'{count} games')
-
-
-def disk():
-  """Room for log directories."""
-  folder = pathlib.Path('~/logs').expanduser()
-  while not folder.exists():
-    folder = folder.parent
-  free = shutil.disk_usage(folder).free / GB
-  text = f'{free:.3g} GB free at {folder}, where ~/logs is'
-  if free < 1:
-    return Finding('fail', text, 'make room, or pass --logdir on another disk')
-  if free < 10:
-    return Finding(
-        'note', f'{text}; a published run stores some GB', 'pass --logdir on a larger disk')
-  return Finding('ok', text)
-
-
-def memory():
-  """Memory that processes can have, and cores."""
-  cores = os.cpu_count()
-  try:
-    lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
-    free = next(int(line.split()[1]) for line in lines if line.startswith('MemAvailable')) / 1e6
-  except (OSError, StopIteration):
-    return Finding('note', f'{cores} cores; the system does not say how much memory is free')
-  text = f'{free:.3g} GB available, {cores} cores'
-  if free < 2:
-    return Finding('fail', text, 'end other programs: the block cpu takes 2 GB')
-  if free < 40:
-    return Finding(
-        'note', f'{text}; the replay of a published run grows to 31 GB',
-        'pass --replay_capacity 1e6 (6 GB) with the published settings')
-  return Finding('ok', text)
-
-
-def files():
-  """How many files a process may open."""
-  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  if soft < 1024:
-    return Finding('note', f'{soft} open files, few for many environments', 'ulimit -n 4096')
-  return Finding('ok', f'{soft:,} open files (at most {hard:,})')
-
-
-def ffmpeg():
-  """The program behind MP4 files."""
-  try:
-    import imageio_ffmpeg
-    imageio_ffmpeg.get_ffmpeg_exe()
-  except (ImportError, RuntimeError) as error:
-    return Finding('note', f'none ({error}), so videos are GIF only', 'pip install imageio-ffmpeg')
-  return Finding('ok', 'there, for MP4')
-
-
-CHECKS = {
-    'python': python, 'packages': packages, 'tensorflow': tensorflow, 'rendering': rendering,
-    'atari': atari, 'disk': disk, 'memory': memory, 'files': files, 'ffmpeg': ffmpeg}
-
-
-def has_nvidia():
-  """Whether the machine has an NVIDIA GPU, with or without what TensorFlow needs."""
-  return bool(shutil.which('nvidia-smi')) or os.path.exists('/dev/nvidia0')
-
-
-def _python(code):
-  """Run code in a process of its own, with the checkout on its path."""
-  top = str(pathlib.Path(__file__).resolve().parents[1])
-  path = os.pathsep.join([top, *filter(None, [os.environ.get('PYTHONPATH')])])
-  environ = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': path}
-  try:
-    return subprocess.run(
-        [sys.executable, '-c', code], env=environ, capture_output=True, text=True, timeout=SECONDS)
-  except subprocess.TimeoutExpired:
-    return subprocess.CompletedProcess([], 1, '', f'no answer within {SECONDS} s')
-
-
-def _last_line(text):
-  lines = [line.strip() for line in text.splitlines() if line.strip()]
-  return lines[-1].removeprefix('common.config.UserError: ') if lines else 'it crashed'
 
 
 if __name__ == '__main__':

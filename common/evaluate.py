@@ -12,13 +12,13 @@ import pathlib
 import numpy as np
 
 from common import config as config_lib
-from common import driver
 from common import envs
-from common import episodes as episode_files
-from common import logdir as logdir_lib
-from common import sources
-from common import video
 from common.config import UserError
+from common.data import driver
+from common.data import episodes as episode_files
+from common.data import sources
+from common.loop import logdir as logdir_lib
+from common.loop import video
 
 SEED = 2000  # offset of the seeds, so that no episode of the training returns
 
@@ -73,7 +73,7 @@ def evaluate(logdir, episodes):
   config, _, act_space = logdir_lib.load_config(logdir)
   tasks = config_lib.eval_tasks(config)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
-  from common import checkpoint
+  from common.loop import checkpoint
   agent = checkpoint.load(logdir)
 
   def play(policy, config):

@@ -14,18 +14,15 @@ interquartile mean with stratified bootstrap intervals (Agarwal et al. 2021). Pu
 stand beside them over the same tasks at the same frames. --aggregate draws them.
 """
 import argparse
-import os
-import pathlib
 
-from common import aggregate_chart
-from common import chart
 from common import config as config_lib
-from common import curves
-from common import protocol
-from common import summary
 from common.config import UserError
-
-SUFFIXES = ('.png', '.pdf')
+from common.scores import aggregate_chart
+from common.scores import chart
+from common.scores import curves
+from common.scores import figures
+from common.scores import protocol
+from common.scores import summary
 
 
 @config_lib.entry
@@ -58,7 +55,7 @@ def main(argv=None):
       '--aggregate', metavar='FILE', help='picture of the aggregates, .png or .pdf')
   args = parser.parse_args(argv)
   _check(args)
-  filled, empty = read(args.dirs, args.metric)
+  filled, empty = figures.read(args.dirs, args.metric)
   groups = curves.grouped(filled)
   if args.bin == chart.PUBLISHED and not any(
       protocol.references(task, members, args.metric, binned=True)
@@ -69,101 +66,14 @@ def main(argv=None):
   rows, notes = summary.rows(groups, args.metric, args.bin, args.at)
   if args.aggregate and not rows:
     raise UserError(' '.join(['plot: there is nothing to aggregate.', *notes]))
-  save(chart.draw(groups, args.metric, args.bin, args.band, args.runs), args.out)
+  figures.save(chart.draw(groups, args.metric, args.bin, args.band, args.runs), args.out)
   notes = [f'{path}: left out, no {args.metric} yet.' for path in empty] + notes
   for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
                *[''] * bool(notes), *notes, args.out]:
     print(line)
   if args.aggregate:
-    save(aggregate_chart.draw(rows), args.aggregate)
+    figures.save(aggregate_chart.draw(rows), args.aggregate)
     print(args.aggregate)
-
-
-def write_curve(logdir, path=None, config=None):
-  """Draw the evaluation returns of one run beside the published curve of its task.
-
-  Made for the training loop: takes a fraction of a second, holds no state, leaves the old picture
-  until the new one is complete.
-
-  Args:
-    logdir: directory of the run.
-    path: .png or .pdf to write; None is curve.png in the logdir.
-    config: Config of the run; None reads its config.yaml.
-  Returns:
-    Whether there was an evaluation to draw.
-  Raises:
-    UserError: the picture cannot be written, or config.yaml cannot be read.
-  """
-  path = pathlib.Path(logdir) / 'curve.png' if path is None else path
-  check(path)
-  run = curves.read(logdir, 'eval/return', config)
-  if not len(run.frames):
-    return False
-  save(chart.draw(curves.grouped([run]), 'eval/return'), path)
-  return True
-
-
-def load(paths, metric):
-  """Read the runs below some directories as groups, without those that have no such rows.
-
-  Raises:
-    UserError: a directory is missing or holds no run, or no run has the metric.
-  """
-  return curves.grouped(read(paths, metric)[0])
-
-
-def read(paths, metric):
-  """Return ([curves.Run], [path]): the runs below some directories, and those without the metric.
-
-  Raises:
-    UserError: a directory is missing or holds no run, or no run has the metric.
-  """
-  found = curves.find(paths)
-  runs = [curves.read(path, metric) for path in found]
-  filled = [run for run in runs if len(run.frames)]
-  if filled:
-    return filled, [run.path for run in runs if not len(run.frames)]
-  where = str(found[0]) if len(found) == 1 else f'{found[0]} and {len(found) - 1} more'
-  known = sorted({name for path in found for name in curves.metrics(path)})
-  if metric == 'eval/return':
-    raise UserError(
-        f'{where}: no evaluation yet. The first one follows the prefill; until then draw '
-        '--metric train/return.')
-  if not known:
-    raise UserError(f'{where}: metrics.jsonl has no rows yet. Try again in a while.')
-  raise UserError(f'{where}: no rows of {metric!r}. {config_lib.nearest(metric, known)}')
-
-
-def save(figure, path):
-  """Write a figure as .png or .pdf, through a temporary name.
-
-  Raises:
-    UserError: it cannot be written.
-  """
-  path = pathlib.Path(path).expanduser()
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  kind = path.suffix.lower()[1:]
-  try:
-    # What the layout could not place makes the picture larger instead of being cut off.
-    figure.savefig(
-        temporary, format=kind, dpi=130, bbox_inches='tight', pad_inches=0.1,
-        metadata={'CreationDate': None} if kind == 'pdf' else None)
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
-  finally:
-    temporary.unlink(missing_ok=True)
-    figure.clear()  # figure and canvas refer to each other
-
-
-def check(path):
-  """Refuse a file name that cannot become a picture, before any work is done."""
-  path = pathlib.Path(path).expanduser()
-  if path.suffix.lower() not in SUFFIXES:
-    raise UserError(
-        f'{path}: the suffix chooses the format. Expected one of {", ".join(SUFFIXES)}.')
-  if not path.absolute().parent.is_dir():
-    raise UserError(f'{path}: its folder does not exist. Make it first.')
 
 
 def _bin(text):
@@ -187,9 +97,9 @@ def _check(args):
         raise UserError(
             f'plot: --{name} is of aggregates, which are made of returns alone. Drop it, or pass '
             '--metric eval/return.')
-  check(args.out)
+  figures.check(args.out)
   if args.aggregate:
-    check(args.aggregate)
+    figures.check(args.aggregate)
 
 
 if __name__ == '__main__':

@@ -8,16 +8,16 @@ import argparse
 import os
 import pathlib
 
-from common import comparison
 from common import config as config_lib
-from common import films
-from common import page
-from common import report_aggregates
-from common import report_summary
-from common import report_task
 from common.config import UserError
-from common.page import tag
-from common.report_parts import plural, tasks
+from common.study import comparison
+from common.study import films
+from common.study import page
+from common.study import report_aggregates
+from common.study import report_summary
+from common.study import report_task
+from common.study.page import tag
+from common.study.report_parts import plural, tasks
 
 MEGABYTE = 1_000_000
 

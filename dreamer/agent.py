@@ -8,8 +8,8 @@ improves actor and value on the dreams.
 import tensorflow as tf
 
 from common import agent
-from common import dists
-from common.actor_critic import ActorCritic
+from common.model import dists
+from common.model.actor_critic import ActorCritic
 
 
 class Dreamer(agent.Agent):

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import devices
-from common.parity import model
+from common.checks.parity import model
+from common.model import devices
 from dreamer.agent import Dreamer
 
 # Settings of a fixture that are no keys of ours though they are called so: `steps` counts calls,

@@ -1,13 +1,13 @@
 """Train Dreamer: python -m dreamer.train --configs dmc --task dmc_walker_walk."""
 
 from common import config
-from common import logdir
+from common.loop.start import start
 
 
 @config.entry
 def main(argv=None):
   """Check the command, hold the directory, train."""
-  logdir.start(config.load('dreamer', argv))
+  start(config.load('dreamer', argv))
 
 
 if __name__ == '__main__':

@@ -13,13 +13,15 @@ import tensorflow as tf
 
 from common import agent
 from common import config as config_lib
-from common import dists
-from common import optimizer
-from common.actor_critic import ActorCritic
-from common.actor_critic import Imagined
-from common.world_model import WorldModel
+from common.model import dists
+from common.model import optimizer
+from common.model.actor_critic import ActorCritic
+from common.model.actor_critic import Imagined
+from common.model.world_model import WorldModel
 from plan2explore import novelty
 from plan2explore import replayed
+from plan2explore.novelty import random_explorer
+from plan2explore.novelty import scales
 from plan2explore.tasks import SiblingTask
 from plan2explore.tasks import Task
 
@@ -49,7 +51,7 @@ class Plan2Explore(agent.Agent):
     self.novelty_optimizer = None
     if self.novelty:
       self.explorer = self._make_explorer(feat_size)
-      self.reward_norm = novelty.StreamNorm(c.intr_norm_momentum)
+      self.reward_norm = scales.StreamNorm(c.intr_norm_momentum)
       if not self._shared:
         self.novelty_optimizer = optimizer.make(self.novelty.trained(), c.disag_lr, c)
     self.tasks = [Task(c.task, self.world_model, self.action_size, c)]
@@ -136,7 +138,7 @@ class Plan2Explore(agent.Agent):
     def reward_fn(dream):
       extrinsic = wm.reward(dream.feat).mode() if c.extr_scale else None
       paid['raw'] = self.novelty.reward(dream)
-      reward, paid['mag'] = novelty.shape_reward(paid['raw'], self.reward_norm, c, extrinsic)
+      reward, paid['mag'] = scales.shape_reward(paid['raw'], self.reward_norm, c, extrinsic)
       return reward
     if c.expl_replay:
       found = self.explorer.gradients(wm, rows, starts, reward_fn, seed, frames)
@@ -192,7 +194,7 @@ class Plan2Explore(agent.Agent):
       return tf.concat([
           task.behaviour.actor(feat[i:i + 1]).mode(seed) for i, task in enumerate(self.tasks)], 0)
     if mode == 'explore' and not self.novelty:
-      return novelty.random_actions(
+      return random_explorer.random_actions(
           [tf.shape(feat)[0], self.action_size], self.discrete, self.config.random_style, seed)
     behaviour = self.explorer if mode == 'explore' else self.tasks[0].behaviour
     return behaviour.actor(feat).sample(seed)

@@ -11,7 +11,7 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from common import nets
+from common.model import nets
 
 MIN_STD = 0.01
 

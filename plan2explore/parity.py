@@ -1,11 +1,11 @@
 """Parity of Plan2Explore's own parts: both ensembles, their rewards, the early bootstrap."""
 import tensorflow as tf
 
-from common import actor_critic
+from common.checks.parity import model as parity
 from common.config import UserError
-from common.parity import model as parity
+from common.model import actor_critic
 from plan2explore import ensemble
-from plan2explore import novelty
+from plan2explore.novelty import scales
 
 
 def p2e_ensemble(fixture):
@@ -35,7 +35,7 @@ def p2e_ensemble(fixture):
   else:
     raw = ensemble.disagreement(mean, 'var')
     settings = _Settings(intr_log=False, intr_scale=c['intrinsic_reward_scale'])
-    reward, _ = novelty.shape_reward(raw, lambda x: (x, None), settings)
+    reward, _ = scales.shape_reward(raw, lambda x: (x, None), settings)
   outputs = {
       'out/member_input': pick(source), 'out/member_action': pick(action),
       'out/member_target': pick(target), 'out/member_loss': losses,
@@ -84,12 +84,12 @@ def v2_plan2explore(fixture):
   tell = lambda action: action if told == 'past' else None
   mean, _ = net(inputs['seq/feat'], tell(inputs['seq/action']))
   raw = ensemble.disagreement(mean, 'std')
-  norm = novelty.StreamNorm(
+  norm = scales.StreamNorm(
       c['reward_norm_momentum'], c['reward_norm_scale'], c['reward_norm_eps'])
   settings = _Settings(intr_log=c['disag_log'], intr_scale=c['intr_scale'])
   rewards = []
   for _ in range(2):
-    reward, mag = novelty.shape_reward(raw, norm, settings)
+    reward, mag = scales.shape_reward(raw, norm, settings)
     norm.update(mag)
     rewards.append(reward)
   return {

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from common.actor_critic import ActorCritic, Imagined, bootstrap, lambda_return
-from common import dists
-from common import schedules
+from common.config import schedules
+from common.model import dists
+from common.model.actor_critic import ActorCritic, Imagined, bootstrap, lambda_return
 
 
 class ReplayedCritic(ActorCritic):

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from common import nets
-from common import optimizer
-from common.actor_critic import ActorCritic
-from common.world_model import fold
+from common.model import nets
+from common.model import optimizer
+from common.model.actor_critic import ActorCritic
+from common.model.world_model import fold
 
 
 class Task(tf.Module):

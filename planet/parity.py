@@ -2,13 +2,13 @@
 import numpy as np
 import tensorflow as tf
 
-from common import divergence
-from common import images
-from common import overshooting
-from common import rssm
-from common import stochastic
-from common.dynamics import Dynamics
-from common.parity import model as parity
+from common.checks.parity import model as parity
+from common.model import divergence
+from common.model import images
+from common.model import overshooting
+from common.model import rssm
+from common.model import stochastic
+from common.model.dynamics import Dynamics
 from planet import planner
 
 # Entries of our states under their recorded names. belief and rnn_state are always equal.

@@ -9,8 +9,8 @@ import collections
 
 import tensorflow as tf
 
-from common import dists
-from common.dynamics import scan
+from common.model import dists
+from common.model.dynamics import scan
 
 Plan = collections.namedtuple('Plan', 'mean std returns')
 

@@ -1,13 +1,13 @@
 """Train PlaNet: python -m planet.train --configs dmc --task dmc_cheetah_run."""
 
 from common import config
-from common import logdir
+from common.loop.start import start
 
 
 @config.entry
 def main(argv=None):
   """Check the command, hold the directory, train."""
-  logdir.start(config.load('planet', argv))
+  start(config.load('planet', argv))
 
 
 if __name__ == '__main__':

@@ -10,8 +10,8 @@ import pathlib
 import sys
 
 from common import config as config_lib
-from common import kernels
-from common import stored
+from common.checks import kernels
+from common.checks import stored
 
 TESTS = pathlib.Path(__file__).resolve().parent
 
@@ -49,15 +49,15 @@ def start(name, path):
   """Make a run in this process, on the CPU, which references are of, and without its pictures."""
   # Delayed: the program that repeats runs computes nothing itself.
   import tensorflow as tf
-  from common import logdir
-  from common import pictures
+  from common.loop import start as run_start
+  from common.loop import pictures
   agent, _ = RUNS[name]
   config = config_lib.load(agent, [*flags(name), '--logdir', str(path)])
   original = pictures.Pictures.evaluation
   pictures.Pictures.evaluation = lambda *args: None
   try:
     with tf.device('CPU:0'):
-      logdir.start(config)
+      run_start.start(config)
   finally:
     pictures.Pictures.evaluation = original
 

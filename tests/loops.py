@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from common import agent
-from common import checkpoint
 from common import config as config_lib
-from common import logdir
-from common import optimizer
+from common.loop import checkpoint
+from common.loop import start as run_start
+from common.model import optimizer
 
 # Episodes of 20 frames, which are 10 decisions; prefill 40, then a burst of 3 updates every 20
 # frames, evaluation and checkpoint every 40, the end at 120. As small as a Dreamer gets.
@@ -73,7 +73,7 @@ def config(path, *flags):
 
 def start(path, *flags):
   """Run, or continue, in this process."""
-  logdir.start(config(path, *flags))
+  run_start.start(config(path, *flags))
 
 
 def rows(path, name=None, timeless=False):

@@ -15,9 +15,10 @@ import numpy as np
 from gymnasium import spaces
 
 from common import config as config_lib
-from common import logdir
 from common import sweep
-from common.interrupts import Interrupts, Stop
+from common.loop import logdir
+from common.loop.interrupts import Interrupts, Stop
+from common.study import training
 
 HERE = pathlib.Path(__file__).resolve()
 # A grid of stubs: 100 frames in rows of 10.
@@ -29,14 +30,14 @@ NAME = 'dreamer-debug-dummy_continuous_vector'  # of its runs, before the seed
 
 def use(kind, setter=setattr):
   """Let sweeps start stand-ins: `toy` the runs of loops.py, `stub` those of this file."""
-  original = sweep.make_job
+  original = training.make_job
   def make_job(run):
     job = original(run)
     argv = {
         'stub': [str(HERE), 'run', *job.argv[2:]],
         'toy': [str(HERE.with_name('loops.py')), str(run.path), *job.argv[2:]]}
     return job._replace(argv=argv[kind])
-  setter(sweep, 'make_job', make_job)
+  setter(training, 'make_job', make_job)
 
 
 def stub(argv):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import exploration
-from common.world_model import WorldModel
+from common.model import exploration
+from common.model.world_model import WorldModel
 
 import toys
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common import aggregate
-from common import aggregate_chart
-from common import chart
 from common import config as config_lib
-from common import plot
-from common import published
-from common import summary
+from common.scores import aggregate
+from common.scores import aggregate_chart
+from common.scores import chart
+from common.scores import figures
+from common.scores import published
+from common.scores import summary
 
 STATISTICS = list(aggregate.STATISTICS.values())
 
@@ -102,7 +102,7 @@ def runs(path, task, values, steps=1_000_000, agent='dreamer', argv=('--configs'
 
 
 def rows(path, metric='eval/return', **more):
-  return summary.rows(plot.load([path], metric), metric, **more)
+  return summary.rows(figures.load([path], metric), metric, **more)
 
 
 def test_published_aggregates_are_over_the_same_tasks_at_the_same_frames(tmp_path):

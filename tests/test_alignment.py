@@ -4,7 +4,7 @@ import collections
 import numpy as np
 import pytest
 
-from common import replay
+from common.data import replay
 
 
 def frequencies(rows, length, draws=20000, **options):

@@ -1,9 +1,9 @@
 """What a run says before it begins: one unit each, sizes, and the time from measured updates."""
 import pytest
 
-from common import banner
 from common import config as config_lib
-from common import devices
+from common.loop import banner
+from common.model import devices
 import toys
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from common import benchmark
 from common import config
-from common.benchmark_cases import operations
+from common.bench import operations
 
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
 VECTOR = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (24,), np.float32)}
@@ -163,7 +163,7 @@ def test_the_planner_is_timed_with_and_without_xla(capsys):
 
 
 def test_operations_of_a_search_are_those_of_the_published_size():
-  from common.benchmark_cases import planning
+  from common.bench import planning
   assert planning.operations(config.load('planet', [])) == pytest.approx(131.6, abs=0.1)
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import actor_critic
 from common import agent
-from common import divergence
-from common import exact
-from common import stored
-from common.dynamics import Dynamics
-from common.replay import Windows
-from common.world_model import WorldModel
+from common.checks import exact
+from common.checks import stored
+from common.data.replay import Windows
+from common.model import actor_critic
+from common.model import divergence
+from common.model.dynamics import Dynamics
+from common.model.world_model import WorldModel
 import exact_runs
 
 ALL = ['exact-dreamer', 'exact-planet', 'exact-plan2explore']

@@ -262,5 +262,5 @@ def test_the_examples_of_the_guide_have_no_faults_and_train(guide, name, tmp_pat
       '40', '--prefill', '80', '--steps', '160', '--eval_every', '80', '--train_every', '40',
       '--deter_size', '4', '--stoch_size', '2', '--num_units', '4', '--mlp_units', '4',
       '--cnn_depth', '1', '--batch_size', '2', '--batch_length', '5', '--horizon', '3'])
-  loops.logdir.start(config)
+  loops.run_start.start(config)
   assert loops.rows(tmp_path, 'eval/return') and loops.rows(tmp_path, 'agent/actor_loss')

@@ -9,7 +9,7 @@ from ruamel import yaml
 
 from common import config as config_lib
 from common import evaluate
-from common import logdir
+from common.loop import logdir
 from dreamer import train
 import loops
 import toys

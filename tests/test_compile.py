@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from common import exploration
-from common import verify
+from common.checks import judge
+from common.model import exploration
 
 import toys
 
@@ -148,7 +148,7 @@ def test_xla_changes_no_numbers():
   for one, two in zip(*(agent.optimizers().values() for agent in agents)):
     rate = float(one.adam.learning_rate)
     for a, b in zip(one.variables_, two.variables_):
-      assert np.abs(a - b).max() < verify.STEPS['step3'] * rate
+      assert np.abs(a - b).max() < judge.STEPS['step3'] * rate
 
 
 @pytest.mark.parametrize('jit', [False, True])

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,9 @@ from ruamel import yaml
 import pytest
 
 from common import config
+from common import envs
+from common.config import files
+from common.config import options
 
 BLOCKS = yaml.YAML(typ='safe', pure=True).load(
     pathlib.Path(__file__).resolve().parents[1] / 'configs.yaml')
@@ -50,21 +54,21 @@ bad_sub: {deramer: {alpha: 1}}
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-  """A small configs.yaml, and environments that accept every task."""
-  from common import envs
+  """A small configs.yaml."""
   path = tmp_path / 'configs.yaml'
   path.write_text(WORLD)
-  monkeypatch.setattr(config, '_configs_path', lambda: path)
+  monkeypatch.setattr(files, 'configs_path', lambda: path)
+  files.blocks.cache_clear()
   for key, low in {'alpha': 0, 'beta': 0.0, 'gamma': 0}.items():
-    monkeypatch.setitem(config.RANGES, key, (low, None))
-  monkeypatch.setattr(envs, 'check_task', lambda task, config=None: None)
-  return lambda line, agent='dreamer': config.load(agent, line.split())
+    monkeypatch.setitem(options.RANGES, key, (low, None))
+  yield lambda line, agent='dreamer': config.load(agent, line.split())
+  files.blocks.cache_clear()
 
 
 def refusal(line, agent='dreamer'):
   """Return the sentence that refuses a command line."""
   with pytest.raises(config.UserError) as error:
-    config.load(agent, line if isinstance(line, list) else line.split())
+    envs.check(config.load(agent, line if isinstance(line, list) else line.split()))
   assert '\n' not in str(error.value)
   return str(error.value)
 
@@ -261,18 +265,18 @@ def test_help_lists_every_key_and_block(capsys):
 
 
 def test_every_key_has_exactly_one_rule_and_every_rule_a_key():
-  rules = [*config.CHOICES, *config.RANGES, *config.PATTERNS, *config.FREE]
+  rules = [*options.CHOICES, *options.RANGES, *options.PATTERNS, *options.FREE]
   assert len(rules) == len(set(rules))
   known = {}
   for agent in config.AGENTS:
     known.update(_defaults(agent))
   for key, value in known.items():
-    assert key in rules or isinstance(value, bool), f'{key} needs a rule in common/config.py'
+    assert key in rules or isinstance(value, bool), f'{key} needs a rule in common/config/options.py'
   assert not set(rules) - set(known)
 
 
 def test_bounds_are_both_whole_or_both_real():
-  for key, (low, high) in config.RANGES.items():
+  for key, (low, high) in options.RANGES.items():
     assert high is None or (type(low) is type(high) and low <= high), key
 
 
@@ -296,11 +300,9 @@ def test_every_block_suits_every_agent_or_says_whose_it_is(agent, name):
 def test_configs_yaml_is_found_from_an_installed_package(tmp_path, root):
   # What setup.py does when it builds: the file is copied into the package.
   target = tmp_path / 'common'
-  target.mkdir()
-  for name in ('config.py', 'options.py'):
-    (target / name).write_text((root / 'common' / name).read_text())
+  shutil.copytree(root / 'common' / 'config', target / 'config')
   (target / 'configs.yaml').write_text((root / 'configs.yaml').read_text())
-  program = 'from common import config; print(config.usage("dreamer"))'
+  program = 'from common import config; config.load("dreamer", ["--help"])'
   result = subprocess.run(
       [sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True,
       env={'PYTHONPATH': str(tmp_path)}, timeout=60)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common import config
-from common import dataset
-from common import replay
+from common.data import dataset
+from common.data import replay
 
 
 @pytest.fixture(name='store')

@@ -7,11 +7,11 @@ import time
 import pytest
 from tensorflow.python.framework import config as tf_config
 
-from common import checkpoint
-from common import run
-from common.driver import Driver
-from common.logger import Logger
-from common.replay import Replay
+from common.data.driver import Driver
+from common.data.replay import Replay
+from common.loop import checkpoint
+from common.loop import run
+from common.loop.logger import Logger
 import loops
 
 EXACT = ['--deterministic', 'True']

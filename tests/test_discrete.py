@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common import dists
-from common import exploration
-from common import published
-from common.actor_critic import ActorCritic
+from common.model import dists
+from common.model import exploration
+from common.model.actor_critic import ActorCritic
+from common.scores import published
 from dreamer import train
 import toys
 

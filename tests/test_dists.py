@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import dists
-from common import nets
+from common.model import dists
+from common.model import nets
 
 SEED = tf.constant([1, 2])
 

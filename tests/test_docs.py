@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from common import config as config_lib
-from common import curves
 from common.envs import dmlab
+from common.scores import curves
 from pages import COMMANDS, GROUPS, PACKAGES, PAGES, ROOT, TEXT, blocks, keys, sweep, tables
 
 
@@ -46,9 +46,9 @@ def test_every_run_of_a_sweep_is_accepted(page, line):
 
 
 @pytest.mark.skipif(
-    not importlib.util.find_spec('common.task_groups'), reason='common.task_groups is not there')
+    not importlib.util.find_spec('common.study.task_groups'), reason='common.study.task_groups is not there')
 def test_the_groups_of_tasks_are_those_of_the_sweep():
-  found = importlib.import_module('common.task_groups').groups()
+  found = importlib.import_module('common.study.task_groups').groups()
   assert {name: len(tasks) for name, tasks in found.items()} == {
       name: count for name, (_, count) in GROUPS.items()}
   assert all(task in found[name] for name, (task, _) in GROUPS.items())
@@ -96,7 +96,7 @@ def test_files_that_are_named_exist(page):
   folders = 'common|docs|results|tests|dreamer|planet|plan2explore'
   for name in re.findall(rf'(?<![\w/])((?:{folders})/[\w./-]+)', TEXT[page]):
     if page == 'docs/reference-map.md' and not (ROOT / name).exists():
-      assert name in ('common/nets.py', 'common/replay.py'), name  # of danijar/dreamerv2
+      assert name in ('common/model/nets.py', 'common/data/replay.py'), name  # of danijar/dreamerv2
       continue
     assert (ROOT / name.rstrip('.')).exists() or name.startswith('results/AGENT'), name
 

@@ -7,10 +7,10 @@ import shlex
 import numpy as np
 import pytest
 
-from common import banner
 from common import config as config_lib
-from common import curves
-from common import published
+from common.loop import banner
+from common.scores import curves
+from common.scores import published
 from pages import GROUPS, ROOT, TEXT, sweep, table, tables
 
 

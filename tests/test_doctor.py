@@ -10,7 +10,8 @@ import types
 import pytest
 
 from common import doctor
-from common.doctor import Finding
+from common.checks import machine
+from common.checks.machine import Finding
 
 
 def answer(code=0, out='', err=''):
@@ -22,8 +23,8 @@ def answer(code=0, out='', err=''):
     ((3, 9, 9), 'fail'), ((3, 10, 0), 'ok'), ((3, 12, 5), 'ok'), ((3, 13, 0), 'fail')])
 def test_python_outside_of_the_tested_versions_fails(monkeypatch, version, status):
   monkeypatch.setattr(sys, 'version_info', version)
-  monkeypatch.setattr(doctor.platform, 'python_version', lambda: '.'.join(map(str, version)))
-  found = doctor.python()
+  monkeypatch.setattr(machine.platform, 'python_version', lambda: '.'.join(map(str, version)))
+  found = machine.python()
   assert found.status == status and (status == 'ok') == (not found.fix)
 
 
@@ -34,7 +35,7 @@ def test_python_outside_of_the_tested_versions_fails(monkeypatch, version, statu
     (['no-such-package; extra == "gpu"'], 'ok', 'within')])
 def test_packages_are_compared_with_the_tested_ranges(monkeypatch, required, status, word):
   monkeypatch.setattr(importlib.metadata, 'requires', lambda name: required)
-  found = doctor.packages()
+  found = machine.packages()
   assert found.status == status and word in found.text
   assert (status == 'fail') == ('pip install' in found.fix)
 
@@ -43,7 +44,7 @@ def test_a_project_that_is_not_installed_is_a_note(monkeypatch):
   def missing(name):
     raise importlib.metadata.PackageNotFoundError(name)
   monkeypatch.setattr(importlib.metadata, 'requires', missing)
-  found = doctor.packages()
+  found = machine.packages()
   assert found.status == 'note' and 'pip install -e' in found.fix
 
 
@@ -54,38 +55,38 @@ def test_a_project_that_is_not_installed_is_a_note(monkeypatch):
     (answer(1, err='Traceback\nImportError: libcublas.so\n'), False, 'fail', 'libcublas.so'),
     (answer(-11), False, 'fail', 'it crashed')])
 def test_tensorflow_and_its_gpus(monkeypatch, process, nvidia, status, word):
-  monkeypatch.setattr(doctor, '_python', process)
-  monkeypatch.setattr(doctor, 'has_nvidia', lambda: nvidia)
-  found = doctor.tensorflow()
+  monkeypatch.setattr(machine, '_python', process)
+  monkeypatch.setattr(machine, 'has_nvidia', lambda: nvidia)
+  found = machine.tensorflow()
   assert found.status == status and word in found.text
   assert ('[gpu]' in found.fix) == ('does not see' in found.text)
 
 
 def test_without_gl_the_packages_are_named(monkeypatch):
-  monkeypatch.setattr(doctor, '_python', answer(1, err='UserError: neither EGL nor OSMesa\n'))
-  found = doctor.rendering()
+  monkeypatch.setattr(machine, '_python', answer(1, err='UserError: neither EGL nor OSMesa\n'))
+  found = machine.rendering()
   assert found.status == 'fail' and 'neither EGL nor OSMesa' in found.text
   assert found.fix.startswith('sudo apt-get install libegl1')
 
 
 def test_an_empty_picture_is_a_failure(monkeypatch):
-  code = doctor.RENDER.replace("env.reset(0)['image']", "env.reset(0)['image'] * 0")
-  assert code != doctor.RENDER
-  monkeypatch.setattr(doctor, 'RENDER', code)
-  found = doctor.rendering()
+  code = machine.RENDER.replace("env.reset(0)['image']", "env.reset(0)['image'] * 0")
+  assert code != machine.RENDER
+  monkeypatch.setattr(machine, 'RENDER', code)
+  found = machine.rendering()
   assert found.status == 'fail' and 'the picture is empty' in found.text
 
 
 def test_without_atari_there_is_a_note(monkeypatch):
   monkeypatch.setitem(sys.modules, 'ale_py', None)
-  found = doctor.atari()
+  found = machine.atari()
   assert found.status == 'note' and '[atari]' in found.fix
 
 
 @pytest.mark.parametrize('free, status', [(0.5, 'fail'), (5, 'note'), (100, 'ok')])
 def test_little_room_on_the_disk(monkeypatch, free, status):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=free * 1e9))
-  found = doctor.disk()
+  found = machine.disk()
   assert found.status == status and f'{free:.3g} GB' in found.text
 
 
@@ -93,26 +94,26 @@ def test_little_room_on_the_disk(monkeypatch, free, status):
                                                (64_000_000, 'ok')])
 def test_little_memory(monkeypatch, kilobytes, status):
   text = f'MemTotal: 1 kB\nMemAvailable:   {kilobytes} kB\n'
-  monkeypatch.setattr(doctor.pathlib.Path, 'read_text', lambda self: text)
-  found = doctor.memory()
+  monkeypatch.setattr(machine.pathlib.Path, 'read_text', lambda self: text)
+  found = machine.memory()
   assert found.status == status and 'cores' in found.text
 
 
 @pytest.mark.parametrize('limit, status', [(256, 'note'), (1024, 'ok')])
 def test_few_open_files(monkeypatch, limit, status):
   monkeypatch.setattr(resource, 'getrlimit', lambda kind: (limit, 4096))
-  assert doctor.files().status == status
+  assert machine.files().status == status
 
 
 def test_without_ffmpeg_there_is_a_note(monkeypatch):
   monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
-  assert doctor.ffmpeg().status == 'note'
+  assert machine.ffmpeg().status == 'note'
 
 
 def test_a_check_that_breaks_is_a_failure_and_hides_no_other(monkeypatch, capsys):
   def broken():
     raise KeyError('x')
-  monkeypatch.setattr(doctor, 'CHECKS', {
+  monkeypatch.setattr(machine, 'CHECKS', {
       'one': broken, 'two': lambda: Finding('note', 'so and so', 'type this')})
   with pytest.raises(SystemExit) as stop:
     doctor.main([])
@@ -124,7 +125,7 @@ def test_a_check_that_breaks_is_a_failure_and_hides_no_other(monkeypatch, capsys
 
 
 def test_notes_do_not_fail(monkeypatch, capsys):
-  monkeypatch.setattr(doctor, 'CHECKS', {'one': lambda: Finding('note', 'no GPU')})
+  monkeypatch.setattr(machine, 'CHECKS', {'one': lambda: Finding('note', 'no GPU')})
   doctor.main([])
   assert 'Ready: python -m dreamer.train --configs dmc cpu' in capsys.readouterr().out
 
@@ -136,4 +137,4 @@ def test_the_command_finds_this_machine_ready():
       [sys.executable, '-m', 'common.doctor'], env=environ, capture_output=True, text=True)
   assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
   assert [line.split()[1] for line in done.stdout.splitlines()
-          if line.startswith(('ok', 'note'))] == list(doctor.CHECKS)
+          if line.startswith(('ok', 'note'))] == list(machine.CHECKS)

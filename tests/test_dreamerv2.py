@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common import devices
-from common import divergence
-from common import stochastic
-from common.actor_critic import ActorCritic
+from common.envs.actions import settle
 from common.envs.wrappers import OneHot
-from common.logdir import settle
+from common.model import devices
+from common.model import divergence
+from common.model import stochastic
+from common.model.actor_critic import ActorCritic
 from dreamer.agent import Dreamer
 import toys
 
@@ -257,7 +257,7 @@ def test_the_world_model_learns_without_reconstruction(loss):
 
 
 def test_the_classifier_rises_to_the_logarithm_of_the_rows_as_states_tell_observations_apart():
-  from common import observations
+  from common.model import observations
   classifier = observations.Classifier(3, 3, toys.settings())
   class Mean:
     def __call__(self, embed):
@@ -288,7 +288,7 @@ def test_heads_that_grad_heads_leaves_out_do_not_shape_the_features(heads, shape
 
 
 def test_truncated_normal_samples_stay_inside_and_pass_gradients():
-  from common import dists
+  from common.model import dists
   mean = tf.Variable([[0.9, -0.2]])
   with tf.GradientTape() as tape:
     dist = dists.TruncNormal(tf.tile(mean, [3000, 1]), tf.constant(0.5))
@@ -303,7 +303,7 @@ def test_truncated_normal_samples_stay_inside_and_pass_gradients():
 
 @pytest.mark.parametrize('mean, std', [(0.95, 0.1), (-0.97, 0.1), (-1.0, 0.1), (1.0, 0.1)])
 def test_truncated_normal_samples_of_saturated_actors_are_finite(mean, std):
-  from common import dists
+  from common.model import dists
   mean = tf.Variable(mean)
   with tf.GradientTape() as tape:
     sample = dists.TruncNormal(tf.fill([2000000], mean), tf.constant(std)).sample(SEED)

@@ -5,8 +5,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from common import config, envs
-from common.driver import Driver, random_policy
+from common import config
+from common import envs
+from common.data.driver import Driver, random_policy
 from common.envs import wrappers
 from common.envs.parallel import Parallel
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import actor_critic
+from common.model import actor_critic
 from plan2explore import ensemble
-from plan2explore import novelty
+from plan2explore.novelty import scales
 import test_plan2explore as agents
 import toys
 
@@ -80,8 +80,8 @@ def test_disagreement_scales_and_ignores_what_members_share():
 def test_one_member_pays_nothing(reduce, ddof):
   paid = ensemble.disagreement(rows(4, 1, 6), reduce, ddof)
   assert paid.shape == (6,) and not np.any(paid)
-  logged, _ = novelty.shape_reward(
-      paid, novelty.StreamNorm(), agents.settings(intr_log=True))
+  logged, _ = scales.shape_reward(
+      paid, scales.StreamNorm(), agents.settings(intr_log=True))
   assert np.isfinite(logged).all()
 
 
@@ -233,7 +233,7 @@ def test_rnd_forgets_what_it_has_seen_and_its_target_never_moves():
 
 
 def test_running_spread_is_that_of_the_numbers_and_survives_bad_ones():
-  scale = novelty.RunningStd()
+  scale = scales.RunningStd()
   rng = np.random.default_rng(0)
   for _ in range(300):
     _, stats = scale(tf.constant(rng.normal(5, 3, 100), tf.float32))
@@ -244,9 +244,9 @@ def test_running_spread_is_that_of_the_numbers_and_survives_bad_ones():
 
 
 def test_stream_norm_divides_by_the_running_magnitude():
-  norm, x = novelty.StreamNorm(0.5), tf.constant([1.0, -5.0])
+  norm, x = scales.StreamNorm(0.5), tf.constant([1.0, -5.0])
   first, mag = norm(x)
   norm.update(mag)
   assert float(mag) == 2.0 and float(norm(x)[1]) == 2.5
   np.testing.assert_allclose(first, x / 2)
-  np.testing.assert_allclose(novelty.StreamNorm()(x)[0], x, rtol=1e-6)
+  np.testing.assert_allclose(scales.StreamNorm()(x)[0], x, rtol=1e-6)

@@ -9,11 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from common import config, envs
+from common import config
+from common import envs
+from common.checks.parity import dmc as parity
 from common.config import UserError
 from common.envs import dmc, wrappers
 from common.envs import gym as gym_suite
-from common.parity import dmc as parity
 
 BASE = dict(
     seed=0, action_repeat=2, time_limit=1000, camera='auto', image_size=64,
@@ -135,7 +136,8 @@ def test_closing_frees_the_physics():
 def test_vectors_alone_need_no_opengl_and_no_tensorflow():
   code = '''
       import sys
-      from common import config, envs
+      from common import config
+      from common import envs
       c = config.Config(dict(
           task='dmc_walker_walk', seed=0, action_repeat=2, time_limit=1000,
           camera='auto',
@@ -271,7 +273,8 @@ def test_gym_environments_that_gymnasium_lacks_work_without_a_notice():
           return self.observation_space.sample(), action[0], False, False, {}
       import gym as library
       library.register('Own-v7', Own)
-      from common import config, envs
+      from common import config
+      from common import envs
       c = config.Config(dict(
           task='gym_Own-v7', seed=0, action_repeat=2, time_limit=10,
           image_size=64, cnn_keys='.*',
@@ -423,7 +426,7 @@ def test_checking_a_task_is_quick():
 # Recorded facts
 
 class Fixture:
-  """What common.parity reads of a golden file."""
+  """What common.checks.parity reads of a golden file."""
 
   def __init__(self, tasks):
     self.config = {'tasks': tasks, 'size': [64, 64]}

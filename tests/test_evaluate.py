@@ -13,7 +13,7 @@ import tensorflow as tf
 import common
 from common import config as config_lib
 from common import evaluate
-from common import logdir
+from common.loop import start as run_start
 import loops
 
 
@@ -146,7 +146,7 @@ def test_blind_policies_meet_the_same_starts_as_the_agent_of_dm_control(tmp_path
            '--batch_length', 5, '--prefill', 20, '--steps', 20, '--train_steps', 1]
   monkeypatch.setattr(loops.Toy, 'gradients', lambda self, data, *_: (
       {'model': [tf.zeros_like(self.weights)]}, {'model_loss': 0.0 * data['reward'][0, 0]}))
-  logdir.start(config_lib.load('dreamer', [*map(str, flags), '--logdir', str(tmp_path)]))
+  run_start.start(config_lib.load('dreamer', [*map(str, flags), '--logdir', str(tmp_path)]))
   # Without noise and with weights of zero, the toy takes the zero action.
   row, played = evaluate.evaluate(tmp_path, 2)
   assert row['return'] == pytest.approx(row['zero_return'], rel=1e-6)

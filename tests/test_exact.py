@@ -5,10 +5,10 @@ import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 import numpy as np
 import pytest
 
-from common import exact
-from common import kernels
-from common import stored
 from common import verify
+from common.checks import exact
+from common.checks import kernels
+from common.checks import stored
 from common.config import UserError
 import exact_runs
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from common import config as config_lib
-from common import coverage
 from common import envs
 from common import evaluate
-from common import sources
 from common.config import UserError
+from common.data import coverage
+from common.data import sources
 from common.envs import dmc_extras
 from common.envs import noisytv
 from dreamer import train as dreamer
-from plan2explore import coverage as coverage_study
-from plan2explore import noisy_tv
-from plan2explore import study
 from plan2explore import train as plan2explore
 from plan2explore.agent import Plan2Explore
+from plan2explore.studies import coverage as coverage_study
+from plan2explore.studies import grid
+from plan2explore.studies import noisy_tv
 
 TASK = ['--task', 'toy_maze_vector', '--batch_length', '10']
 SIBLING = 'toy_maze_down_vector'
@@ -104,9 +104,9 @@ def test_offline_runs_of_a_sibling_learn_from_its_stored_rewards(explored, tmp_p
 
 def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
   import common
-  from common import checkpoint
-  from common import devices
-  from common import logdir
+  from common.loop import checkpoint
+  from common.model import devices
+  from common.loop import logdir
   path = tmp_path / 'run'
   plan2explore.main([
       '--configs', 'toy', 'snapshot', 'debug', *TASK, '--offline', str(explored), '--steps', '200',
@@ -342,10 +342,10 @@ def test_unknown_screens_are_refused():
 
 
 @pytest.mark.parametrize('block', ['toy', 'noisytv'])
-@pytest.mark.parametrize('method', study.METHODS)
+@pytest.mark.parametrize('method', grid.METHODS)
 def test_every_method_of_the_studies_goes_with_the_small_worlds(block, method):
-  config = config_lib.load('plan2explore', ['--configs', block, *study.METHODS[method]])
-  assert config.expl_behavior in ('plan2explore', *study.METHODS)
+  config = config_lib.load('plan2explore', ['--configs', block, *grid.METHODS[method]])
+  assert config.expl_behavior in ('plan2explore', *grid.METHODS)
 
 
 def test_the_score_function_and_slow_values_go_together_in_toy_tasks():
@@ -401,6 +401,6 @@ def test_mistakes_in_a_study_are_refused_before_its_first_run(tmp_path, capsys, 
 
 
 def test_intervals_are_students():
-  assert study.text([3.0]) == '3.00'
-  mean, half = study.interval([1.0, 2.0, 3.0])
+  assert grid.text([3.0]) == '3.00'
+  mean, half = grid.interval([1.0, 2.0, 3.0])
   assert mean == 2 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from common import interrupts
-from common import jobs
+from common.loop import interrupts
+from common.study import jobs
 
 
 def test_gpus_are_those_that_are_visible():

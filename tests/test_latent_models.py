@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import divergence
-from common import cells
 from common import config as config_lib
-from common import latents
-from common import rssm
-from common import stochastic
-from common import world_model
+from common.model import cells
+from common.model import divergence
+from common.model import latents
+from common.model import rssm
+from common.model import stochastic
+from common.model import world_model
 
 B, T, A, E = 3, 6, 2, 8
 SEED = tf.constant([3, 4])

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from common import logger
-from common import video
 from common.config import UserError
+from common.loop import logger
+from common.loop import video
 
 
 class NoBoard:

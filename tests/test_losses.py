@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import actor_critic
-from common import dists
-from common.actor_critic import ActorCritic
+from common.model import actor_critic
+from common.model import dists
+from common.model.actor_critic import ActorCritic
 
 import toys
 

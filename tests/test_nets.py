@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common import nets
-from common import world_model
+from common.model import nets
+from common.model import world_model
 from dreamer.agent import Dreamer
 
 import toys

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import optimizer
 from common.envs import noisytv
+from common.model import optimizer
 from plan2explore import ensemble
 
 ZONES = {'known': (0.37, 0.43), 'corridor': (0.7, 0.95), 'tv': (0.02, 0.15)}

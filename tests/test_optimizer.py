@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.optimizer import Optimizer
+from common.model.optimizer import Optimizer
 
 import toys
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import overshooting
-from common import rssm
-from common import stochastic
+from common.model import overshooting
+from common.model import rssm
+from common.model import stochastic
 from planet import parity
 
 B, T, A, E = 2, 6, 2, 5

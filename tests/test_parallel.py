@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from common import config, envs
+from common import config
+from common import envs
 from common.config import UserError
 from common.envs.parallel import Parallel
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from common import config
-from common import parity
-from common import replay
 from common import verify
+from common.checks import judge
+from common.checks import parity
+from common.data import replay
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 FILES = sorted(GOLDEN.glob('*.npz'))
@@ -46,7 +47,7 @@ def test_our_modules_compute_what_the_reference_computed(path):
     parity.find(parity.load(path).component)
   except config.UserError as error:
     pytest.skip(str(error))
-  report = verify.verify(path)
+  report = judge.verify(path)
   assert report['ok'], report
   assert report['checked'] and not report['skipped'] and 'error' not in report
 
@@ -101,7 +102,7 @@ def test_episodes_of_other_lengths_and_window_sizes_are_checked_as_well(tmp_path
     arrays['out/case0/possible'] = np.array([1, 0, 0, 0])
     arrays['out/case1/frequency'] = np.zeros(5, np.float32)
     arrays['out/case1/possible'] = np.zeros(5, np.int32)
-  assert verify.verify(changed(tmp_path, WINDOWS, change))['ok']
+  assert judge.verify(changed(tmp_path, WINDOWS, change))['ok']
 
 
 @pytest.mark.parametrize('content', [None, b'', b'not a zip'])
@@ -144,24 +145,24 @@ def test_a_wrong_command_exits_with_two(argv):
 
 
 def test_a_missing_output_is_skipped_and_fails():
-  report = verify.judge(toy_fixture(out__x=1.0, out__y=2.0), {'out/x': 1.0})
+  report = judge.judge(toy_fixture(out__x=1.0, out__y=2.0), {'out/x': 1.0})
   assert not report['ok'] and report['skipped'] == ['out/y'] and report['checked'] == 1
 
 
 def test_nothing_checked_is_not_ok():
-  assert not verify.judge(toy_fixture(in__x=1.0), {})['ok']
+  assert not judge.judge(toy_fixture(in__x=1.0), {})['ok']
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, [1.0], 'shape'])
 def test_values_that_cannot_be_compared_fail(value):
   value = np.ones((1, 1)) if value == 'shape' else value
-  report = verify.judge(toy_fixture(out__x=1.0), {'out/x': value})
+  report = judge.judge(toy_fixture(out__x=1.0), {'out/x': value})
   assert not report['ok']
   json.loads(json.dumps(report, allow_nan=False))
 
 
 def test_a_recorded_nan_fails():
-  assert not verify.judge(toy_fixture(out__x=np.nan), {'out/x': np.nan})['ok']
+  assert not judge.judge(toy_fixture(out__x=np.nan), {'out/x': np.nan})['ok']
 
 
 @pytest.mark.parametrize('component, key, limit', [
@@ -172,7 +173,7 @@ def test_limits_of_outputs_and_gradients(component, key, limit):
   scale = 10.0 + 1e-3
   fixture = toy_fixture(component, **{key.replace('/', '__'): expected})
   for share, ok in ((0.9, True), (1.1, False)):
-    report = verify.judge(fixture, {key: expected + [share * limit * scale, 0]})
+    report = judge.judge(fixture, {key: expected + [share * limit * scale, 0]})
     assert report['ok'] == ok and report['tolerance'] == limit
     np.testing.assert_allclose(report['worst_error'], share * limit, rtol=1e-3)
 
@@ -187,14 +188,14 @@ def test_weights_after_a_step_are_compared_in_units_of_their_learning_rate(
   settings = {'model_lr': 6e-4, 'value_lr': 1e-4, 'actor_lr': 2e-4}
   fixture = toy_fixture(settings=settings, **{key.replace('/', '__'): np.ones(3)})
   for share, ok in ((0.9, True), (1.1, False)):
-    report = verify.judge(fixture, {key: 1 + share * limit * rate * np.ones(3)})
+    report = judge.judge(fixture, {key: 1 + share * limit * rate * np.ones(3)})
     assert report['ok'] == ok and report['tolerance'] == limit
 
 
 def test_whole_numbers_are_compared_exactly():
   fixture = toy_fixture(out__x=np.array([10 ** 6, 3], np.int32))
-  assert verify.judge(fixture, {'out/x': np.array([1e6, 3.0])})['ok']
-  assert not verify.judge(fixture, {'out/x': np.array([10 ** 6, 4])})['ok']
+  assert judge.judge(fixture, {'out/x': np.array([1e6, 3.0])})['ok']
+  assert not judge.judge(fixture, {'out/x': np.array([10 ** 6, 4])})['ok']
 
 
 @pytest.mark.parametrize('row, change, ok', [(0, 5e-4, True), (2, 5e-4, False), (1, 2e-3, False)])
@@ -203,12 +204,12 @@ def test_actions_at_the_boundary_have_a_wider_limit(row, change, ok):
   value = expected.copy()
   value[row] += change
   fixture = toy_fixture('actor_tanh_normal', out__log_prob=expected)
-  assert verify.judge(fixture, {'out/log_prob': value})['ok'] == ok
+  assert judge.judge(fixture, {'out/log_prob': value})['ok'] == ok
 
 
 def test_worst_key_is_the_one_nearest_to_its_own_limit():
   fixture = toy_fixture(out__x=1.0, grad__x=1.0)
-  report = verify.judge(fixture, {'out/x': 1 + 1e-5, 'grad/x': 1 + 3e-5})
+  report = judge.judge(fixture, {'out/x': 1 + 1e-5, 'grad/x': 1 + 3e-5})
   assert report['worst_key'] == 'out/x'
 
 
@@ -216,12 +217,12 @@ def test_a_check_may_bring_its_own_limit():
   fixture = toy_fixture(out__x=np.array([0.1, 0.2]))
   for change, ok in ((0.015, True), (0.025, False)):
     value = parity.Compare(np.array([0.1, 0.2 + change]), 0.02)
-    assert verify.judge(fixture, {'out/x': value})['ok'] == ok
+    assert judge.judge(fixture, {'out/x': value})['ok'] == ok
 
 
 def test_only_the_named_components_may_have_quirks():
   with pytest.raises(ValueError, match='may not have quirks'):
-    verify.judge(toy_fixture('encoder', out__x=1.0), ({}, ['out/x']))
-  report = verify.judge(toy_fixture('p2e_lambda_return', out__x=1.0, out__y=1.0),
+    judge.judge(toy_fixture('encoder', out__x=1.0), ({}, ['out/x']))
+  report = judge.judge(toy_fixture('p2e_lambda_return', out__x=1.0, out__y=1.0),
                         ({'out/y': 1.0}, ['out/x']))
   assert report['ok'] and report['quirks'] == ['out/x'] and report['checked'] == 1

@@ -3,17 +3,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import actor_critic
-from common import dists
-from common import divergence
-from common import nets
-from common import verify
-from common.optimizer import Optimizer
-from common.rssm import RSSM
-from common.world_model import WorldModel
+from common.checks import judge
+from common.model import actor_critic
+from common.model import dists
+from common.model import divergence
+from common.model import nets
+from common.model.optimizer import Optimizer
+from common.model.rssm import RSSM
+from common.model.world_model import WorldModel
 from dreamer.agent import Dreamer
 from plan2explore import ensemble
 from plan2explore import novelty
+from plan2explore.novelty import scales
 
 POLICY, TRAIN = 'dreamer_policy', 'dreamer_train_step_pcont'
 VARIANCE, MAX, RETURNS = 'p2e_ensemble_variance', 'p2e_ensemble_max_objective', 'p2e_lambda_return'
@@ -62,7 +63,7 @@ CASES = [
     (ensemble, 'disagreement', nudged, [VARIANCE, DREAMERV2]),
     (ensemble, 'jensen_renyi', nudged, [MAX]),
     (novelty, 'shape_reward', nudged, [VARIANCE, DREAMERV2]),
-    (novelty.StreamNorm, '__call__', nudged, [DREAMERV2]),
+    (scales.StreamNorm, '__call__', nudged, [DREAMERV2]),
 ]
 
 
@@ -73,7 +74,7 @@ def test_a_small_error_in_a_training_function_is_noticed(
   original = getattr(owner, name)
   monkeypatch.setattr(owner, name, lambda *args, **kwargs: disturb(original(*args, **kwargs)))
   for fixture in fixtures:
-    report = verify.verify(golden / f'{fixture}.npz')
+    report = judge.verify(golden / f'{fixture}.npz')
     assert not report['ok'] and 'error' not in report, report
 
 
@@ -82,7 +83,7 @@ def test_an_optimiser_that_forgets_to_clip_is_noticed(golden, monkeypatch):
   def without_clip(self, variables, lr, eps, clip, *args, **kwargs):
     original(self, variables, lr, eps, 1e9, *args, **kwargs)
   monkeypatch.setattr(Optimizer, '__init__', without_clip)
-  report = verify.verify(golden / 'dreamer_train_step_clip.npz')
+  report = judge.verify(golden / 'dreamer_train_step_clip.npz')
   assert not report['ok'] and 'step' in report['worst_key']
 
 
@@ -90,7 +91,7 @@ def test_free_nats_for_each_element_are_noticed(golden, monkeypatch):
   monkeypatch.setattr(
       divergence, 'free_nats',
       lambda kl, free, mode: tf.reduce_mean(tf.maximum(kl - free, 0.0)))
-  assert not verify.verify(golden / 'dreamer_train_step_free_nats.npz')['ok']
+  assert not judge.verify(golden / 'dreamer_train_step_free_nats.npz')['ok']
 
 
 def test_updates_in_turn_in_place_of_at_once_are_noticed(golden, monkeypatch):
@@ -102,7 +103,7 @@ def test_updates_in_turn_in_place_of_at_once_are_noticed(golden, monkeypatch):
     zeros = [tf.zeros_like(grad) for grad in grads['model']]
     return {**later, 'model': zeros}, metrics
   monkeypatch.setattr(Dreamer, 'gradients', in_turn)
-  assert not verify.verify(golden / 'dreamer_train_step_continuous.npz')['ok']
+  assert not judge.verify(golden / 'dreamer_train_step_continuous.npz')['ok']
 
 
 def test_weights_that_do_not_fit_are_refused_with_their_name(golden, tmp_path):
@@ -110,9 +111,9 @@ def test_weights_that_do_not_fit_are_refused_with_their_name(golden, tmp_path):
     arrays = {key: archive[key] for key in archive.files}
   arrays['weights/rssm/img4/bias'] = arrays.pop('weights/rssm/img3/bias')
   np.savez(tmp_path / 'renamed.npz', **arrays)
-  error = verify.verify(tmp_path / 'renamed.npz')['error']
+  error = judge.verify(tmp_path / 'renamed.npz')['error']
   assert 'rssm/img3/bias' in error and 'rssm/img4/bias' in error
   arrays['weights/rssm/img3/bias'] = np.zeros(5, np.float32)
   del arrays['weights/rssm/img4/bias']
   np.savez(tmp_path / 'reshaped.npz', **arrays)
-  assert 'rssm/img3/bias has shape [5]' in verify.verify(tmp_path / 'reshaped.npz')['error']
+  assert 'rssm/img3/bias has shape [5]' in judge.verify(tmp_path / 'reshaped.npz')['error']

@@ -4,9 +4,9 @@ from PIL import Image
 import pytest
 
 from common import config as config_lib
-from common import devices
-from common import pictures
 from common.config import UserError
+from common.loop import pictures
+from common.model import devices
 from planet.agent import PlaNet
 import loops
 import toys

@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import actor_critic
 from common import config as config_lib
-from common import devices
-from common import dists
 from common.config import UserError
+from common.model import actor_critic
+from common.model import devices
+from common.model import dists
 from plan2explore import ensemble
-from plan2explore import novelty
 from plan2explore.agent import Plan2Explore
+from plan2explore.novelty import random_explorer
+from plan2explore.novelty import scales
 import toys
 
 SEED = tf.constant([3, 5])
@@ -291,7 +292,7 @@ def test_dreams_are_paid_from_the_state_that_the_members_learned_from(kind, expe
 
 def test_the_explorer_can_be_paid_for_the_task_beside_novelty():
   config, raw = settings(intr_scale=2.0, extr_scale=3.0), tf.constant([[0.5]])
-  reward, _ = novelty.shape_reward(raw, novelty.StreamNorm(), config, tf.constant([[10.0]]))
+  reward, _ = scales.shape_reward(raw, scales.StreamNorm(), config, tf.constant([[10.0]]))
   np.testing.assert_allclose(reward, 31.0, rtol=1e-6)
   paid = {scale: make(extr_scale=scale).gradients(
       toys.model().preprocess(tensors(toys.batch()), None), SEED, 'explore')[1]['expl_actor_loss']
@@ -424,7 +425,7 @@ def test_random_actions_are_those_of_their_style(style, check):
 
 
 def test_discrete_random_actions_are_one_hot():
-  actions = novelty.random_actions([600, 3], True, 'uniform', SEED).numpy()
+  actions = random_explorer.random_actions([600, 3], True, 'uniform', SEED).numpy()
   assert (actions.sum(-1) == 1).all() and (actions.sum(0) > 150).all()
 
 

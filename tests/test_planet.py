@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common import devices
-from common import images
+from common.model import devices
+from common.model import images
 from planet import planner
 from planet import train
 from planet.agent import PlaNet
@@ -80,7 +80,7 @@ def test_the_reward_enters_with_its_scale():  # 14
 
 
 def test_a_perfect_image_costs_the_constant_of_its_density():  # 13
-  from common import dists
+  from common.model import dists
   image = tf.zeros([1, 64, 64, 3])
   cost = lambda mean: -float(dists.normal(mean, 3).log_prob(image)[0])
   assert cost(image) == pytest.approx(11_291.917, rel=1e-5)

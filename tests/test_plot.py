@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import chart
 from common import config as config_lib
-from common import curves
 from common import plot
-from common import published
 from common.config import UserError
+from common.scores import chart
+from common.scores import curves
+from common.scores import figures
+from common.scores import published
 
 
 def make(path, points, name='eval/return', agent='dreamer', argv=(), **changes):
@@ -30,7 +31,7 @@ def legend(figure):
 
 
 def groups(*paths, metric='eval/return'):
-  return plot.load(paths, metric)
+  return figures.load(paths, metric)
 
 
 def test_the_command_draws_one_evaluation_and_says_what_it_shows(tmp_path, capsys):
@@ -104,9 +105,9 @@ def test_a_panel_for_each_task(tmp_path):
 
 def test_the_loop_draws_its_own_run(tmp_path):
   empty = make(tmp_path / 'empty', [])
-  assert plot.write_curve(empty) is False and not (empty / 'curve.png').exists()
+  assert figures.write_curve(empty) is False and not (empty / 'curve.png').exists()
   run = make(tmp_path / 'run', [(5000, 1.0)])
-  assert plot.write_curve(run) is True
+  assert figures.write_curve(run) is True
   assert Image.open(run / 'curve.png').format == 'PNG'
   assert {path.name for path in run.iterdir()} == {'config.yaml', 'metrics.jsonl', 'curve.png'}
 

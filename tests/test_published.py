@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from common import published
+from common.scores import published
 
 
 def test_a_score_at_a_frame_count_lies_between_the_centres_of_bins():

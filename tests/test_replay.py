@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common import config
-from common import replay
+from common.data import replay
 
 
 def episode(rows, value=0, size=4):
@@ -296,5 +296,5 @@ def test_windows_do_not_see_episodes_that_come_later(tmp_path):
 
 
 def test_writer_and_reader_need_no_tensorflow():
-  code = 'import sys, common.replay, common.dataset; sys.exit("tensorflow" in sys.modules)'
+  code = 'import sys, common.data.replay, common.data.dataset; sys.exit("tensorflow" in sys.modules)'
   assert subprocess.run([sys.executable, '-c', code], cwd=os.getcwd()).returncode == 0

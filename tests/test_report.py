@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from common import comparison
 from common import config as config_lib
-from common import films
-from common import page
 from common import report
-from common import video
+from common.loop import video
+from common.study import comparison
+from common.study import films
+from common.study import page
 
 BROWSER = next(filter(None, map(shutil.which, (
     'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome'))), None)

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import checkpoint
 from common import config as config_lib
-from common import devices
 from common import envs
-from common import logdir
-from common import run
 from common.config import UserError
-from common.driver import Driver
-from common.logger import Logger
-from common.replay import Replay
+from common.data.driver import Driver
+from common.data.replay import Replay
+from common.loop import checkpoint
+from common.loop import logdir
+from common.loop import run
+from common.loop.logger import Logger
+from common.model import devices
 import loops
 import toys
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import dists
-from common import rssm
-from common import stochastic
+from common.model import dists
+from common.model import rssm
+from common.model import stochastic
 
 B, T, A, E, S, D, HIDDEN = 3, 5, 2, 7, 4, 6, 8
 SEED = tf.constant([3, 4])

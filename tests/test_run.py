@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import checkpoint
 from common import config as config_lib
 from common import envs
-from common import episodes
-from common import logdir
-from common import run
 from common.config import UserError
-from common.logger import Logger
+from common.data import episodes
+from common.loop import checkpoint
+from common.loop import logdir
+from common.loop import run
+from common.loop import start as run_start
+from common.loop.logger import Logger
 import loops
 
 
@@ -64,7 +65,7 @@ def test_updates_follow_the_frames_at_evaluations_and_at_the_end(
     seen.append((self.frames, int(self._agent.updates)))
     evaluate(self)
   monkeypatch.setattr(run.Run, 'evaluate', spy)
-  logdir.start(config)
+  run_start.start(config)
   assert seen[0] == (prefilled, config.pretrain) and seen[-1][0] >= config.steps
   for frames, updates in seen:
     bursts = (frames - prefilled) // config.train_every
@@ -366,6 +367,6 @@ def test_debug_block_runs_the_whole_loop_from_pixels_as_a_command(tmp_path):
     ('dmc_proprio debug --task dmc_cartpole_balance', ['agent/position_loss'])])
 def test_other_suites_run_with_the_debug_block(tmp_path, command, losses):
   argv = ['--configs', *command.split(), '--logdir', str(tmp_path)]
-  logdir.start(config_lib.load('dreamer', argv))
+  run_start.start(config_lib.load('dreamer', argv))
   check_debug_run(tmp_path, *losses)
-  logdir.start(config_lib.load('dreamer', argv))  # the same command fits what it has made
+  run_start.start(config_lib.load('dreamer', argv))  # the same command fits what it has made

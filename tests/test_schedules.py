@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common import schedules
-from common.actor_critic import ActorCritic
+from common.config import schedules
 from common.config import UserError
+from common.model.actor_critic import ActorCritic
 import toys
 
 

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from common import bands
-from common import stored
 from common import verify
+from common.checks import bands
+from common.checks import stored
 from common.config import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -12,19 +12,20 @@ import pytest
 import sweeps
 
 from common import config as config_lib
-from common import curves
-from common import jobs
-from common import logdir
-from common import ray_jobs
 from common import sweep
-from common import task_groups
+from common.loop import logdir
+from common.scores import curves
+from common.study import grid
+from common.study import jobs
+from common.study import ray_jobs
+from common.study import task_groups
 
 NAME = sweeps.NAME
 NEVER = {'HOLD': '/there/is/no/such/file'}
 
 
-def grid(*argv):
-  return sweep.grid(*sweep.parse(list(map(str, argv))))
+def runs_of(*argv):
+  return grid.runs(*sweep.parse(list(map(str, argv))))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def start(tmp_path):
   def function(kind, *flags, environ=None, seed=None, **options):
     argv = [*sweeps.GRID, '--logdir', tmp_path, *flags]
     if kind == 'run':
-      argv = sweep.grid(*sweep.parse(list(map(str, argv))))[seed].argv[2:]
+      argv = grid.runs(*sweep.parse(list(map(str, argv))))[seed].argv[2:]
     options = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) | options
     started.append(subprocess.Popen(
         list(map(str, [sys.executable, sweeps.HERE, kind, *argv])), start_new_session=True,
@@ -87,18 +88,18 @@ def config_of(path, seed):
     ('5', [0, 1, 2, 3, 4]), ('1', [0]), ('3-7', [3, 4, 5, 6, 7]), ('0,3', [0, 3]),
     ('5,', [5]), ('4-4', [4]), ('2,0-2', [2, 0, 1])])
 def test_seeds_are_how_many_or_which(text, expected):
-  assert sweep.seeds(text) == expected
+  assert grid.seeds(text) == expected
 
 
 @pytest.mark.parametrize('text', [
     '0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-'])
 def test_what_are_no_seeds_is_refused(text):
   with pytest.raises(config_lib.UserError, match='--seeds is'):
-    sweep.seeds(text)
+    grid.seeds(text)
 
 
 def test_the_grid_holds_every_task_with_every_seed_the_first_seeds_first(tmp_path):
-  runs = grid(
+  runs = runs_of(
       '--agent', 'planet', '--configs', 'dmc', 'debug', '--tasks', 'planet6', 'dmc_walker_run',
       'dmc_walker_walk', '--seeds', 2, '--logdir', tmp_path, '--batch_length', 7)
   assert len({run.path for run in runs}) == len(runs) == 14
@@ -108,7 +109,7 @@ def test_the_grid_holds_every_task_with_every_seed_the_first_seeds_first(tmp_pat
 
 
 def test_the_command_of_a_run_means_the_settings_that_were_checked(tmp_path):
-  for run in grid(
+  for run in runs_of(
       '--agent', 'planet', '--configs', 'dmc', 'debug', '--tasks', 'planet6', '--seeds', '1,3',
       '--logdir', tmp_path, '--batch_length', 7, '--expl_amount=0.1'):
     assert run.argv[:2] == ['-m', 'planet.train']
@@ -117,19 +118,19 @@ def test_the_command_of_a_run_means_the_settings_that_were_checked(tmp_path):
 
 
 def test_planets_tasks_keep_its_action_repeats():
-  runs = grid('--agent', 'planet', '--configs', 'dmc', '--tasks', 'planet6')
+  runs = runs_of('--agent', 'planet', '--configs', 'dmc', '--tasks', 'planet6')
   assert {run.config.task: run.config.action_repeat for run in runs} == {
       'dmc_cartpole_swingup': 8, 'dmc_reacher_easy': 4, 'dmc_cheetah_run': 4,
       'dmc_finger_spin': 2, 'dmc_cup_catch': 4, 'dmc_walker_walk': 2}
 
 
 def test_without_tasks_the_blocks_decide():
-  run, = grid('--agent', 'dreamer', '--configs', 'multitask')
+  run, = runs_of('--agent', 'dreamer', '--configs', 'multitask')
   assert run.config.task == 'dmc_multitask' and '--task' not in run.argv
 
 
 def test_the_default_folder_is_named_after_agent_and_blocks():
-  run, = grid('--agent', 'dreamer', '--configs', 'toy', 'debug')
+  run, = runs_of('--agent', 'dreamer', '--configs', 'toy', 'debug')
   path = pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0')
   assert run.path == path.expanduser()
 
@@ -140,7 +141,7 @@ def test_without_jobs_no_gpu_has_two_runs(monkeypatch, gpus, devices, given, exp
   monkeypatch.setattr(jobs, 'visible_gpus', lambda environ: list('0123')[:gpus])
   argv = ['--agent', 'dreamer', *(['--jobs', str(given)] if given else [])]
   args, flags = sweep.parse([*argv, '--devices', str(devices)])
-  run, = sweep.grid(args, flags)
+  run, = grid.runs(args, flags)
   assert sweep.make_pool(args, run.config)._jobs == expected
 
 
@@ -195,8 +196,8 @@ def test_ray_that_is_missing_is_named_with_its_extra(run, monkeypatch):
 
 def test_a_sweep_is_checked_without_tensorflow_and_ray(tmp_path):
   code = (
-      'import sys\nfrom common import sweep\n'
-      'sweep.check(sweep.grid(*sweep.parse(sys.argv[1:])), sweep.pathlib.Path(sys.argv[-1]))\n'
+      'import pathlib, sys\nfrom common import sweep\nfrom common.study import grid\n'
+      'grid.check(grid.runs(*sweep.parse(sys.argv[1:])), pathlib.Path(sys.argv[-1]))\n'
       'print({"tensorflow", "ray", "dm_control"} & set(sys.modules))')
   done = subprocess.run(
       [sys.executable, '-c', code, '--agent', 'dreamer', '--tasks', 'toy_lock', '--configs', 'toy',

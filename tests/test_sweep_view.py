@@ -3,7 +3,8 @@ import pytest
 import sweeps
 
 from common import sweep
-from common import sweep_view
+from common.study import grid
+from common.study import sweep_view
 
 
 def rows(path, *found):
@@ -16,7 +17,7 @@ def rows(path, *found):
 def runs(tmp_path):
   """Three runs of 1000 frames, of which the second has some."""
   argv = [*sweeps.GRID, '--seeds', 3, '--steps', 1000, '--logdir', tmp_path]
-  found = sweep.grid(*sweep.parse(list(map(str, argv))))
+  found = grid.runs(*sweep.parse(list(map(str, argv))))
   rows(
       found[1].path, '{"step": 200, "eval/return": 12.5}', '{"step": 300, "fps": 7}',
       '{"step": 400, "eval/return": null, "fps": null}')

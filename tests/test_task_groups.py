@@ -3,8 +3,8 @@ import pytest
 
 from common import config
 from common import envs
-from common import published
-from common import task_groups
+from common.scores import published
+from common.study import task_groups
 
 
 @pytest.mark.parametrize('name, count, block', [

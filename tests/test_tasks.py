@@ -32,7 +32,7 @@ def test_a_run_of_one_task_is_itself():
     (['--tasks', 'dmc_walker_walk,dummy_continuous'], ['several suites'])])
 def test_wrong_tasks_are_refused(flags, words):
   with pytest.raises(UserError) as caught:
-    config.load('planet', flags)
+    envs.check(config.load('planet', flags))
   assert all(word.partition('_')[2] or word in str(caught.value) for word in words)
 
 

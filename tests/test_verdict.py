@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from common import config as config_lib
-from common import published
-from common import references
-from common import verdict
+from common.scores import published
+from common.scores import references
+from common.scores import verdict
 
 NAN = math.nan
 

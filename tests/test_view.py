@@ -11,7 +11,7 @@ import pytest
 import rich.console
 
 from common import config as config_lib
-from common import view
+from common.loop import view
 
 TRAIN = {
     'agent/model_loss': 12.345678, 'agent/kl': 2.5, 'agent/prior_ent': 3.0, 'agent/updates': 1500,

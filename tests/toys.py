@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import devices
-from common import optimizer
-from common import world_model
+from common.model import devices
+from common.model import optimizer
+from common.model import world_model
 from dreamer.agent import Dreamer
 
 SMALL = dict(

@@ -15,13 +15,12 @@
 import functools
 import importlib
 
-import gymnasium
 import numpy as np
 
 from common import config as config_lib
 from common.config import SUITES, UserError
 from common.envs import (
-    atari, dmc, dmc_extras, dmlab, dummy, gym, memorymaze, noisytv, parallel, toy, wrappers)
+    actions, atari, dmc, dmc_extras, dmlab, dummy, gym, memorymaze, noisytv, parallel, toy, wrappers)
 
 # Suites whose environments repeat actions by themselves.
 REPEATING = ('atari', 'dmlab')
@@ -55,7 +54,7 @@ def make(config, index=0, mode='train'):
     if suite != 'dmc':  # whose keys decide about rendering, so that it selects them itself
       env = wrappers.SelectKeys(
           env, config.cnn_keys, config.mlp_keys, config.image_size, config.task, stored)
-    env = _wrap_actions(env, config)
+    env = actions.wrap(env, config)
     return wrappers.TimeLimit(env, config.time_limit / config.action_repeat)
   except Exception:
     env.close()
@@ -90,6 +89,17 @@ def make_all(config, count, first, mode):
     made = [parallel.Parallel(maker, config.parallel) for maker in makers]
   same = len(tasks) == 1 or not config.get('tasks')  # further tasks share the spaces
   return made if same else _pad(made, tasks)
+
+
+def check(config):
+  """Refuse a Config whose tasks do not exist or do not fit it, without building one of them.
+
+  Nothing here imports TensorFlow. Raises UserError with the nearest names.
+  """
+  own = config_lib.tasks(config)
+  for task, _ in own:
+    check_task(task, config)
+  check_siblings(config.task, [name for name, _ in config_lib.eval_tasks(config)[len(own):]])
 
 
 def check_siblings(task, others):
@@ -141,9 +151,9 @@ def check_task(task, config=None):
       'dummy': dummy.find}
   check[suite](name)
   if config is not None and suite in ('dmc', 'noisytv'):
-    _check_actions(task, 'continuous', config)
+    actions.check(task, 'continuous', config)
   if config is not None and suite in DISCRETE:
-    _check_actions(task, 'discrete', config)
+    actions.check(task, 'discrete', config)
 
 
 def find_function(name):
@@ -224,40 +234,6 @@ def _adapt(env, task):
   raise UserError(
       f'{task}: the function returned {type(env).__name__}, which is no environment. Expected one '
       'of Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
-
-
-def _wrap_actions(env, config):
-  space = env.act_space
-  if isinstance(space, gymnasium.spaces.Discrete):
-    env = wrappers.OneHotAction(env)
-  elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-    if not isinstance(space, wrappers.OneHot):
-      env = wrappers.NormalizeActions(env)
-  else:
-    raise UserError(
-        f'{config.task}: the action space {space} is not supported. '
-        'Expected Discrete, or Box with one dimension.')
-  discrete = isinstance(env.act_space, wrappers.OneHot)
-  kind = 'discrete' if discrete else 'continuous'
-  _check_actions(f'{config.task}', kind, config, env.act_space.shape[0])
-  return env
-
-
-def _check_actions(task, kind, config, size=None):
-  """Refuse a distribution of actions that cannot produce those of the environment."""
-  # PlaNet has no such distribution, and refuses discrete actions by itself.
-  chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
-  fitting = {'discrete': ('onehot',), 'continuous': (
-      'tanh_normal', 'trunc_normal', 'tanh_normal_v2')}[kind]
-  if kind == 'continuous' and config.get('expl') == 'epsilon_greedy':
-    raise UserError(
-        f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
-        'several. Pass --expl additive_gaussian.')
-  if chosen not in ('auto', *fitting):
-    amount = '' if size is None else f' [{size}]'
-    raise UserError(
-        f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
-        f'Pass --action_dist {fitting[0]}.')
 
 
 def _seed(seed, index):

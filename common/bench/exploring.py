@@ -1,0 +1,62 @@
+"""What the ensemble of Plan2Explore costs: updates in turns with the whole one and with nearly none."""
+import statistics
+
+from common.bench import operations
+from common.bench import trial
+
+# One linear member: nothing else of the update changes, and what it pays is always 0.
+NEARLY_NONE = dict(disag_models=1, disag_layers=0)
+
+
+def measure(config, updates):
+  """Time updates of two agents that differ by their ensemble, in one process.
+
+  Args:
+    config: Config of Plan2Explore whose explorer is paid by disagreement.
+    updates: timed ones of each, after one that is not.
+  Returns:
+    List of one dict of update and without (seconds, medians), gflop (of an update), time_share and
+    operations_share (of the ensemble), ratio (of these shares), peak (GFLOP/s of the run), share
+    (of the peak) and memory (GB).
+  """
+  configs = {True: config, False: config.replace(**NEARLY_NONE)}
+  trials = {whole: trial.Trial(c) for whole, c in configs.items()}
+  seconds, peaks = {True: [], False: []}, []
+  for number in range(updates + 1):
+    peaks.append(trials[True].peak()['peak'])
+    for whole in (True, False) if number % 2 else (False, True):
+      wall, _ = trials[whole].step()
+      if number:
+        seconds[whole].append(wall)
+  counts = {whole: sum(count(made).values()) for whole, made in trials.items()}
+  update, without = (statistics.median(seconds[whole]) for whole in (True, False))
+  time_share, operations_share = 1 - without / update, 1 - counts[False] / counts[True]
+  return [dict(
+      configs=config.configs, update=update, without=without, gflop=counts[True],
+      time_share=time_share, operations_share=operations_share,
+      ratio=time_share / operations_share, peak=max(peaks),
+      share=counts[True] / update / max(peaks), memory=trials[True].memory())]
+
+
+def count(made):
+  """Dict of part to GFLOP of an update of a Trial of Plan2Explore: Dreamer's and the explorer's.
+
+  The explorer dreams a second time, in which no head but its value function is asked. Members read
+  all rows three times, but for the gradient of inputs, and dreams once.
+  """
+  c = made.agent.config
+  parts = made.operations()
+  explorer = made.operations(horizon=c.expl_horizon)
+  parts.update({
+      f'explorer: {name}': explorer[name] for name in (
+          'actor', 'prior steps', 'value, for the actor', 'value, for its loss')})
+  layers = [
+      layer.kernel.shape.num_elements()
+      for layer in (*made.agent.novelty.ensemble.hidden, made.agent.novelty.ensemble.mean)]
+  rows = c.batch_size * c.batch_length
+  parts['ensemble on replay'] = (
+      operations.passes(rows, layers, 3) - operations.passes(rows, layers[:1], 1))
+  # One member never disagrees, and is not asked.
+  asked = c.disag_models > 1
+  parts['ensemble on dreams'] = operations.passes(rows * c.expl_horizon, layers, asked)
+  return parts

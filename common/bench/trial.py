@@ -1,0 +1,93 @@
+"""The real agent on a random batch, and the matmul peak of the same process."""
+import resource
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+from common.bench import operations
+from common.envs.actions import settle
+from common.loop import checkpoint
+from common.model import devices
+
+ACTIONS = 6    # entries of an action, as of dmc_walker_walk
+VECTOR = 24    # entries of a vector observation, as of that task without images
+MATRIX = 2048  # rows of the matrices whose product gives the peak
+
+
+class Trial:
+  """An agent that can make updates, all on the same batch."""
+
+  def __init__(self, config):
+    """Build the agent that the config is of, and a batch of its size.
+
+    Args:
+      config: Config, whose cnn_keys and mlp_keys choose among `image` and `vector`.
+    """
+    box = gymnasium.spaces.Box
+    actions = box(-1, 1, (ACTIONS,), np.float32)
+    config = devices.setup(settle(config, actions))
+    shape = (config.image_size, config.image_size, 3)
+    self._config = config
+    self.spaces = {
+        'image': box(0, 255, shape, np.uint8),
+        'vector': box(-np.inf, np.inf, (VECTOR,), np.float32)}
+    self.agent = checkpoint.agent_class(config.agent)(
+        config, self.spaces, actions)
+    rng = np.random.default_rng(0)
+    windows = [self.episode(rng, config.batch_length) for _ in range(config.batch_size)]
+    self._data = self.agent.distribute(
+        {key: np.stack([window[key] for window in windows]) for key in windows[0]})
+
+  def episode(self, rng, rows):
+    """Random rows as replay has them: dict of arrays [rows, ...]."""
+    data = {
+        'image': rng.integers(0, 256, (rows, *self.spaces['image'].shape), np.uint8),
+        'vector': rng.normal(size=(rows, VECTOR)).astype(np.float32),
+        'action': rng.uniform(-1, 1, (rows, ACTIONS)).astype(np.float32),
+        'reward': rng.uniform(0, 1, rows).astype(np.float32),
+        'discount': np.ones(rows, np.float32)}
+    unused = set(self.spaces) - set(self.agent.world_model.obs_keys)
+    return {key: value for key, value in data.items() if key not in unused}
+
+  def step(self, data=None):
+    """Make one update, on the random batch by default; returns its (wall, CPU) seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    metrics = self.agent.train(self._data if data is None else data)
+    for value in metrics.values():
+      np.asarray(value)  # a GPU may still be at it
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+  def peak(self, repeats=8):
+    """Speed of the fastest of some products of float32 matrices.
+
+    Returns:
+      Dict of `peak`, GFLOP per second, and `peak_cpu`, GFLOP per second of one core.
+    """
+    multiply = tf.function(lambda a, b: tf.matmul(a, b)[0, 0], autograph=False)
+    a, b = tf.random.normal([2, MATRIX, MATRIX])
+    multiply(a, b)
+    walls, cpus = [], []
+    for _ in range(repeats):
+      wall, cpu = time.perf_counter(), time.process_time()
+      multiply(a, b).numpy()
+      walls.append(time.perf_counter() - wall)
+      cpus.append(time.process_time() - cpu)
+    work = 2e-9 * MATRIX ** 3
+    return dict(peak=work / min(walls), peak_cpu=work / min(cpus))
+
+  def memory(self):
+    """Largest resident memory of this process so far, in GB."""
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+  def traces(self):
+    """How often the update was traced."""
+    return self.agent._train.experimental_get_tracing_count()  # pylint: disable=protected-access
+
+  def operations(self, value_twice=False, **changes):
+    """Dict of part to GFLOP of an update, perhaps of other settings; see operations.count."""
+    used = {key: self.spaces[key] for key in self.agent.world_model.obs_keys}
+    return operations.count(self._config.replace(**changes), used, ACTIONS, value_twice)

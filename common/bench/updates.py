@@ -1,0 +1,107 @@
+"""Seconds of an update: XLA and oneDNN on and off against the matmul peak, or two agents in turns."""
+import itertools
+import statistics
+
+from common import config as config_lib
+from common.bench import printing
+from common.bench import sizes
+from common.bench import variants
+
+WARMUP = 5    # updates before those that --vary times
+COLUMNS = (   # of the table: title, key of the row, format
+    ('XLA', 'jit', ''), ('oneDNN', 'onednn', ''), ('wall s', 'wall', '.3f'),
+    ('CPU s', 'cpu', '.3f'), ('first call s', 'first_call', '.1f'), ('of peak', 'share', '.1%'),
+    ('twice', 'share_twice', '.1%'), ('by CPU s', 'share_cpu', '.1%'), ('own peak', 'peak', '.1f'),
+    ('memory GB', 'memory', '.2f'), ('traces', 'traces', ''))
+
+
+def train_step(args, flags):
+  """Time updates of the real agent on a random batch; returns the exit code."""
+  size = sizes.name_of(args, flags, 'both')
+  names = list(sizes.SIZES) if size == 'both' else [size]
+  load = lambda size, *more: config_lib.load('dreamer', [*sizes.SIZES.get(size, []), *flags, *more])
+  if args.vary:
+    key, *values = args.vary
+    pairs = [(size, [load(size, f'--{key}', value) for value in values]) for size in names]
+    for size, configs in pairs:
+      _vary(size, key, configs, args.steps or 30)
+    return 0
+  configs = {size: load(size) for size in names}
+  rows = []
+  for size, config in configs.items():
+    rows += _run_variants(size, config, args)
+  measured = [row for row in rows if 'peak' in row]
+  peaks = {key: max((row[key] for row in measured), default=None) for key in ('peak', 'peak_cpu')}
+  for size, config in configs.items():
+    _print_variants(config, [row for row in rows if row['size'] == size], **peaks)
+  if measured:
+    print(
+        f'Best matmul peak of this run: {peaks["peak"]:.1f} GFLOP/s, {peaks["peak_cpu"]:.1f} per '
+        'CPU second (2048 x 2048, float32).')
+  return int(any('failed' in row.get('problem', '') for row in rows))
+
+
+def _vary(size, key, configs, steps):
+  """Time two agents in turns, so that both meet the same noise of the machine."""
+  # Delayed: TensorFlow reads its settings when it is imported.
+  from common.bench import trial
+  trials = [trial.Trial(config) for config in configs]
+  seconds = [[], []]
+  for number in range(WARMUP + steps):
+    for index in (0, 1) if number % 2 else (1, 0):
+      wall, _ = trials[index].step()
+      if number >= WARMUP:
+        seconds[index].append(wall)
+  medians = [statistics.median(x) for x in seconds]
+  ratio = max(medians) / min(medians)
+  times = '   '.join(f'{key}={c[key]} {1e3 * m:.0f} ms' for c, m in zip(configs, medians))
+  print(f'{size}: {times}   ratio {ratio:.2f} (median of {steps} after {WARMUP}, interleaved)')
+  printing.json_line(dict(
+      size=size, key=key, values=[c[key] for c in configs], medians=medians, ratio=ratio))
+
+
+def _run_variants(size, config, args):
+  """Run XLA and oneDNN on and off, each in its own process; returns a list of row dicts.
+
+  As many as fit into memory are made ready first, then timed in turns: these machines are noisy.
+  """
+  jits = [False, True] if config.jit == 'auto' else [config.jit]
+  onednns = [True, False] if args.onednn == 'both' else [args.onednn == 'True']
+  tasks = ['step'] * (args.steps or 2) + ['finish']
+  live, rows = [], []
+  for jit, onednn in itertools.product(jits, onednns):
+    if live and variants.available_gb() < args.memory:
+      variants.take_turns(live, tasks)
+      live = []
+    variant = variants.Variant(
+        size, config.replace(jit=jit), onednn, args.timeout, args.memory)
+    rows.append(variant.row)
+    live.append(variant)
+    variant.ask('warm up')
+  variants.take_turns(live, tasks)
+  return rows
+
+
+def _print_variants(config, rows, peak, peak_cpu):
+  """Print the table and the JSON lines of one size; the peaks are the best of the whole run."""
+  name = ' '.join([rows[0]['size'], *config.configs])
+  print(f'\n{name}: batch {config.batch_size} x {config.batch_length}, horizon {config.horizon}')
+  line = lambda cells: print('  '.join(f'{cell:>12}' for cell in cells))
+  line(title for title, _, _ in COLUMNS)
+  for row in rows:
+    if 'problem' in row:
+      line([str(row['jit']), str(row['onednn']), row['problem']])
+      continue
+    row.update(
+        best_peak=peak, share=row['gflop'] / row['wall'] / peak,
+        share_twice=row['gflop_twice'] / row['wall'] / peak,
+        best_peak_cpu=peak_cpu, share_cpu=row['gflop'] / row['cpu'] / peak_cpu)
+    line(format(row[key], spec) if spec else str(row[key]) for _, key, spec in COLUMNS)
+  done = [row for row in rows if 'problem' not in row]
+  if done:
+    once, twice = done[0]['gflop'], done[0]['gflop_twice']
+    print(
+        f'of peak: {once:.1f} GFLOP with the value head evaluated once, as is done; twice, as in '
+        f'straightforward code: {twice:.1f}.')
+  for row in rows:
+    printing.json_line(row)

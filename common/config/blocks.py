@@ -1,0 +1,142 @@
+"""Blocks of configs.yaml and flags of the command line become one configuration."""
+import os
+import sys
+
+from common.config import consistency
+from common.config import files
+from common.config import task_keys
+from common.config import usage
+from common.config import values as values_lib
+from common.config.errors import UserError, nearest
+from common.config.mapping import Config
+from common.config.options import AGENTS, SUITES, UNUSED
+
+
+def load(agent, argv=None):
+  """Merge configs.yaml and the command line into the configuration of one agent.
+
+  For each block (`defaults` first, then the names after --configs in order): its plain keys,
+  its sub-block of the agent, its sub-block of the suite of the task. Flags come last. A key with
+  characters of a regular expression stands for all keys that it matches.
+
+  Args:
+    agent: name of the agent, of AGENTS.
+    argv: list of arguments without the program's name; None is sys.argv[1:].
+  Returns:
+    Config with every key of configs.yaml that the agent knows, and `agent`, `configs` (list).
+  Raises:
+    UserError: unknown block, key, suite or task; value of a wrong type or range; values that
+      cannot work together.
+    SystemExit: after --help.
+  """
+  assert agent in AGENTS, agent
+  argv = sys.argv[1:] if argv is None else [str(arg) for arg in argv]
+  blocks = files.blocks()
+  if '--help' in argv or '-h' in argv:
+    print(usage.describe(agent))
+    sys.exit(0)
+  flags = _parse_flags(argv)
+  names = flags.pop('configs', [])
+  for name in names:
+    if name not in blocks or name == 'defaults':
+      others = [block for block in blocks if block != 'defaults']
+      raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
+    _check_owner(agent, name, blocks[name])
+  for key in flags:
+    if key in UNUSED.get(agent, ()):
+      raise UserError(
+          f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
+  values = _merge(agent, blocks, names, flags)
+  values = {**values, 'agent': agent, 'configs': names}
+  task_keys.settle(values)
+  if values['logdir'] == 'auto':
+    values['logdir'] = _default_logdir(values)
+  values['logdir'] = os.path.expanduser(values['logdir'])
+  config = Config(values)
+  consistency.check(config)
+  return config
+
+
+def defaults(agent):
+  """Return a dict of all keys of an agent with their defaults, for what an older version wrote."""
+  block = files.blocks()['defaults']
+  return {**_plain(block), **(block.get(agent) or {})}
+
+
+def preset(agent, names, task):
+  """Return a dict of what blocks give to an agent on a task: `load` without flags and checks."""
+  values = _merge(agent, files.blocks(), names, {'task': task})
+  task_keys.settle(values)
+  return values
+
+
+def _merge(agent, blocks, names, flags):
+  """Merge the blocks and flags in the order that `load` states."""
+  chain = [(name, dict(blocks[name] or {})) for name in ['defaults'] + names]
+  for name, block in chain:
+    for key, value in block.items():
+      if isinstance(value, dict) and key not in AGENTS + SUITES:
+        raise UserError(
+            f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, AGENTS + SUITES)}')
+  defaults = {**_plain(chain[0][1]), **(chain[0][1].get(agent) or {})}
+  own = [block.get('task') for _, block in chain]
+  subs = [(block.get(agent) or {}).get('task') for _, block in chain]
+  task = [x for pair in zip(own, subs) for x in pair if x][-1]
+  part = task_keys.suite(flags.get('task') or task)
+  types = {**defaults, **(chain[0][1].get(part) or {})}
+  values = {}
+  for name, block in chain:
+    layers = [(name, _plain(block)), (f'{name}.{agent}', block.get(agent) or {}),
+              (f'{name}.{part}', block.get(part) or {})]
+    for origin, layer in layers:
+      for key, value in layer.items():
+        for match in values_lib.matches(key, defaults, f'in block {origin!r}'):
+          values[match] = values_lib.convert(match, value, types[match], f'in block {origin!r}')
+  for key, value in flags.items():
+    for match in values_lib.matches(key, defaults, 'on the command line'):
+      if value is None and not isinstance(types[match], bool):
+        raise UserError(f'config: --{key} needs a value: --{key} VALUE. See --help.')
+      values[match] = value is None or values_lib.convert(
+          match, value, types[match], 'on the command line')
+  return values
+
+
+def _plain(block):
+  return {key: value for key, value in block.items() if not isinstance(value, dict)}
+
+
+def _check_owner(agent, name, block):
+  """Refuse a block that has sub-blocks of other agents only."""
+  if all(key in AGENTS and key != agent for key in block):
+    raise UserError(
+        f'config: block {name!r} has nothing for {agent}, it is for {", ".join(block)}.')
+
+
+def _parse_flags(argv):
+  """Return {key: text or None without value}, `configs` as a list. The last of equals wins."""
+  flags, args = {}, list(argv)
+  while args:
+    arg = args.pop(0)
+    if not arg.startswith('--') or len(arg) < 3:
+      raise UserError(f'config: unexpected argument {arg!r}. Options read --KEY VALUE; see --help.')
+    key, equals, value = arg[2:].partition('=')
+    if key == 'configs':
+      names = [value] if equals else []
+      while args and not args[0].startswith('--'):
+        names.append(args.pop(0))
+      if not names:
+        raise UserError('config: --configs needs the name of a block, such as --configs dmc.')
+      flags['configs'] = names
+    elif equals:
+      flags[key] = value
+    elif args and not args[0].startswith('--'):
+      flags[key] = args.pop(0)
+    else:
+      flags[key] = None
+  return flags
+
+
+def _default_logdir(values):
+  task = values['task'].replace('/', '-')
+  name = '-'.join([values['agent'], *values['configs']])
+  return f'~/logs/{task}/{name}/{values["seed"]}'

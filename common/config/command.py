@@ -1,0 +1,31 @@
+"""What all commands do with errors, interrupts and readers that have gone."""
+import functools
+import os
+import sys
+
+from common.config.errors import UserError
+
+
+def entry(main):
+  """Decorate the main function of a command: a UserError becomes one line and exit code 2.
+
+  Ctrl-C becomes exit code 130, and output that nobody reads any more (`... --help | head`) 141.
+  Other exceptions are our mistakes and keep their traceback.
+  """
+  @functools.wraps(main)
+  def wrapper(argv=None):
+    try:
+      try:
+        return main(argv)
+      finally:
+        sys.stdout.flush()
+    except BrokenPipeError:
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+      sys.exit(141)
+    except UserError as error:
+      print(error, file=sys.stderr)
+      sys.exit(2)
+    except KeyboardInterrupt:
+      print('Interrupted.', file=sys.stderr)
+      sys.exit(130)
+  return wrapper

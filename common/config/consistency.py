@@ -1,0 +1,122 @@
+"""Values of a configuration that are fine one by one but cannot work together."""
+import math
+
+from common.config.errors import UserError
+from common.config.task_keys import suite
+
+
+def check(config):
+  """Refuse a Config whose values cannot work together. Raises UserError with what to pass."""
+  c = config
+  repeat = c.action_repeat
+  # Episodes of the suite end after 1000 frames, except those of lqr.
+  longest = min(c.time_limit, c.collect_limit or c.time_limit)
+  if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
+    longest = min(longest, 1000)
+  name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
+  rows = math.ceil(longest / repeat) + 1
+  needed = c.batch_length + (not c.dataset_last_row)
+  if needed > rows:
+    raise UserError(
+        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
+        f'{longest} at action_repeat {repeat} gives at most {rows}. '
+        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
+        f'or a longer --{name}.')
+  if c.prefill < (needed - 1) * repeat:
+    raise UserError(
+        f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
+        f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
+  if 'planner_topk' in c and c.planner_topk > c.planner_amount:
+    raise UserError(
+        f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
+        f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
+  if c.get('actor_grad', 'dynamics') != 'dynamics' and not c.imag_start:
+    raise UserError(
+        f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
+        'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
+  if c.get('action_dist') == 'tanh_normal' and not c.get('action_init_std', 1):
+    raise UserError(
+        'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
+        'or --action_dist trunc_normal.')
+  if 'disag_input' in c:
+    check_exploration(c)
+  if c.deterministic and suite(c.task) == 'atari' and c.atari_life_end:
+    raise UserError(
+        'config: a deterministic run goes back to the start of an episode, but with atari_life_end '
+        'episodes go on with a game. Pass --atari_life_end False or --deterministic False.')
+  if c.deterministic and c.prune_disk:
+    raise UserError(
+        'config: a deterministic run may have to go back to episodes that prune_disk deletes. '
+        'Pass --prune_disk False or --deterministic False.')
+  if c.jit is True and c.devices != 1:
+    raise UserError(
+        f'config: jit compiles the step of one device, but devices is {c.devices}. '
+        'Pass --jit False, or --devices 1.')
+  if c.devices and c.batch_size % c.devices:
+    raise UserError(
+        f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '
+        f'Pass a multiple of {c.devices}.')
+  if not c.cnn_keys and not c.mlp_keys:
+    raise UserError(
+        'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '
+        'Pass --cnn_keys image or --mlp_keys ".*".')
+  if c.expl == 'epsilon_greedy' and c.expl_amount > 1:
+    raise UserError(
+        f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
+        'epsilon_greedy. Pass --expl_amount 1 or less.')
+
+
+def check_exploration(c):
+  """The same for the keys that Plan2Explore alone has."""
+  refuse = lambda text: UserError(f'config: {text}')
+  if c.tasks:
+    raise refuse(
+        'tasks plays several environments, each with rewards of its own. Pass --task for the one '
+        'to explore, and --zero_shot_tasks for further tasks of the same physics.')
+  if c.zero_shot_tasks and not c.sibling_rewards:
+    raise refuse('zero_shot_tasks need stored rewards. Pass --sibling_rewards True.')
+  if c.expl_until >= c.steps and not (c.source or c.offline):
+    raise refuse(
+        f'expl_until {c.expl_until} is not before steps {c.steps}, so the task\'s actor would '
+        f'never collect. Pass --expl_until {c.steps // 2}, or --expl_until 0 to go on exploring.')
+  if c.expl_horizon == 1 and c.expl_bootstrap and not c.expl_replay:
+    raise refuse(
+        'expl_horizon 1 leaves no reward before the value that ends the returns. '
+        'Pass --expl_horizon 2, or --expl_bootstrap False.')
+  if c.source and c.offline:
+    raise refuse('source goes on with a run, offline only reads it. Pass one of them.')
+  if c.snapshot and not (c.offline and c.expl_behavior == 'greedy' and c.head_opt == 'own'):
+    raise refuse(
+        'snapshot takes the world model of the run that offline names, and explores no more. '
+        'Pass --configs ... snapshot --offline DIR, and head_opt own.')
+  if c.expl_behavior == 'curiosity' and c.obs_loss != 'reconstruction':
+    raise refuse(
+        f'curiosity is the error of reconstruction, but obs_loss is {c.obs_loss}. '
+        'Pass --obs_loss reconstruction.')
+  if c.expl_replay and c.get('actor_grad') == 'reinforce':
+    raise refuse('expl_replay climbs the values of one imagined step. Pass --actor_grad dynamics.')
+  if c.expl_behavior != 'plan2explore':
+    return
+  sound = {'deter': ('embed', 'stoch'), 'prior_feat': ('stoch',)}
+  if c.disag_input in sound and c.disag_offset:
+    raise refuse(
+        f'disag_input {c.disag_input} has seen the action already, so it predicts its own row. '
+        'Pass --disag_offset 0, or --disag_input feat.')
+  if c.disag_input in sound and c.disag_target not in sound[c.disag_input]:
+    raise refuse(
+        f'disag_target {c.disag_target} is a part of disag_input {c.disag_input}, so there is '
+        f'nothing to predict. Pass --disag_target {sound[c.disag_input][0]}.')
+  if c.disag_action == 'past' and not c.disag_offset:
+    raise refuse(
+        'disag_action past is the action of the input, which at disag_offset 0 is that of the '
+        'target. Pass --disag_action next.')
+  if c.disag_input == 'feat' and not c.disag_offset:
+    raise refuse(
+        'disag_input feat has seen its own row, so it has to predict the next. '
+        'Pass --disag_offset 1.')
+  if 'deter' in (c.disag_input, c.disag_target) and c.latent_model != 'rssm':
+    raise refuse(
+        f'latent_model {c.latent_model} has no deter. '
+        'Pass --disag_input feat --disag_target embed --disag_offset 1.')
+  if c.intr_log and c.intr_reduce == 'jrd':
+    raise refuse('intr_reduce jrd can be negative and has no logarithm. Pass --intr_log False.')

@@ -1,0 +1,47 @@
+"""What a configuration says of tasks: their suite, how many, frames per decision."""
+from common.config.errors import UserError
+from common.config.options import ACTION_REPEATS, OTHER_REPEAT
+
+
+def suite(task):
+  """Return the suite of a task: the part before the first underscore."""
+  return task.partition('_')[0]
+
+
+def tasks(config):
+  """Return [(task, frames per decision)]: that of the run, or the several of `tasks`."""
+  if not config.get('tasks'):
+    return [(config['task'], config['action_repeat'])]
+  pairs = [word.rpartition(':') for word in config['tasks'].split(',')]
+  return [(task, int(repeat)) for task, _, repeat in pairs]
+
+
+def eval_tasks(config):
+  """Return `tasks`, and after them those that are learned from the same exploration."""
+  further = [name.strip() for name in config.get('zero_shot_tasks', '').split(',')]
+  return tasks(config) + [(name, config['action_repeat']) for name in further if name]
+
+
+def repeats(config):
+  """Return the frames per decision of each environment: e plays task e modulo their number."""
+  return [repeat for _ in range(config['envs']) for _, repeat in tasks(config)]
+
+
+def settle(values):
+  """Put numbers for what is auto, and give a run of several tasks a name.
+
+  `tasks` becomes TASK:REPEAT,... and action_repeat the least of them, by which episodes are
+  longest.
+  """
+  if values.get('expl_until') == 'auto':
+    values['expl_until'] = values['steps'] * 20 // 23
+  repeat = values['action_repeat']
+  of = lambda task: ACTION_REPEATS.get(task, OTHER_REPEAT) if repeat == 'auto' else repeat
+  names = [name.strip() for name in values.get('tasks', '').split(',') if name.strip()]
+  if names:
+    suites = {suite(name) for name in names}
+    if len(suites) > 1:
+      raise UserError(f'config: tasks are of several suites ({", ".join(sorted(suites))}).')
+    values['tasks'] = ','.join(f'{name}:{of(name)}' for name in names)
+    values['task'] = f'{suites.pop()}_multitask'
+  values['action_repeat'] = min(of(name) for name in names or [values['task']])

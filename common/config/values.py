@@ -1,0 +1,86 @@
+"""Values of single keys: words and numbers become what the key holds, or are refused."""
+import math
+import re
+
+from common.config import schedules
+from common.config.errors import UserError, nearest
+from common.config.options import AUTO, CHOICES, FREE, PATTERNS, RANGES, SCHEDULED
+
+
+def matches(key, known, where):
+  """Return the known keys that a key means: itself, or all that its regular expression fits."""
+  if key in known:
+    return [key]
+  if not re.fullmatch(r'[\w-]+', key):
+    try:
+      found = [name for name in known if re.fullmatch(key, name)]
+    except re.error as error:
+      raise UserError(f'config: key {key!r} {where} is no regular expression: {error}.') from None
+    if found:
+      return found
+  raise UserError(
+      f'config: unknown key {key!r} {where}. {nearest(key, known)} '
+      'All keys with their meaning: configs.yaml or --help.')
+
+
+def convert(key, value, default, where):
+  """Return the value in the type of its key, or raise UserError."""
+  if value == 'auto' and (default == 'auto' or key in AUTO):
+    return value
+  if key in CHOICES:
+    for choice in CHOICES[key]:
+      if str(value).lower() == str(choice).lower():
+        return choice
+    words = ', '.join(str(choice) for choice in CHOICES[key])
+    raise _wrong(key, value, where, f'one of {words}', nearest(value, CHOICES[key]))
+  if key in SCHEDULED and schedules.parse(value):
+    low, high = RANGES[key]
+    if min(schedules.ends(value)) < low or (high and max(schedules.ends(value)) > high):
+      bound = f'{low:g} or more' if high is None else f'from {low:g} to {high:g}'
+      raise _wrong(key, value, where, f'{bound} all the time', f'Default: {default}.')
+    return value
+  if key in RANGES:
+    return _number(key, value, default, where)
+  if isinstance(default, bool):
+    if str(value).lower() in ('true', 'false'):
+      return str(value).lower() == 'true'
+    raise _wrong(key, value, where, 'True or False', f'Default: {default}.')
+  if not isinstance(value, str) or (key in FREE and default and not value):
+    raise _wrong(key, value, where, 'a word', f'Default: {default}.')
+  if key in PATTERNS:
+    try:
+      re.compile(value)
+    except re.error as error:
+      raise _wrong(key, value, where, f'a regular expression ({error})',
+                   f'Default: {default!r}.') from None
+  return value
+
+
+def _number(key, value, default, where):
+  low, high = RANGES[key]
+  whole = isinstance(low, int)
+  expected = 'a whole number' if whole else 'a number'
+  expected += f' of at least {low:g}' if high is None else f' from {low:g} to {high:g}'
+  if low == high:
+    expected = f'{low:g}, the one that works'
+  if default == 'auto':
+    expected = f'auto or {expected}'
+  if key in SCHEDULED:
+    expected += f', or {schedules.FORMS}'
+  default = int(default) if whole and default != 'auto' else default
+  wrong = _wrong(key, value, where, expected, f'Default: {default}.')
+  if isinstance(value, bool):
+    raise wrong
+  try:
+    number = float(value)
+  except (TypeError, ValueError):
+    raise wrong from None
+  if not math.isfinite(number) or (whole and number != int(number)):
+    raise wrong
+  if number < low or (high is not None and number > high):
+    raise wrong
+  return int(number) if whole else number
+
+
+def _wrong(key, value, where, expected, hint):
+  return UserError(f'config: {key} is {value!r} {where} but must be {expected}. {hint}')

@@ -1,0 +1,1 @@
+"""Episodes: collecting, storing, counting and drawing batches from them."""

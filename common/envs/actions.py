@@ -1,0 +1,69 @@
+"""Spaces of actions: the form that agents know, and what a space decides of the configuration."""
+import gymnasium
+
+from common.config import UserError
+from common.envs import wrappers
+
+
+def wrap(env, config):
+  """An environment whose actions are Box [A] in [-1, 1] or OneHot [n].
+
+  Raises:
+    UserError: the space is not supported, or config.action_dist does not fit it.
+  """
+  space = env.act_space
+  if isinstance(space, gymnasium.spaces.Discrete):
+    env = wrappers.OneHotAction(env)
+  elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+    if not isinstance(space, wrappers.OneHot):
+      env = wrappers.NormalizeActions(env)
+  else:
+    raise UserError(
+        f'{config.task}: the action space {space} is not supported. '
+        'Expected Discrete, or Box with one dimension.')
+  discrete = isinstance(env.act_space, wrappers.OneHot)
+  kind = 'discrete' if discrete else 'continuous'
+  check(f'{config.task}', kind, config, env.act_space.shape[0])
+  return env
+
+
+def check(task, kind, config, size=None):
+  """Refuse a distribution of actions that cannot produce those of the environment."""
+  # PlaNet has no such distribution, and refuses discrete actions by itself.
+  chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
+  fitting = {'discrete': ('onehot',), 'continuous': (
+      'tanh_normal', 'trunc_normal', 'tanh_normal_v2')}[kind]
+  if kind == 'continuous' and config.get('expl') == 'epsilon_greedy':
+    raise UserError(
+        f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
+        'several. Pass --expl additive_gaussian.')
+  if chosen not in ('auto', *fitting):
+    amount = '' if size is None else f' [{size}]'
+    raise UserError(
+        f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
+        f'Pass --action_dist {fitting[0]}.')
+
+
+def settle(config, act_space):
+  """The config with action_dist and actor_grad as the space of actions decides, if auto.
+
+  The default noise would leave the one-hot actions, so it becomes epsilon_greedy
+  with the former.
+
+  Raises:
+    UserError: noise was chosen that the actions cannot take.
+  """
+  discrete = isinstance(act_space, wrappers.OneHot)
+  if config.get('action_dist') == 'auto':
+    # DreamerV2's initial std means nothing to the first Dreamer's actor.
+    continuous = 'tanh_normal' if config.action_init_std else 'trunc_normal'
+    config = config.replace(action_dist='onehot' if discrete else continuous)
+    if discrete and config.expl == 'additive_gaussian':
+      config = config.replace(expl='epsilon_greedy')
+  if config.get('actor_grad') == 'auto':
+    config = config.replace(actor_grad='reinforce' if discrete else 'dynamics')
+  if discrete and config.expl != 'epsilon_greedy':
+    raise UserError(
+        f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '
+        'Pass --expl epsilon_greedy.')
+  return config

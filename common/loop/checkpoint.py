@@ -1,0 +1,146 @@
+"""What survives a run: weights, moments, counters and random state."""
+
+import importlib
+import json
+import pathlib
+
+import tensorflow as tf
+
+from common.config import UserError
+from common.loop import logdir as logdir_lib
+from common.model import devices
+
+KEEP = 2  # the last good one survives when the newest proves damaged
+DAMAGED = (IndexError, ValueError, RuntimeError)  # what TensorFlow raises besides its own
+
+
+class Progress(tf.train.experimental.PythonState):
+  """Counters of the loop, saved as JSON inside the checkpoint.
+
+  Attributes:
+    values: dict of plain values.
+  """
+
+  def __init__(self, **values):
+    super().__init__()
+    self.values = values
+
+  def serialize(self):
+    """The values as a JSON string."""
+    return json.dumps(self.values, sort_keys=True)
+
+  def deserialize(self, text):
+    """Take over saved values; what is new since then keeps its default."""
+    self.values.update(json.loads(text))
+
+
+class Checkpoint:
+  """Saves and restores an agent with the progress of its run.
+
+  A checkpoint counts once its index is there, which is renamed into place
+  after the data is written, so a kill at any moment leaves the last good one.
+  No list of them is read, because that could be damaged, too.
+  """
+
+  def __init__(self, directory, agent, progress):
+    self._directory = pathlib.Path(directory)
+    self._checkpoint = tf.train.Checkpoint(
+        agent=agent, progress=progress, optimizers=agent.optimizers())
+
+  def save(self):
+    """Write a checkpoint. Raises UserError if the disk refuses."""
+    try:
+      self._checkpoint.save(str(self._directory / 'ckpt'))
+      for path in self._paths()[KEEP:]:
+        path.unlink()  # the index at first
+        for part in self._directory.glob(f'{path.stem}.data-*'):
+          part.unlink()
+    except (tf.errors.OpError, OSError) as error:
+      reason = str(error).splitlines()[0]
+      raise UserError(
+          f'{self._directory}: the checkpoint cannot be written ({reason}). The '
+          'one before it is kept: make room, then start the same command again '
+          'to continue.') from None
+
+  def restore(self):
+    """Load the newest checkpoint that is whole; False if there is none.
+
+    Raises:
+      UserError: there are some, but none can be loaded into this agent.
+    """
+    problem = None
+    for path in self._paths():
+      path = path.with_suffix('')
+      try:
+        status = self._checkpoint.restore(str(path))
+        status.assert_existing_objects_matched()
+        status.assert_consumed()
+        return True
+      except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
+        problem = str(error).splitlines()[0]
+        print(f'{path}: cannot be loaded ({problem}).', flush=True)
+    if problem:
+      raise UserError(
+          f'{self._directory}: no checkpoint can be loaded ({problem}). Use the '
+          'version and settings that wrote it, or another --logdir.')
+    return False
+
+  def _paths(self):
+    """The indices of the checkpoints, the newest first."""
+    return sorted(self._directory.glob('ckpt-*.index'), key=_number)[::-1]
+
+
+def _number(path):
+  return int(path.stem.rpartition('-')[2])
+
+
+def restore_world_model(logdir, world_model):
+  """Load encoder, latent model and decoder from the newest checkpoint of another run.
+
+  Raises:
+    UserError: there is none, or its networks have other sizes.
+  """
+  directory = pathlib.Path(logdir).expanduser() / 'checkpoint'
+  parts = {
+      name: getattr(world_model, name) for name in ('encoder', 'rssm', 'decoder', 'classifier')
+      if hasattr(world_model, name)}
+  reader = tf.train.Checkpoint(
+      agent=tf.train.Checkpoint(world_model=tf.train.Checkpoint(**parts)))
+  paths = sorted(directory.glob('ckpt-*.index'), key=_number)
+  if not paths:
+    raise UserError(f'{directory}: has no checkpoint. Pass the directory of a longer run.')
+  try:
+    status = reader.restore(str(paths[-1].with_suffix('')))
+    status.assert_existing_objects_matched().expect_partial()
+  except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
+    raise UserError(
+        f'{directory}: its world model does not fit ({str(error).splitlines()[0]}). Pass the '
+        'sizes of that run.') from None
+
+
+def agent_class(name):
+  """The class of the agent called `name`, from its own package.
+
+  Found when a command runs, because nothing in `common` depends on an agent.
+  """
+  module = importlib.import_module(f'{name}.agent')
+  return getattr(module, {
+      'dreamer': 'Dreamer', 'planet': 'PlaNet', 'plan2explore': 'Plan2Explore'}[name])
+
+
+def load(logdir):
+  """The saved agent of a run of any kind, ready to act.
+
+    agent = common.load(DIR)
+    action, state = agent.policy(obs, state, mode='eval')
+
+  Raises:
+    UserError: there is no run, or nothing was saved yet.
+  """
+  logdir = pathlib.Path(logdir).expanduser()
+  config, obs_space, act_space = logdir_lib.load_config(logdir)
+  config = devices.setup(config.replace(devices=1))
+  agent = agent_class(config.agent)(config, obs_space, act_space)
+  if not Checkpoint(logdir / 'checkpoint', agent, Progress()).restore():
+    raise UserError(f'{logdir}: has no checkpoint yet. Train for longer.')
+  return agent

@@ -1,0 +1,103 @@
+"""A burst of updates: batches, their means and time, what is still owed, when to give up."""
+
+import sys
+
+import numpy as np
+
+from common.data import dataset
+from common.loop import banner
+from common.loop.meters import Means
+
+
+class Learner:
+  """Makes the updates that the training loop finds due.
+
+  Attributes:
+    means: meters.Means of the updates since they were taken last.
+  """
+
+  def __init__(self, config, parts, clock, interrupts):
+    """Take the parts of a run.
+
+    Args:
+      config: Config of the run.
+      parts: parts.Parts, of whose progress `owed` and `means` are kept here.
+      clock: meters.Clock.
+      interrupts: interrupts.Interrupts.
+    """
+    self._config, self._clock, self._interrupts = config, clock, interrupts
+    self._agent, self._replay, self._view = parts.agent, parts.replay, parts.view
+    self._values, self._logdir = parts.progress.values, parts.logdir
+    self.means = Means(self._values['means'])
+    self._compiled = self._estimated = False
+
+  def burst(self, updates, frames):
+    """Make updates on the episodes that are there now.
+
+    What an interrupt leaves of them is owed: the checkpoint of that moment knows how many, and the
+    next process makes them at first.
+
+    Args:
+      updates: how many, besides those that are owed.
+      frames: of the run so far.
+    Raises:
+      Stop: an interrupt came.
+      SystemExit: config.nan_limit updates in a row were not finite.
+    """
+    values, config, agent = self._values, self._config, self._agent
+    values['owed'] += updates
+    due = values['owed']
+    batches = dataset.batches(
+        self._replay, config.seed, agent.update_count, due, config.batch_size,
+        config.batch_length, agent.data_keys, agent.distribute)
+    if not self._compiled:
+      self._compiled = True
+      self._view.say('Building the update, which takes a while the first time ...')
+    # Asking the devices for the count at each update would make them wait.
+    ask = config.nan_limit - agent.skipped
+    with self._clock('train'):
+      try:
+        for data in self._timed(batches):
+          self.means.add(agent.train(data, frames))
+          self._say_time_left(frames)
+          values['owed'] -= 1
+          ask -= 1
+          self._view.stage('learning', due - values['owed'], due)
+          if ask <= 0:
+            ask = config.nan_limit - agent.skipped
+            if ask <= 0:
+              self._give_up(data)
+          self._interrupts.check()
+      finally:
+        batches.close()
+        self.means.settle()
+
+  def _timed(self, batches):
+    """The same batches; the time of waiting for them is that of the data."""
+    while True:
+      with self._clock('data'):
+        data = next(batches, None)
+      if data is None:
+        return
+      yield data
+
+  def _say_time_left(self, frames):
+    """Once, after the first updates of this process."""
+    seconds = self.means.seconds_per_update
+    if seconds is None or self._estimated:
+      return
+    self._estimated = True
+    self._view.say(banner.estimate(self._config, frames, seconds))
+
+  def _give_up(self, data):
+    path = self._logdir / f'nonfinite-{self._agent.update_count}.npz'
+    if not isinstance(data, dict):
+      data = self._agent.strategy.experimental_local_results(data)[0]
+    np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
+    self._view.close()
+    print(
+        f'The last {self._agent.skipped} updates were skipped because losses or '
+        f'gradients were not finite. The batch is in {path}; the last checkpoint '
+        'is intact. Try --precision float32, or a lower --model_lr.',
+        file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,189 @@
+"""The directory of a run: who may use it, what it was made with, whether it is done.
+
+Nothing here imports TensorFlow, so that a mistake is refused at once.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+
+import gymnasium
+import numpy as np
+
+from common import config as config_lib
+from common.config import FREE_TO_CHANGE, UserError
+from common.envs import actions
+from common.envs import wrappers
+
+
+@contextlib.contextmanager
+def claim(config):
+  """Hold the run's directory for this process, after checking that it fits.
+
+  Yields:
+    pathlib.Path of the directory, which exists then.
+  Raises:
+    UserError: another process uses it; it was written by another agent or an
+      incompatible config; or it cannot be made.
+  """
+  path = pathlib.Path(config.logdir)
+  check(path, config)
+  new = not path.exists()
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    lock = (path / '.lock').open('w')
+  except OSError as error:
+    raise UserError(
+        f'{path}: cannot be used as --logdir ({error.strerror}).') from None
+  with lock:
+    try:
+      # The system frees the lock with the process, however that ends.
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(
+          f'{path}: another process is training here. Wait for it, or pass '
+          'another --logdir.') from None
+    except OSError as error:
+      raise UserError(
+          f'{path}: the file system cannot lock files ({error.strerror}), which keeps '
+          'two processes apart. Pass a --logdir on another one.') from None
+    check(path, config)
+    try:
+      yield path
+    except UserError:
+      # A mistake that was found before anything was done leaves nothing behind.
+      if new and [file.name for file in path.iterdir()] == ['.lock']:
+        (path / '.lock').unlink()
+        path.rmdir()
+      raise
+
+
+def held(path):
+  """Whether a process trains in a directory. A free lock is given back at once."""
+  try:
+    with (pathlib.Path(path) / '.lock').open() as lock:
+      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return True
+  except OSError:  # no run yet, or a file system of which the run itself will tell
+    return False
+  return False
+
+
+def check(path, config):
+  """Refuse a directory of another agent or of an incompatible config."""
+  if not os.path.exists(path / 'config.yaml'):
+    return
+  old = {**config_lib.defaults(config.agent), **config_lib.read(path / 'config.yaml')}
+  keys = [key for key in config if key not in FREE_TO_CHANGE]
+  if old.get('agent') != config.agent:
+    keys = ['agent']  # the rest follows from that
+  lines = config_lib.difference(old, config, keys)
+  if lines:
+    raise UserError(
+        f'{path}: was made with other settings ({"; ".join(lines)}). Pass the '
+        'same ones to continue, or another --logdir.')
+
+
+def finished(path, config):
+  """Whether a run has reached config.steps and its last evaluation."""
+  with contextlib.suppress(OSError, ValueError):
+    at = json.loads((path / 'run.json').read_text()).get('finished_at')
+    return at is not None and at >= config.steps
+  return False
+
+
+def save_config(path, config, obs_space, act_space):
+  """Write config.yaml with the spaces of the environment."""
+  box = lambda space: {
+      'shape': list(space.shape), 'dtype': str(space.dtype)}
+  with _writing(path / 'config.yaml'):
+    config_lib.save(config, path / 'config.yaml', {
+        'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
+        'act_space': {
+            **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+
+
+def save_run(path, seconds, finished_at=None):
+  """Write run.json: command, commit, versions and seconds of running so far.
+
+  finished_at: frames, once a run has nothing left to do.
+  """
+  packages = (
+      'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
+      'gym', 'gymnasium', 'numpy')
+  versions = {'python': platform.python_version()}
+  for name in packages:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      versions[name] = metadata.version(name)
+  # The module by its name rather than its path, which is nobody's business.
+  module = pathlib.Path(sys.argv[0])
+  command = ['python', '-m', f'{module.parent.name}.{module.stem}'] + sys.argv[1:]
+  text = json.dumps({
+      'command': shlex.join(command), 'commit': _commit(), 'versions': versions,
+      'seconds': round(seconds), 'finished_at': finished_at}, indent=2)
+  temporary = path / '.run.json'
+  with _writing(path / 'run.json'):
+    temporary.write_text(text + '\n')
+    temporary.replace(path / 'run.json')
+
+
+def _commit():
+  """Commit of the checkout that this file is in; None if it is installed."""
+  top = pathlib.Path(__file__).resolve().parents[2]
+  with contextlib.suppress(OSError, subprocess.SubprocessError):
+    if (top / '.git').exists():
+      return subprocess.run(
+          ['git', 'rev-parse', 'HEAD'], cwd=top, capture_output=True, text=True,
+          check=True, timeout=10).stdout.strip()
+  return None
+
+
+def load_config(path):
+  """Read what `save_config` wrote.
+
+  Returns:
+    (config, obs_space, act_space).
+  Raises:
+    UserError: there is no run in the directory.
+  """
+  path = pathlib.Path(path).expanduser()
+  if not (path / 'config.yaml').exists():
+    raise UserError(
+        f'{path}: holds no run (config.yaml is missing). Pass the --logdir of '
+        'a run.')
+  values = dict(config_lib.read(path / 'config.yaml'))
+  if not {'agent', 'obs_space', 'act_space'} <= set(values):
+    raise UserError(
+        f'{path}: its config.yaml is not one of ours (agent or spaces are missing). '
+        'Pass the --logdir of a run.')
+  values = {**config_lib.defaults(values['agent']), **values}
+  obs = {}
+  for key, box in values.pop('obs_space').items():
+    image = box['dtype'] == 'uint8'
+    obs[key] = gymnasium.spaces.Box(
+        0 if image else -np.inf, 255 if image else np.inf, tuple(box['shape']),
+        np.dtype(box['dtype']).type)
+  act = values.pop('act_space')
+  size = act['shape'][0]
+  act = wrappers.OneHot(size) if act['discrete'] else gymnasium.spaces.Box(
+      -1, 1, (size,), np.float32)
+  return actions.settle(config_lib.Config(values), act), obs, act
+
+
+@contextlib.contextmanager
+def _writing(path):
+  """Turns a disk that refuses into a UserError."""
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+        f'{path}: cannot be written ({error.strerror}). Everything saved before is '
+        'kept: make room, then start the same command again to continue.') from None

@@ -1,0 +1,126 @@
+"""The parts of a run, built in the order in which they need each other, and what they remember.
+
+    environments -> spaces -> agent -> replay -> logger, view, pictures -> checkpoint, restored
+"""
+import contextlib
+import pathlib
+from typing import NamedTuple
+
+from common import config as config_lib
+from common import envs
+from common.agent import Agent
+from common.data import sources
+from common.data.replay import Replay
+from common.envs import actions
+from common.loop import banner
+from common.loop import checkpoint as checkpoint_lib
+from common.loop import logdir as logdir_lib
+from common.loop import view as view_lib
+from common.loop.logger import Logger
+from common.loop.pictures import Pictures
+from common.model import devices
+from common.scores import curves
+
+EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
+
+
+class Parts(NamedTuple):
+  """What a run works with."""
+  logdir: pathlib.Path
+  envs: list        # that collect; none offline
+  eval_envs: list   # one a task
+  agent: Agent
+  replay: Replay
+  logger: Logger
+  view: object      # view.Plain or view.Live
+  pictures: Pictures
+  progress: checkpoint_lib.Progress
+  checkpoint: checkpoint_lib.Checkpoint
+
+
+@contextlib.contextmanager
+def build(config, logdir):
+  """Build the parts, restored to where the directory's last process left them; close them after.
+
+  Args:
+    config: Config as devices.setup gave it.
+    logdir: pathlib.Path of the directory, claimed by this process.
+  Yields:
+    Parts.
+  Raises:
+    UserError: a mistake of the user.
+  """
+  with contextlib.ExitStack() as stack:
+    def made(count, first, mode):
+      environments = envs.make_all(config, count, first, mode)
+      for env in environments:
+        stack.callback(env.close)
+      return environments
+    collecting = [] if config.offline else made(config.envs, 0, 'train')
+    evaluating = made(1, EVAL_ENV, 'eval')
+    env = (collecting or evaluating)[0]
+    relabel = None
+    if config.offline:
+      relabel = sources.check_spaces(
+          config, logdir_lib.load_config(config.offline), env.obs_space, env.act_space)
+    elif config.get('source'):
+      sources.continue_from(config, logdir)
+    agent = checkpoint_lib.agent_class(config.agent)(
+        actions.settle(config, env.act_space), env.obs_space, env.act_space)
+    replay = _replay(config, logdir, relabel)
+    view = view_lib.make(
+        config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
+    stack.callback(view.close)
+    logger = Logger(logdir, view.row)
+    stack.callback(logger.close)
+    progress = checkpoint_lib.Progress(
+        pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
+        eval_episodes=0, episodes={}, rows=0, means={}, source='')
+    parts = Parts(
+        logdir, collecting, evaluating, agent, replay, logger, view,
+        Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
+        checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress))
+    _restore(config, parts)
+    logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
+    logdir_lib.save_run(logdir, logger.time)
+    view.say(banner.start(config, agent, logdir))
+    yield parts
+
+
+def frames(config, agent, replay):
+  """Frames of finished episodes on disk: the `step` of everything."""
+  return sources.frames(config, agent.update_count) if config.offline else replay.frames
+
+
+def _replay(config, logdir, relabel):
+  """The episodes of the run, or of another one that it learns from."""
+  home = pathlib.Path(config.offline).expanduser() if config.offline else logdir
+  return Replay(
+      home / 'episodes', config_lib.repeats(config), config.replay_capacity,
+      prune_disk=config.prune_disk, last_row=config.dataset_last_row,
+      balance=config.dataset_balance, readonly=bool(config.offline), relabel=relabel)
+
+
+def _restore(config, parts):
+  """Load the newest checkpoint, and make episodes and metrics fit it."""
+  resumed = parts.checkpoint.restore()
+  values, replay = parts.progress.values, parts.replay
+  if config.deterministic and not config.offline:
+    # What came after the checkpoint is collected again.
+    replay.set_aside({int(e): k for e, k in values['episodes'].items()})
+  if config.get('source') and values['source'] != config.source:
+    # Of what the other run had to do, nothing is left to do.
+    values.update(
+        source=config.source, rows=0, owed=0, logged=None, trained=replay.frames,
+        next_eval=replay.frames, means={})
+  if config.get('snapshot') and not resumed:
+    checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
+  count = frames(config, parts.agent, replay)
+  if config.deterministic:
+    parts.logger.rewind(values['rows'])
+  elif resumed and values['pretrained'] and not config.offline:
+    # Updates that were missed are not caught up.
+    missed = max(0, count - values['trained']) // config.train_every
+    values['trained'] += missed * config.train_every
+  if resumed or count:
+    parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')

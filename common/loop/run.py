@@ -1,0 +1,220 @@
+"""The one training loop: prefill, pretrain, then evaluate, collect, learn, save.
+
+    frames   0 ... prefill      +eval_every          +eval_every        steps
+             random | pretrain  |                    |                  |
+                    | evaluate  | evaluate           | evaluate         | evaluate
+                    | collect, a burst of updates every train_every frames
+
+`step` is frames: decisions of finished episodes on disk times action_repeat. With `offline`
+nothing is collected, and updates count as the frames after which they would have been made.
+Spec section 9; the bursts come at the counts of the published code.
+"""
+
+import numpy as np
+
+from common import config as config_lib
+from common.data.coverage import Coverage
+from common.data.driver import Driver, random_policy, run_episodes
+from common.loop import logdir as logdir_lib
+from common.loop import parts as parts_lib
+from common.loop.learner import Learner
+from common.loop.meters import Clock
+
+
+class Run:
+  """The moves of a run between its parts.
+
+  Args:
+    config: Config as devices.setup gave it.
+    parts: parts.Parts.
+    interrupts: interrupts.Interrupts.
+    report: function of the agent, called at each evaluation, that returns further metrics.
+  """
+
+  def __init__(self, config, parts, interrupts, report=None):
+    self._config, self._parts, self._interrupts = config, parts, interrupts
+    self._agent, self._replay, self._view = parts.agent, parts.replay, parts.view
+    self._progress, self._logger = parts.progress, parts.logger
+    self._report = report or (lambda agent: {})
+    self._tasks = [task for task, _ in config_lib.tasks(config)]
+    self._repeats = config_lib.repeats(config)
+    self._coverage = Coverage(parts.replay.stored)
+    self._clock = Clock(self.frames)
+    self._learner = Learner(config, parts, self._clock, interrupts)
+    self._games = {}
+    self._driver = self._make_driver() if parts.envs else None
+    self._state = None
+
+  def train(self):
+    """Run until config.steps, continuing where the parts stand. Raises Stop at an interrupt."""
+    self.prefill()
+    self.pretrain()
+    while self.frames < self._config.steps:
+      self.evaluate()
+      self.collect()
+      self.save()
+    self.evaluate()
+    self.save()
+    logdir_lib.save_run(self._parts.logdir, self._logger.time, self.frames)
+
+  @property
+  def frames(self):
+    """Frames of finished episodes on disk: the `step` of everything."""
+    return parts_lib.frames(self._config, self._agent, self._replay)
+
+  def prefill(self):
+    """Collect uniformly random episodes until config.prefill frames exist."""
+    missing = self._config.prefill - self.frames
+    if missing > 0 and not self._config.offline:
+      self._view.stage('collecting random episodes')
+      policy = random_policy(
+          self._parts.envs[0].act_space, self._config.seed, self._driver.next_episode)
+      def checked(*args):
+        self._interrupts.check()
+        return policy(*args)
+      with self._clock('env'):
+        self._driver(checked, frames=missing)
+
+  def pretrain(self):
+    """Make the first updates, once in the life of a run, or those that it owes."""
+    values = self._progress.values
+    first = not values['pretrained']
+    if first:
+      # Bursts follow on this grid: prefill + k * train_every.
+      values.update(pretrained=True, trained=self.frames, next_eval=self.frames)
+    if first or values['owed']:
+      self._learn(self._config.pretrain if first else 0)
+      self.save()
+
+  def evaluate(self):
+    """Log the mean return of noise-free episodes, if they are due."""
+    values, config = self._progress.values, self._config
+    if self.frames < min(values['next_eval'], config.steps):
+      return
+    if config.eval_episodes:
+      self._evaluate()
+    while values['next_eval'] <= self.frames:
+      values['next_eval'] += config.eval_every
+
+  def _evaluate(self):
+    values, config = self._progress.values, self._config
+    self._view.stage('evaluating')
+    def policy(obs, state, is_first):
+      self._interrupts.check()
+      return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
+    # Evaluation starts from other states than training.
+    tasks = [task for task, _ in config_lib.eval_tasks(config)]
+    played = run_episodes(
+        policy, self._parts.eval_envs, [repeat for _, repeat in config_lib.eval_tasks(config)],
+        config.seed + parts_lib.EVAL_ENV, config.eval_episodes, values['eval_episodes'])
+    values['eval_episodes'] += config.eval_episodes
+    returns = [[episode['reward'].sum() for episode in episodes] for episodes in played]
+    row = {
+        'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
+        'eval/episodes': np.size(returns), 'eval/noise': config.eval_noise}
+    if len(tasks) > 1:
+      row.update({f'eval/return/{task}': np.mean(x) for task, x in zip(tasks, returns)})
+    row.update(self._report(self._agent))
+    self._logger.write(self.frames, row, 'eval')
+    self._parts.pictures.evaluation(self.frames, self._agent, self._replay, played[0][0])
+    self._clock.skip()
+
+  def collect(self):
+    """Collect with the policy until the next evaluation, learning on the way."""
+    config = self._config
+    until = min(self._progress.values['next_eval'], config.steps)
+    if config.offline:
+      while self.frames < until:
+        self._learn(config.train_steps)
+      return
+    if config.deterministic:
+      # Episodes that run across a checkpoint could not be continued.
+      self._driver, self._state = self._make_driver(), None
+    self._driver.surplus = 0
+    counter = self.frames
+    self._view.stage('collecting')
+
+    def policy(obs, state, is_first):
+      nonlocal counter
+      self._interrupts.check()
+      self._learn_if_due(counter)
+      with self._clock('policy'):
+        result = self._agent.policy(
+            {**obs, 'is_first': is_first}, state, 'train', counter)
+      counter += int(np.dot(self._driver.running, self._repeats))
+      return result
+    with self._clock('env'):
+      self._state = self._driver(
+          policy, self._state, frames=until - self.frames)
+      self._learn_if_due(self.frames)
+
+  def save(self):
+    """Write a checkpoint of everything that the next process has to know."""
+    self._view.stage('saving')
+    self._progress.values.update(
+        episodes={str(e): k for e, k in self._replay.count_per_env().items()},
+        rows=self._logger.rows, means=self._learner.means.values)
+    self._parts.checkpoint.save()
+    logdir_lib.save_run(self._parts.logdir, self._logger.time)
+
+  def say(self, text):
+    """Show a message on the terminal."""
+    self._view.say(text)
+
+  def _make_driver(self):
+    counts = self._replay.count_per_env()
+    first = [counts.get(e, 0) for e in range(len(self._parts.envs))]
+    return Driver(
+        self._parts.envs, self._repeats, self._config.seed, self._on_episode, first,
+        in_turn=len(self._tasks) > 1, limit=self._limit)
+
+  def _limit(self):
+    """Frames of an episode that begins now."""
+    config = self._config
+    if not config.collect_limit:
+      return config.time_limit
+    every = config.collect_limit_doubles
+    grown = max(0, self.frames - config.collect_limit_from)
+    return config.collect_limit * 2 ** (grown / every if every else 0)
+
+  def _on_episode(self, episode, k, e):
+    if not self._config.get('seed_episode_rewards', True):
+      learned = float(self._progress.values['pretrained'])  # that is, after the prefill
+      episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
+    self._replay.add(episode, k, e)
+    covered = self._coverage.add(episode)
+    score, length = self._games.pop(e, (0.0, 0))
+    score += episode['reward'].sum()
+    length += (len(episode['reward']) - 1) * self._repeats[e]
+    if self._driver.goes_on[e]:  # the return is that of the whole game
+      self._games[e] = score, length
+      return
+    task = self._tasks[e % len(self._tasks)]
+    named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
+    self._logger.write(self.frames, {
+        'train/return': score, **named, 'train/length': length,
+        'train/episodes': self._replay.episodes, **covered}, 'episode')
+
+  def _learn_if_due(self, counter):
+    values, config = self._progress.values, self._config
+    while counter >= values['trained'] + config.train_every:
+      values['trained'] += config.train_every
+      self._learn(config.train_steps)
+
+  def _learn(self, updates):
+    self._learner.burst(updates, self.frames)
+    self._view.stage('collecting')
+    self._log_training()
+
+  def _log_training(self):
+    values = self._progress.values
+    logged = values['logged']
+    if logged is not None and self.frames < logged + self._config.log_every:
+      return
+    # Like the published trigger, later rows keep to the grid of the first.
+    values['logged'] = self.frames if logged is None else (
+        logged + self._config.log_every * (
+            (self.frames - logged) // self._config.log_every))
+    row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
+    row['agent/updates'] = self._agent.update_count
+    self._logger.write(self.frames, {**row, **self._clock.take(self.frames)}, 'train')

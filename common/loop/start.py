@@ -1,0 +1,53 @@
+"""Opening a run, from top to bottom: check, claim the directory, let the machine decide, build, go.
+
+Nothing here imports TensorFlow before everything that can be checked without it is.
+"""
+import sys
+
+from common import envs
+from common.data import sources
+from common.loop import logdir
+from common.loop.interrupts import Interrupts, Stop
+
+
+def start(config, report=None):
+  """Train in the run's directory until config.steps, unless the run is finished.
+
+  Args:
+    config: common.config.Config, as loaded.
+    report: function of the agent, called at each evaluation, that returns further metrics.
+  Raises:
+    UserError: a mistake of the user; nothing is left behind if it is found before the run begins.
+    SystemExit: after an interrupt (130, 143) or non-finite losses (1).
+  """
+  envs.check(config)
+  sources.check(config)
+  with logdir.claim(config) as path:
+    if logdir.finished(path, config):
+      print(
+          f'{path}: finished. Pass --steps above {config.steps} to train on, or '
+          'another --logdir.')
+      return
+    # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
+    from common.loop import parts
+    from common.loop import run
+    from common.model import devices
+    config = devices.setup(config)
+    with Interrupts() as interrupts, parts.build(config, path) as built:
+      _go(run.Run(config, built, interrupts, report), config, path, interrupts)
+
+
+def _go(run, config, path, interrupts):
+  """Train to the end, or save what an interrupt leaves."""
+  try:
+    run.train()
+    run.say(f'Finished at {run.frames:,} frames: {path}')
+  except Stop as stop:
+    done = f'saved at {run.frames:,} frames'
+    if config.deterministic:
+      # In the middle of an episode nothing could be continued to the bit.
+      done = 'stopped; the last checkpoint is the place to continue from'
+    else:
+      run.save()
+    run.say(f'{stop}: {done}. Start the same command again to continue.')
+    sys.exit(128 + interrupts.signal)

@@ -1,0 +1,52 @@
+"""Noise on the actions of a policy, and its schedule (spec section 8)."""
+
+import tensorflow as tf
+
+from common.model import dists
+
+
+def amount(config, frames):
+  """Standard deviation or probability of noise after `frames` of training.
+
+  exponential: expl_amount 0.5^(frames / expl_decay), at least expl_min;
+  linear: from expl_amount to expl_min over expl_decay frames. expl_decay 0 is
+  no decay, expl_min 0 no floor.
+  """
+  value = config.expl_amount
+  if config.expl_schedule == 'linear':
+    if config.expl_decay:
+      share = min(1.0, frames / config.expl_decay)
+      value += share * (config.expl_min - value)
+    return value
+  if config.expl_decay:
+    value *= 0.5 ** (frames / config.expl_decay)
+  return max(value, config.expl_min) if config.expl_min else value
+
+
+def add_noise(kind, action, amount, seed):
+  """Noisy actions.
+
+  Args:
+    kind: additive_gaussian, clipped to [-1, 1]; completely_random, uniform in
+      [-1, 1]; epsilon_greedy, a uniformly random one-hot row with probability
+      `amount`, drawn for each row.
+    action: float32 [M, A].
+    amount: float32 scalar; 0 leaves the action as it is.
+    seed: int32 [2].
+  Returns:
+    float32 [M, A].
+  """
+  seeds = dists.split_seed(seed, 2)
+  if kind == 'additive_gaussian':
+    noise = amount * tf.random.stateless_normal(tf.shape(action), seeds[0])
+    noisy = tf.clip_by_value(action + noise, -1.0, 1.0)
+  elif kind == 'completely_random':
+    noisy = tf.random.stateless_uniform(tf.shape(action), seeds[0], -1.0, 1.0)
+  else:
+    assert kind == 'epsilon_greedy', kind
+    rows, size = tf.shape(action)[0], action.shape[-1]
+    index = tf.random.stateless_uniform(
+        [rows], seeds[0], 0, size, dtype=tf.int32)
+    chosen = tf.random.stateless_uniform([rows, 1], seeds[1]) < amount
+    noisy = tf.where(chosen, tf.one_hot(index, size), action)
+  return tf.where(amount > 0, noisy, action)

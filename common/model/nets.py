@@ -1,0 +1,305 @@
+"""Networks: image encoder and decoder, multilayer perceptrons, heads.
+
+N any leading dimensions, H and W image height and width, C channels,
+E embedding, F features. Layers come from tf_keras, are built with their input
+sizes known, and compute in the dtype of the tf_keras policy; distributions
+are always made from float32 parameters.
+"""
+
+import tensorflow as tf
+import tf_keras
+
+from common.model import dists
+
+ENCODER_KERNELS = (4, 4, 4, 4)
+DECODER_KERNELS = (5, 5, 6, 6)
+
+
+def activation(name):
+  """The function called `name` (elu, relu, tanh, ..., or none) of tf_keras."""
+  return tf_keras.activations.get(None if name == 'none' else name)
+
+
+def dense(inputs, units, act='none', norm='none'):
+  """A built Dense layer from `inputs` to `units` columns (Glorot, zero bias)."""
+  layer = tf_keras.layers.Dense(units, finish(units, act, norm))
+  layer.build([None, inputs])
+  return layer
+
+
+def finish(units, act, norm):
+  """What follows the linear part of a layer of `units` columns: none or layer norm, then `act`."""
+  return NormAct(units, act) if norm == 'layer' else activation(act)
+
+
+class NormAct(tf_keras.layers.Layer):
+  """Layer norm over the last axis in float32, then an activation (spec section 14.4)."""
+
+  def __init__(self, units, act='none'):
+    super().__init__()
+    self.norm = tf_keras.layers.LayerNormalization(epsilon=1e-3, dtype='float32')
+    self.norm.build([None, units])
+    self.act = activation(act)
+
+  def call(self, x):
+    """Float [N..., units] to the same, in the dtype of x."""
+    return self.act(tf.cast(self.norm(tf.cast(x, tf.float32)), x.dtype))
+
+
+class SplitDense(tf.Module):
+  """Two linear layers side by side: their outputs [N..., units / 2] concatenated.
+
+  Unlike one layer of `units`, each half begins with weights of its own size (PlaNet).
+  """
+
+  def __init__(self, inputs, units):
+    super().__init__()
+    self.layers = [dense(inputs, units // 2) for _ in range(2)]
+
+  def __call__(self, x):
+    """Float [N..., inputs] to [N..., units]."""
+    return tf.concat([layer(x) for layer in self.layers], -1)
+
+
+def embed_size(image_size, depth):
+  """Encoder output width for square images; 1024 for 64 pixels, depth 32.
+
+  Raises ValueError if the four convolutions do not fit.
+  """
+  size = image_size
+  for kernel in ENCODER_KERNELS:
+    if size < kernel:
+      raise ValueError(image_size)
+    size = (size - kernel) // 2 + 1
+  return size * size * 8 * depth
+
+
+def stacked_shape(spaces, keys):
+  """(H, W, C) of the images `keys` stacked on their channels."""
+  shapes = [spaces[key].shape for key in keys]
+  if len({shape[:2] for shape in shapes}) > 1:
+    raise ValueError(f'images differ in size: {dict(zip(keys, shapes))}')
+  return shapes[0][:2] + (sum(shape[-1] for shape in shapes),)
+
+
+class ConvEncoder(tf.Module):
+  """Four strided convolutions and a flatten (spec section 3)."""
+
+  def __init__(self, shape, depth=32, act='relu', norm='none'):
+    """`shape` (H, W, C) of the images."""
+    super().__init__()
+    height, width, channels = shape
+    if height != width:
+      raise ValueError(f'images must be square, got {shape}')
+    self.embed_size = embed_size(height, depth)
+    self._shape = tuple(shape)
+    self.layers = []
+    for i, kernel in enumerate(ENCODER_KERNELS):
+      filters = depth * 2 ** i
+      layer = tf_keras.layers.Conv2D(filters, kernel, 2, activation=finish(filters, act, norm))
+      layer.build([None, height, width, channels])
+      self.layers.append(layer)
+      channels = filters
+
+  def __call__(self, image):
+    """Float image [N..., H, W, C] in [-0.5, 0.5] to embed [N..., E]."""
+    lead = tf.shape(image)[:-3]
+    x = tf.reshape(image, (-1,) + self._shape)
+    for layer in self.layers:
+      x = layer(x)
+    return tf.reshape(x, tf.concat([lead, [self.embed_size]], 0))
+
+
+class ConvDecoder(tf.Module):
+  """Dense layer and four transposed convolutions (spec section 3).
+
+  Makes 64x64 images with the published kernels.
+  """
+
+  def __init__(self, feat_size, shape=(64, 64, 3), depth=32, act='relu', norm='none'):
+    super().__init__()
+    self._shape = tuple(shape)
+    self._depth = depth
+    self.layers = [dense(feat_size, 32 * depth)]
+    channels, size = 32 * depth, 1
+    for i, kernel in enumerate(DECODER_KERNELS):
+      last = i == len(DECODER_KERNELS) - 1
+      filters = shape[-1] if last else depth * 2 ** (2 - i)
+      layer = ConvTranspose(
+          filters, kernel, *(('none', 'none') if last else (act, norm)))
+      layer.build([None, size, size, channels])
+      self.layers.append(layer)
+      channels, size = filters, 2 * (size - 1) + kernel
+    if self._shape[:2] != (size, size):
+      raise ValueError(f'the decoder makes {size}x{size} images, not {shape}')
+
+  def mean(self, feat):
+    """Mean image float32 [N..., H, W, C] of feat [N..., F]."""
+    lead = tf.shape(feat)[:-1]
+    x = self.layers[0](tf.reshape(feat, [-1, feat.shape[-1]]))
+    x = tf.reshape(x, [-1, 1, 1, 32 * self._depth])
+    for layer in self.layers[1:]:
+      x = layer(x)
+    x = tf.reshape(x, tf.concat([lead, self._shape], 0))
+    return tf.cast(x, tf.float32)
+
+  def __call__(self, feat):
+    """Normal(mean, 1) over images of feat [N..., F], event [H, W, C]."""
+    return dists.normal(self.mean(feat), 3)
+
+
+class ConvTranspose(tf_keras.layers.Conv2DTranspose):
+  """Transposed convolution of stride 2 without padding, in the fastest form.
+
+  The arithmetic is that of the layer it extends. From 1x1 inputs it is one
+  matrix product; with few output channels it is run as a convolution over
+  output sub-pixels, because kernels for transposed convolutions waste most
+  of their lanes on three channels (`python -m common.benchmark train_step`).
+  """
+
+  FEW_CHANNELS = 4
+
+  def __init__(self, filters, kernel, act='none', norm='none'):
+    super().__init__(filters, kernel, 2, activation=finish(filters, act, norm))
+
+  def call(self, x):
+    """Float [N, H, W, C] to [N, 2H + k - 2, 2W + k - 2, filters]."""
+    kernel = tf.cast(self.kernel, x.dtype)
+    size = self.kernel_size[0]
+    if x.shape[1:3] == (1, 1):
+      y = tf.matmul(
+          tf.reshape(x, [-1, x.shape[-1]]),
+          tf.reshape(kernel, [-1, x.shape[-1]]), transpose_b=True)
+      y = tf.reshape(y, [-1, size, size, self.filters])
+    elif self.filters <= self.FEW_CHANNELS and size % 2 == 0:
+      y = _subpixel_conv_transpose(x, kernel)
+    else:
+      y = tf.nn.conv2d_transpose(
+          x, kernel, _transposed_shape(x, kernel), 2, 'VALID')
+    y = tf.nn.bias_add(y, tf.cast(self.bias, x.dtype))
+    return self.activation(y)
+
+
+@tf.custom_gradient
+def _subpixel_conv_transpose(x, kernel):
+  """Transposed convolution of x [N, H, W, I] by kernel [k, k, O, I], k even.
+
+  An output pixel 2j + r only meets the taps 2p + r, so the four parities r
+  are four output channel groups of one dense convolution with k/2 taps. The
+  gradients are plain convolutions, which are fast as they are.
+  """
+  taps, out, inp = kernel.shape[0] // 2, kernel.shape[2], kernel.shape[3]
+  # [p, r, p', r', O, I], taps reversed -> [p, p', I, r, r', O]
+  sub = tf.reverse(tf.reshape(kernel, [taps, 2, taps, 2, out, inp]), [0, 2])
+  sub = tf.transpose(sub, [0, 2, 5, 1, 3, 4])
+  sub = tf.reshape(sub, [taps, taps, inp, 4 * out])
+  pad = [taps - 1, taps - 1]
+  y = tf.nn.conv2d(x, sub, 1, [[0, 0], pad, pad, [0, 0]])
+  y = tf.nn.depth_to_space(y, 2)
+
+  def grad(dy):
+    dx = tf.nn.conv2d(dy, kernel, 2, 'VALID')
+    dkernel = tf.raw_ops.Conv2DBackpropFilter(
+        input=dy, filter_sizes=kernel.shape, out_backprop=x,
+        strides=[1, 2, 2, 1], padding='VALID')
+    return dx, dkernel
+
+  return y, grad
+
+
+def _transposed_shape(x, kernel):
+  height, width = (2 * (x.shape[i] - 1) + kernel.shape[i - 1] for i in (1, 2))
+  return [tf.shape(x)[0], height, width, kernel.shape[2]]
+
+
+class MLP(tf.Module):
+  """`layers` dense layers of `units`, all with `norm` and activation `act`."""
+
+  def __init__(self, inputs, layers, units, act='elu', norm='none'):
+    super().__init__()
+    self.output_size = units if layers else inputs
+    self.layers = []
+    for _ in range(layers):
+      self.layers.append(dense(inputs, units, act, norm))
+      inputs = units
+
+  def __call__(self, x):
+    """Float [N..., inputs] to [N..., output_size]."""
+    for layer in self.layers:
+      x = layer(x)
+    return x
+
+
+class DenseHead(tf.Module):
+  """MLP to a distribution over `shape` at each position (spec section 4).
+
+  kind `normal`: Normal(x, 1); `binary`: Bernoulli(logits=x).
+  """
+
+  def __init__(
+      self, feat_size, shape, layers, units, act='elu', kind='normal', norm='none'):
+    super().__init__()
+    assert kind in ('normal', 'binary'), kind
+    self._shape, self._kind = tuple(shape), kind
+    self.mlp = MLP(feat_size, layers, units, act, norm)
+    size = 1
+    for dim in self._shape:
+      size *= dim
+    self.out = dense(self.mlp.output_size, size)
+
+  @property
+  def layers(self):
+    """All dense layers, in the order of use."""
+    return self.mlp.layers + [self.out]
+
+  def __call__(self, feat):
+    """Distribution over float [N..., *shape] of feat [N..., F]."""
+    x = tf.cast(self.out(self.mlp(_rows(feat))), tf.float32)
+    x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], self._shape], 0))
+    dist = dists.binary if self._kind == 'binary' else dists.normal
+    return dist(x, len(self._shape))
+
+
+class Actor(tf.Module):
+  """MLP to a distribution over actions [N..., A] (spec sections 4 and 14.4).
+
+  kind `tanh_normal` (Dreamer), `onehot`, or DreamerV2's `trunc_normal` and `tanh_normal_v2`,
+  whose mean and std come from two layers.
+  """
+
+  def __init__(
+      self, feat_size, size, kind='tanh_normal', layers=4, units=400, act='elu',
+      init_std=5.0, min_std=1e-4, mean_scale=5.0, norm='none'):
+    super().__init__()
+    assert kind in ('tanh_normal', 'onehot', 'trunc_normal', 'tanh_normal_v2'), kind
+    self.size, self.kind = size, kind
+    self._constants = (init_std, min_std, mean_scale)
+    self.mlp = MLP(feat_size, layers, units, act, norm)
+    if kind in ('trunc_normal', 'tanh_normal_v2'):
+      self.out = SplitDense(self.mlp.output_size, 2 * size)
+    else:
+      self.out = dense(self.mlp.output_size, 2 * size if kind == 'tanh_normal' else size)
+
+  @property
+  def layers(self):
+    """All dense layers, in the order of use."""
+    return self.mlp.layers + [self.out]
+
+  def __call__(self, feat):
+    """dists.TanhNormal, TruncNormal or OneHot over actions of feat [N..., F]."""
+    x = tf.cast(self.out(self.mlp(_rows(feat))), tf.float32)
+    x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], x.shape[-1:]], 0))
+    if self.kind == 'onehot':
+      return dists.OneHot(x)
+    init_std, min_std, mean_scale = self._constants
+    if self.kind == 'trunc_normal':
+      return dists.TruncNormal.from_params(x, init_std, min_std)
+    make = {
+        'tanh_normal': dists.TanhNormal.from_params,
+        'tanh_normal_v2': dists.TanhNormal.from_params_v2}[self.kind]
+    return make(x, init_std, min_std, mean_scale)
+
+
+def _rows(x):
+  """[N..., F] as [rows, F], for which the kernels of dense layers are faster."""
+  return tf.reshape(x, [-1, x.shape[-1]])

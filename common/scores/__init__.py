@@ -1,0 +1,1 @@
+"""What runs scored and what papers published: reading, aggregating, judging and drawing it."""

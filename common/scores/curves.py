@@ -1,0 +1,277 @@
+"""Learning curves of runs on disk: found, read, grouped by their settings, put on common bins."""
+import functools
+import json
+import math
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from common import config as config_lib
+from common.config import UserError
+from common.config.options import FREE_TO_CHANGE
+
+# Keys that may differ between runs that are averaged.
+FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
+
+# Lines of config.yaml in which the runs of a study differ.
+OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
+
+BINS = 50  # about as many as a picture can show
+
+
+class Run(NamedTuple):
+  """One metric of one run; frames and values are float64 [N], N may be 0."""
+  path: pathlib.Path
+  config: config_lib.Config
+  frames: np.ndarray
+  values: np.ndarray
+
+
+class Group(NamedTuple):
+  """Runs of one agent with the same settings on one task."""
+  agent: str
+  task: str
+  name: str   # agent, blocks and, where groups differ in more, the keys that do
+  runs: list  # of Run
+
+
+class Bins(NamedTuple):
+  """A group on common bins; arrays are [N]."""
+  frames: np.ndarray  # mean over the points in the bin
+  mean: np.ndarray    # over runs
+  std: np.ndarray     # over runs, with n-1; NaN for one
+  count: np.ndarray   # runs that have points in the bin, int64
+
+
+def find(paths):
+  """Return the directories of runs in the order of their names, each once.
+
+  Args:
+    paths: directories of runs, or folders that hold some at any depth.
+  Raises:
+    UserError: a path is no directory, or holds no run.
+  """
+  found = {}
+  for path in paths:
+    path = pathlib.Path(path).expanduser()
+    if not path.is_dir():
+      raise UserError(f'{path}: is no directory. Pass the --logdir of a run, or a folder of runs.')
+    runs = sorted(_runs_below(path))
+    if not runs and (path / 'metrics.jsonl').exists():
+      raise UserError(
+          f'{path}: config.yaml is missing, which names the agent and the task. Copy it from where '
+          'the metrics come from.')
+    if not runs:
+      raise UserError(
+          f'{path}: holds no run (metrics.jsonl beside config.yaml). Pass the --logdir of a run, '
+          'or a folder of runs.')
+    found.update((run.resolve(), run) for run in runs)
+  return list(found.values())
+
+
+def read(path, metric, config=None):
+  """Read one metric of a run. What is null or a torn line is left out.
+
+  Args:
+    path: directory with metrics.jsonl.
+    metric: full name, such as eval/return.
+    config: Config of the run; None reads config.yaml.
+  Returns:
+    Run, empty where the metric has no row yet.
+  Raises:
+    UserError: config.yaml is missing or broken.
+  """
+  path = pathlib.Path(path)
+  config = _read_config(path / 'config.yaml') if config is None else config
+  needed = {'agent', 'task', 'configs', 'eval_every'}
+  if not needed <= set(config):
+    raise UserError(
+        f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
+        'missing). Pass the --logdir of a run.')
+  key = json.dumps(metric).encode()
+  points = [
+      (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
+      if _is_number(row.get('step')) and _is_number(row.get(metric))]
+  frames, values = np.asarray(points, np.float64).reshape(-1, 2).T
+  return Run(path, config, frames, values)
+
+
+def metrics(path):
+  """Return the names of the metrics that a run has, sorted."""
+  names = {name for row in _rows(pathlib.Path(path) / 'metrics.jsonl', b'') for name in row}
+  return sorted(names - {'step', 'time'})
+
+
+def grouped(runs):
+  """Return the list of Group: runs that differ in nothing but their seed and how they were run.
+
+  A key that only some configs have, as they come from different versions, makes no difference.
+  """
+  alike = {}
+  for run in runs:
+    config = run.config
+    alike.setdefault((config.task, config.agent, tuple(config.configs)), []).append(run)
+  own, named_by = {}, {}
+  for place, members in alike.items():
+    own[place] = differing(members)
+    # What tells groups apart on one task names those of the others, too.
+    named_by.setdefault(place[1:], set()).update(own[place])
+  groups = []
+  for (task, agent, blocks), members in sorted(alike.items()):
+    parts = {}
+    for run in members:
+      values = tuple(str(run.config[key]) for key in own[task, agent, blocks])
+      parts.setdefault(values, []).append(run)
+    named = [
+        [f'{key} {str(part[0].config[key]) or repr("")}'
+         for key in sorted(named_by[agent, blocks]) if key in part[0].config]
+        for part in parts.values()]
+    shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
+    for words, part in zip(named, parts.values()):
+      more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
+      name = f'{agent} ({" ".join(blocks) or "defaults"})'
+      groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
+  return groups
+
+
+def differing(runs):
+  """Return the keys that shape a run and have different values in the configs of some, sorted."""
+  shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
+  return sorted(
+      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
+
+
+def bin_width(runs):
+  """Return the width (frames) that leaves about BINS bins, a multiple of all eval_every.
+
+  The multiple is odd, so that evaluations lie at the centres of bins and not on their edges.
+  """
+  every = max(run.config.eval_every for run in runs)
+  span = max(np.ptp(run.frames) for run in runs)
+  return every * (2 * int(np.ceil((span / BINS / every - 1) / 2)) + 1) if span else every
+
+
+def binned(runs, width):
+  """Average runs whose points lie at different frames.
+
+  Bin k holds what is nearest to first + k * width, where first is the first point of all runs. The
+  points of a run are averaged first, so that each run counts the same.
+
+  Args:
+    runs: list of Run, none empty.
+    width: frames, above 0.
+  Returns:
+    Bins, without those that are empty.
+  """
+  first = min(run.frames.min() for run in runs)
+  places = [np.floor((run.frames - first) / width + 0.5).astype(np.int64) for run in runs]
+  filled, where = np.unique(np.concatenate(places), return_inverse=True)
+  frames, means = np.full((2, len(runs), len(filled)), np.nan)
+  starts = np.cumsum([0] + [len(place) for place in places])
+  for i, run in enumerate(runs):
+    own = where[starts[i]:starts[i + 1]]
+    count = np.bincount(own, minlength=len(filled))
+    with np.errstate(invalid='ignore'):  # 0 / 0 where the run has nothing
+      frames[i] = np.bincount(own, run.frames, len(filled)) / count
+      means[i] = np.bincount(own, run.values, len(filled)) / count
+  return Bins(np.nanmean(frames, 0), *_over_runs(means))
+
+
+def windowed(runs, windows, frames):
+  """Average runs over given windows, as published files do; see published.windows.
+
+  An evaluation belongs to the frames at which it was due, which may lie some way before those of
+  its row: edges give way by half the distance between rows, at most a twentieth of the window. A
+  run counts in a window only if it has gone through all of it.
+
+  Args:
+    runs: list of Run, none empty.
+    windows: float [N, 2], after the first and up to the second frame count.
+    frames: float [N], x of each window.
+  Returns:
+    Bins at these frames, without those that no run has gone through.
+  """
+  windows = np.asarray(windows, np.float64)
+  means = np.stack([_window_means(run, windows) for run in runs])
+  filled = np.isfinite(means).any(0)
+  mean, std, count = _over_runs(means[:, filled])
+  return Bins(np.asarray(frames, np.float64)[filled], mean, std, count)
+
+
+def reach(run, width):
+  """Return the frames up to which windows of a width are complete in a run that is not empty."""
+  gap = _gap(run)
+  return run.frames[-1] + gap - _slack(gap, width)
+
+
+def _window_means(run, windows):
+  """Mean of a run in each window [N], NaN where it has not gone through it."""
+  low, high = windows.T
+  gap, sums = _gap(run), np.concatenate([[0.0], np.cumsum(run.values)])
+  slack = _slack(gap, high - low)
+  first, last = (np.searchsorted(run.frames, edge + slack, 'right') for edge in (low, high))
+  with np.errstate(invalid='ignore'):  # 0 / 0 where it has nothing
+    means = (sums[last] - sums[first]) / (last - first)
+  return np.where(run.frames[-1] + gap >= high + slack, means, np.nan)
+
+
+def _gap(run):
+  """Frames from one row to the next."""
+  return np.median(np.diff(run.frames)) if len(run.frames) > 1 else run.config.eval_every
+
+
+def _slack(gap, width):
+  return np.minimum(gap / 2, width / 20)
+
+
+def _over_runs(means):
+  """Mean, standard deviation and count [N] over runs, of means [runs, N] that may be NaN."""
+  count = np.isfinite(means).sum(0)
+  mean = np.nanmean(means, 0)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    std = np.sqrt(np.nansum((means - mean) ** 2, 0) / (count - 1))
+  return mean, std, count
+
+
+def _read_config(path):
+  """Config of a run. What many runs share is parsed once, as YAML takes longer than metrics."""
+  try:
+    text = path.read_text()
+    values = [_parse(part) for part in (OWN_LINES.sub('', text), ''.join(OWN_LINES.findall(text)))]
+  except (OSError, ValueError, UserError):
+    return config_lib.read(path)  # whole, for its message
+  return config_lib.Config({**values[0], **values[1]})
+
+
+@functools.lru_cache(64)
+def _parse(text):
+  return config_lib.parse(text, 'config.yaml')
+
+
+def _runs_below(path):
+  for folder, folders, files in os.walk(path):
+    if {'metrics.jsonl', 'config.yaml'} <= set(files):
+      folders.clear()  # thousands of episodes, no further runs
+      yield pathlib.Path(folder)
+
+
+def _rows(path, key):
+  """Rows of the lines that contain the bytes: parsing all takes seconds for a long run."""
+  if not path.exists():
+    return
+  with path.open('rb') as file:
+    for line in file:
+      if key in line:
+        try:
+          row = json.loads(line)
+        except ValueError:  # torn by a kill, or still being written
+          continue
+        if isinstance(row, dict):
+          yield row
+
+
+def _is_number(value):
+  return type(value) in (int, float) and math.isfinite(value)

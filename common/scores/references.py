@@ -1,0 +1,187 @@
+"""What runs are compared with: the published setting nearest to theirs, and its scores."""
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from common import config as config_lib
+from common.config.options import UNUSED
+from common.scores import published
+from common.scores.curves import FREE
+from common.scores.verdict import Reference
+
+PLANET_TABLE = 'PlaNet paper Table 1'
+DREAMER_TABLE = 'Dreamer paper appendix score table'
+ZERO_SHOT, FEW_SHOT = 'Plan2Explore paper Table 1', 'Plan2Explore paper Table 2'
+
+# Keys in which a run may differ from a published one. Unlike at a restart, what is kept in memory
+# counts. Further tasks and the directory of the exploration do not change what is learned of one.
+IGNORED = {
+    *FREE, 'agent', 'task', 'zero_shot_tasks', 'source'} - {'replay_capacity', 'prune_disk'}
+
+# Keys that decide what a return is the sum of, whatever was learned. Of training also the last.
+RETURNS = ('time_limit', 'offline', 'tasks', 'eval_noise', 'atari_sticky', 'collect_limit')
+
+NAMES = {
+    'dreamer': 'Dreamer', 'dreamerv2': 'DreamerV2', 'dreamerv3': 'DreamerV3', 'planet': 'PlaNet',
+    'dreamerv2_nosched': 'DreamerV2 without schedules',
+    'dreamerv2_schedules': 'DreamerV2 with schedules',
+    'dreamerv2_montezuma': 'DreamerV2, discount 0.99', 'planet_R2': 'PlaNet, action repeat 2',
+    'd4pg': 'D4PG', 'a3c': 'A3C', 'slac': 'SLAC', 'slac_v1': 'SLAC v1', 'curl': 'CURL',
+    'drqv2': 'DrQ-v2', 'sac_pixels': 'SAC from pixels', 'sac_state': 'SAC from states',
+    'sac_ae': 'SAC+AE', 'ppo_fixhp': 'PPO', 'mpo': 'MPO', 'dmpo': 'DMPO', 'ddpg': 'DDPG',
+    'plan2explore': 'Plan2Explore', 'curiosity': 'Curiosity', 'random': 'Random exploration',
+    'max': 'MAX', 'retrospective': 'Retrospective', 'dreamer_oracle': 'Dreamer with rewards'}
+PROTOCOLS = {'_zeroshot': ', zero-shot', '_fewshot': ', few-shot'}
+
+LEARNED = 0.25  # share of the way from a curve's first to its best score after which it tells much
+
+PRINTED_FROM = 0.9  # share of the frames of a printed score from which it may be compared
+
+STATES = {'state': 'states'}  # as the tables of single numbers name them
+
+
+class Setting(NamedTuple):
+  """A setting whose results were published, as blocks of configs.yaml."""
+  blocks: tuple
+  curve: str = ''          # method of published.curve; '' where no curve was published
+  printed: tuple = ()      # (method, source) of published.scores, or ()
+  protocol: str = 'eval'   # of the published returns: eval | train
+
+
+def _explorers():
+  """Plan2Explore and what it was compared with, in both protocols."""
+  methods = {
+      (): 'plan2explore', ('p2e_authors',): 'plan2explore', ('curiosity',): 'curiosity',
+      ('random',): 'random', ('max',): 'max', ('max_authors',): 'max',
+      ('retrospective',): 'retrospective', ('oracle',): 'dreamer_oracle'}
+  for blocks, method in methods.items():
+    curve = 'plan2explore_zeroshot' if method == 'plan2explore' else ''
+    yield Setting(('dmc', *blocks), curve, (f'{method}_zeroshot', ZERO_SHOT))
+    yield Setting(('dmc', 'few_shot', *blocks), '', (f'{method}_fewshot', FEW_SHOT))
+
+
+# By agent, suite and what is seen. Of equally near ones the first counts that has a score.
+SETTINGS = {
+    ('dreamer', 'dmc', 'pixels'): (
+        Setting(('dmc',), 'dreamer', ('dreamer', DREAMER_TABLE)),
+        Setting(('dmc', 'dmc_tf1'), 'dreamer', ('dreamer', DREAMER_TABLE)),
+        Setting(('dmc', 'dreamerv2'), 'dreamerv2', (), 'train')),
+    ('dreamer', 'atari', 'pixels'): (
+        Setting(('atari',)), Setting(('atari', 'dreamerv2'), 'dreamerv2'),
+        Setting(('atari', 'dreamerv2', 'dreamerv2_schedules'), 'dreamerv2_schedules')),
+    ('planet', 'dmc', 'pixels'): (
+        Setting(('dmc',), '', ('planet', PLANET_TABLE)),
+        Setting(('dmc', 'camera_ready'), '', ('planet', PLANET_TABLE)),
+        Setting(('dmc', 'repeat2'), '', ('planet_R2', DREAMER_TABLE))),
+    ('plan2explore', 'dmc', 'pixels'): tuple(_explorers())}
+
+
+def observation(config):
+  """What an agent sees: pixels, or states alone."""
+  return 'pixels' if config.get('cnn_keys') else 'states'
+
+
+def nearest(config, task):
+  """Find the published setting that differs in the fewest keys.
+
+  Args:
+    config: Config of a run, as config.yaml holds it.
+    task: with suite; one of those of the run.
+  Returns:
+    (Setting, {key: (published value, value of the run)}), or (None, {}) where nothing was published
+    for this agent and suite.
+  """
+  settings = SETTINGS.get((config['agent'], config_lib.suite(task), observation(config)), ())
+  found = [(setting, differences(config, setting.blocks)) for setting in settings]
+  return min(
+      found, default=(None, {}),
+      key=lambda pair: (len(pair[1]), not (curve(pair[0], task) or printed(pair[0], task))))
+
+
+def differences(config, blocks=()):
+  """Return {key: (value of the blocks, value of the run)} of keys that shape weights or data.
+
+  A key that a config of an older version lacks has its default. No blocks are the defaults.
+  """
+  agent = config['agent']
+  theirs = config_lib.preset(agent, list(blocks), config['task'])
+  ours = {**config_lib.preset(agent, [], config['task']), **config}
+  keys = set(theirs) - IGNORED - set(UNUSED.get(agent, ()))
+  return {key: (theirs[key], ours[key]) for key in sorted(keys) if theirs[key] != ours[key]}
+
+
+def mismatches(config, setting, differing):
+  """Return the keys because of which returns cannot stand beside published ones, sorted.
+
+  Args:
+    config, setting, differing: as `nearest` takes and returns them.
+  """
+  suite = config_lib.suite(config['task'])
+  if setting is None:
+    differing = differences(config, (suite,) if suite in ('dmc', 'atari') else ())
+  training = setting is not None and setting.protocol == 'train'
+  return sorted(set(differing) & set(RETURNS if training else RETURNS[:-1]))
+
+
+def curve(setting, task):
+  """The published.Curve of a setting on a task, or None."""
+  found = setting.curve and published.curve(setting.curve, task)
+  return found if found and len(found.frames) else None
+
+
+def printed(setting, task):
+  """The printed score of a setting on a task as Reference, or None."""
+  if setting.printed:
+    method, source = setting.printed
+    for score in published.scores(task, method=method, source=source):
+      return _of_score(score)
+  return None
+
+
+def at(curve, frames):
+  """The score of a published.Curve after some frames as Reference; its mean may be NaN."""
+  mean, std = curve.at(frames)
+  place = max(0, np.searchsorted(curve.frames, frames, 'right') - 1)
+  return Reference(
+      name_of(curve.method), 'curve', curve.protocol, curve.source, frames, float(mean), float(std),
+      int(curve.n_seeds[place]), _enough(curve))
+
+
+def curves_at(task, seen, frames):
+  """All published curves of a task at some frames, as list of Reference without empty ones."""
+  found = [published.curve(method, task, seen) for method in published.methods()]
+  references = [at(each, frames) for each in found if each is not None and len(each.frames)]
+  return [reference for reference in references if not math.isnan(reference.mean)]
+
+
+def printed_scores(task, seen):
+  """All printed scores of a task for what the agent sees, as list of Reference."""
+  return [
+      _of_score(score) for score in published.scores(task)
+      if STATES.get(score.observation, score.observation) == seen]
+
+
+def name_of(method):
+  """A method's name to be read."""
+  for ending, words in PROTOCOLS.items():
+    if method.endswith(ending):
+      return name_of(method.removesuffix(ending)) + words
+  return NAMES.get(method, method)
+
+
+def _of_score(score):
+  frames = math.nan if score.frames is None else float(score.frames)
+  return Reference(
+      name_of(score.method), 'printed', 'eval', score.source, frames, score.value,
+      math.nan if score.std is None else score.std, score.n_seeds or 0,
+      PRINTED_FROM * frames)
+
+
+def _enough(curve):
+  """Frames after which a curve has made LEARNED of its way from its first to its best score."""
+  level = curve.mean[0] + LEARNED * (curve.mean.max() - curve.mean[0])
+  i = int(np.argmax(curve.mean >= level))
+  if i == 0:
+    return float(curve.frames[0])
+  return float(np.interp(level, curve.mean[i - 1:i + 1], curve.frames[i - 1:i + 1]))

@@ -1,0 +1,1 @@
+"""Many runs: training grids of them, and reporting on what they left."""

@@ -1,0 +1,177 @@
+"""Scores that runs reached, beside the published ones: one Entry a task and setting."""
+from typing import NamedTuple
+
+import numpy as np
+
+from common import config as config_lib
+from common.scores import curves
+from common.scores import references
+from common.scores import verdict
+from common.study import results
+
+EVALUATIONS = 10  # that a score is the mean of, as in the published tables
+SHARE = 0.1       # of the frames of a run, from which they may come
+
+
+class Score(NamedTuple):
+  """What the seeds of a group reached."""
+  frames: float       # mean over the points that it was taken from
+  values: np.ndarray  # float64 [n], one a seed
+  places: list        # of these n runs in the group
+  how: str            # in words
+
+
+class Comparison(NamedTuple):
+  """A score beside a published one of the same method, and what is said of it."""
+  reference: verdict.Reference
+  score: Score        # of the runs, at the frames of the reference where they went as far
+  verdict: verdict.Verdict
+
+
+class Entry(NamedTuple):
+  """The runs of one agent and setting on one task."""
+  task: str
+  group: curves.Group   # runs with `metric`, which may be empty
+  metric: str           # by which it is judged, of the published protocol
+  runs: list            # of results.Facts, in the order of the group's
+  setting: references.Setting  # nearest published one, or None
+  differing: dict       # {key: (its value, value of the runs)}
+  frames: int           # that all runs with any result have reached
+  score: Score          # the final one; no values where there is none yet
+  mismatches: list      # keys because of which its returns do not compare with any published
+  comparisons: list     # of Comparison, the one that counts first; empty then
+  problems: list        # of text
+
+  @property
+  def verdict(self):
+    """The Verdict that counts."""
+    if self.comparisons:
+      return self.comparisons[0].verdict
+    return verdict.judge(self.score.values, self.score.frames, None)
+
+  @property
+  def published(self):
+    """Whether the runs were made with the published setting."""
+    return self.setting is not None and not self.differing
+
+  @property
+  def observation(self):
+    """pixels or states."""
+    return references.observation(self.runs[0].config)
+
+
+def load(paths):
+  """Read all runs below some directories.
+
+  Args:
+    paths: directories of runs, or folders of them.
+  Returns:
+    List of Entry, by task and setting.
+  Raises:
+    UserError: a path is no directory or holds no run, or a config cannot be read.
+  """
+  runs = [curves.read(path, 'eval/return') for path in curves.find(paths)]
+  entries = []
+  for group in curves.grouped(runs):
+    facts = [results.facts(run.path, run.config) for run in group.runs]
+    tasks = [task for task, _ in config_lib.eval_tasks(group.runs[0].config)]
+    # Of several tasks eval/return is the mean, which nothing is compared with.
+    entries += [
+        _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '') for task in tasks]
+  return sorted(entries, key=lambda entry: (entry.task, entry.group.agent, entry.group.name))
+
+
+def _entry(group, facts, task, part):
+  config = group.runs[0].config
+  setting, differing = references.nearest(config, task)
+  metric = f'{setting.protocol if setting else "eval"}/return{part}'
+  group = group._replace(runs=[
+      curves.read(run.path, metric, run.config) for run in group.runs])
+  problems = results.differences(facts)
+  end = _end(group.runs, facts)
+  final = score(group.runs, facts, task, metric, end)
+  if not len(final.values):
+    problems.append('no evaluation yet')
+  mismatches = references.mismatches(config, setting, differing)
+  compared = [] if mismatches else list(
+      _comparisons(setting, group.runs, facts, task, metric, end))
+  return Entry(
+      task, group, metric, facts, setting, differing, int(end), final, mismatches, compared,
+      problems)
+
+
+def _comparisons(setting, runs, facts, task, metric, end):
+  """Each published result of the method, at the frames of the runs, or where it ends before."""
+  curve = references.curve(setting, task) if setting else None
+  if curve:
+    own = score(runs, facts, task, metric, min(end, curve.frames[-1]))
+    reference = references.at(curve, own.frames)
+    yield Comparison(reference, own, verdict.judge(own.values, own.frames, reference))
+  reference = references.printed(setting, task) if setting else None
+  if reference:
+    own = score(runs, facts, task, metric, min(end, reference.frames))
+    yield Comparison(reference, own, verdict.judge(own.values, own.frames, reference))
+
+
+def score(runs, facts, task, metric, frames):
+  """What the seeds had reached after some frames.
+
+  Where all runs have a result of common.evaluate there (within one eval_every), that counts. Else
+  the mean of the last ten rows of the metric does, as far as they lie in the last tenth of the
+  frames: the published figures are means of about ten episodes, too.
+
+  Args:
+    runs: list of curves.Run with the metric.
+    facts: list of results.Facts, in the same order.
+    task: that the metric is of.
+    metric: eval/return or train/return, perhaps with a task.
+    frames: of the environment.
+  Returns:
+    Score, without values where no run has got so far.
+  """
+  if metric.startswith('eval/'):
+    found = [_evaluated(run, task, frames) for run in facts]
+    if found and all(found):
+      return Score(
+          float(np.mean([row['step'] for row, _ in found])),
+          np.array([np.mean(returns) for _, returns in found]), list(range(len(found))),
+          f'{min(len(returns) for _, returns in found)} episodes of common.evaluate')
+  windows = {i: _window(run, frames) for i, run in enumerate(runs)}
+  windows = {i: window for i, window in windows.items() if len(window.frames)}
+  if not windows:
+    return Score(float(frames), np.zeros(0), [], '')
+  counts = sorted({len(window.frames) for window in windows.values()})
+  rows = 'evaluations' if metric.startswith('eval/') else 'training episodes'
+  return Score(
+      float(np.mean([window.frames.mean() for window in windows.values()])),
+      np.array([window.values.mean() for window in windows.values()]), list(windows),
+      f'mean of the last {" or ".join(map(str, counts))} {rows}')
+
+
+def _window(run, frames):
+  """The last rows up to some frames: ten at most, from the last tenth, one at least."""
+  until = run.frames <= frames
+  inside = until & (run.frames > (1 - SHARE) * frames)
+  chosen = np.flatnonzero(inside)[-EVALUATIONS:]
+  if not len(chosen):
+    chosen = np.flatnonzero(until)[-1:]
+  return run._replace(frames=run.frames[chosen], values=run.values[chosen])
+
+
+def _evaluated(run, task, frames):
+  """(row, returns) of the newest evaluation of a run near some frames, or None."""
+  for row in reversed(run.evaluations):
+    if abs(row['step'] - frames) <= run.config['eval_every']:
+      returns = row['returns']
+      returns = returns.get(task) if isinstance(returns, dict) else returns
+      if returns:
+        return row, returns
+  return None
+
+
+def _end(runs, facts):
+  """Frames that all runs with any result have reached."""
+  ends = [
+      max([*run.frames[-1:], *(row['step'] for row in fact.evaluations)], default=0)
+      for run, fact in zip(runs, facts)]
+  return min((end for end in ends if end), default=0)

@@ -1,0 +1,151 @@
+"""What a run left behind besides its curves: its end, its speed, its evaluations, its faults."""
+import json
+import math
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from common import config as config_lib
+from common.config.options import FREE_TO_CHANGE
+
+# What may differ between seeds without a word: names, and how much was shown or checked on the way.
+UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic')
+
+UNEVEN = 1.1  # times as many frames as another seed
+
+
+class Facts(NamedTuple):
+  """One run."""
+  path: pathlib.Path
+  config: config_lib.Config
+  frames: int          # of its last row
+  finished: bool       # run.json says that nothing is left to do
+  seconds: float       # of running, summed over restarts
+  command: str         # '' where it is not known
+  commit: str
+  versions: dict       # package: version
+  updates: int         # 0 where none were logged
+  skipped: int         # of them, with non-finite gradients
+  fps: float           # frames per second, evaluation left out; NaN where it is not known
+  split: dict          # name such as time/env: share of that time
+  evaluations: list    # rows of evaluate.jsonl
+  problems: list       # of text
+
+
+def facts(path, config):
+  """Read what is known of a run. Files that are missing or torn are problems, not errors.
+
+  Args:
+    path: directory of the run.
+    config: its Config.
+  Returns:
+    Facts.
+  """
+  path, problems = pathlib.Path(path), []
+  rows = _rows(path / 'metrics.jsonl', problems)
+  evaluations = [
+      row for row in _rows(path / 'evaluate.jsonl', problems)
+      if {'step', 'return', 'returns'} <= set(row)]
+  run = _run_json(path / 'run.json', problems)
+  frames = max((int(row['step']) for row in rows if 'step' in row), default=0)
+  finished = (run.get('finished_at', frames) or 0) >= config['steps']
+  if not finished:
+    problems.append(f'unfinished: {frames:,} of {config["steps"]:,} frames')
+  training = [row for row in rows if 'agent/updates' in row]
+  updates = int(training[-1]['agent/updates']) if training else 0
+  skipped = int(sum(row.get('agent/skipped') or 0 for row in training))
+  if skipped:
+    problems.append(f'{skipped:,} of {updates:,} updates skipped: their gradients were not finite')
+  broken = sum(value is None for row in training for value in row.values())
+  if broken:
+    problems.append(f'{broken:,} logged training metrics were not finite')
+  seconds = run.get('seconds') or max((row.get('time', 0.0) for row in rows), default=0.0)
+  if evaluations and evaluations[-1]['step'] < frames - config['eval_every']:
+    problems.append(
+        f'evaluate.jsonl is of {evaluations[-1]["step"]:,} frames, but the run went on')
+  return Facts(
+      path, config, frames, finished, float(seconds), run.get('command') or '',
+      run.get('commit') or '', run.get('versions') or {}, updates, skipped, *_speed(training),
+      evaluations, problems)
+
+
+def differences(runs):
+  """What makes the runs of one group less alike than they should be, as sentences.
+
+  Args:
+    runs: list of Facts with the same settings.
+  """
+  found = []
+  seeds = [run.config['seed'] for run in runs]
+  twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+  if twice:
+    found.append(
+        f'seed {", ".join(map(str, twice))} occurs more than once: those runs are not independent')
+  commits = {run.commit for run in runs}
+  if len(commits) > 1:
+    found.append('commits differ: ' + ', '.join(sorted(c[:10] or 'unknown' for c in commits)))
+  packages = sorted({name for run in runs for name in run.versions})
+  for name in packages:
+    versions = {run.versions.get(name, 'unknown') for run in runs}
+    if len(versions) > 1:
+      found.append(f'versions of {name} differ: {", ".join(sorted(versions))}')
+  for key in sorted(set(FREE_TO_CHANGE) - set(UNREMARKABLE)):
+    values = {str(run.config[key]) for run in runs if key in run.config}
+    if len(values) > 1:
+      found.append(f'{key} differs: {", ".join(sorted(values))}')
+  frames = [run.frames for run in runs]
+  if max(frames) > UNEVEN * min(frames):
+    found.append(
+        f'seeds ended between {min(frames):,} and {max(frames):,} frames: scores are those at the '
+        'frames that all have reached')
+  return found
+
+
+def _speed(training):
+  """(frames per second, shares of the time) of all rows, each for the time that it stands for."""
+  rows, last = [], None
+  for row in training:
+    if last is not None and row.get('fps') and row['step'] > last:
+      rows.append((row['step'] - last, row))
+    last = row['step']
+  if not rows:
+    return math.nan, {}
+  seconds = np.array([frames / row['fps'] for frames, row in rows])
+  fps = sum(frames for frames, _ in rows) / seconds.sum()
+  split = {
+      name: float(np.dot(seconds, [row.get(name) or 0.0 for _, row in rows]) / seconds.sum())
+      for name in rows[-1][1] if name.startswith('time/')}
+  return float(fps), split
+
+
+def _rows(path, problems):
+  """Rows of a file of JSON lines; lines that are none become a problem."""
+  rows, torn = [], 0
+  if path.exists():
+    for line in path.read_bytes().splitlines():
+      try:
+        row = json.loads(line)
+      except ValueError:
+        row = None
+      if isinstance(row, dict):
+        rows.append(row)
+      else:
+        torn += 1
+  if torn:
+    problems.append(f'{path.name}: {torn} torn line{"s" if torn > 1 else ""} left out')
+  return rows
+
+
+def _run_json(path, problems):
+  try:
+    run = json.loads(path.read_text())
+  except FileNotFoundError:
+    problems.append('run.json is missing: command, commit, versions and time are not known')
+  except ValueError:
+    problems.append('run.json cannot be read: command, commit, versions and time are not known')
+  else:
+    if isinstance(run, dict):
+      return run
+    problems.append('run.json cannot be read: command, commit, versions and time are not known')
+  return {}

@@ -1,0 +1,1 @@
+"""Comparisons of explorers over seeds: grids of runs, their measures, tables and curves."""

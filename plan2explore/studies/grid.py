@@ -1,0 +1,154 @@
+"""Studies of explorers: methods and worlds times seeds as runs, means with intervals over seeds."""
+import argparse
+import itertools
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from common.config import UserError
+from common.scores import aggregate
+from common.study import jobs
+
+LINES = ('-', '--', ':', '-.')
+
+# What collects, as blocks of configs.yaml.
+METHODS = {
+    'disagreement': [], **{name: [name] for name in (
+        'curiosity', 'icm', 'max', 'rnd', 'retrospective', 'retrospective_replay', 'random')}}
+
+
+def parser(module, description, worlds, methods, steps):
+  """An argparse parser with what all studies take.
+
+  Args:
+    module: such as plan2explore.noisy_tv.
+    description: what --help says.
+    worlds: (name of the option, list of its defaults).
+    methods, steps: defaults.
+  """
+  made = argparse.ArgumentParser(
+      prog=f'python -m {module}', description=description,
+      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+  made.add_argument('--out', required=True, type=pathlib.Path, help='directory of the study')
+  made.add_argument(f'--{worlds[0]}', nargs='+', default=worlds[1], dest='worlds')
+  made.add_argument('--methods', nargs='+', default=methods, choices=METHODS)
+  made.add_argument('--seeds', type=int, default=5)
+  made.add_argument('--steps', type=int, default=steps, help='frames of each run')
+  made.add_argument('--jobs', type=int, default=jobs.cores(), help='runs at a time')
+  made.add_argument(
+      '--single', nargs=3, metavar=('WORLD', 'METHOD', 'SEED'),
+      help='make one run of the study in this process')
+  return made
+
+
+def check(args):
+  """Refuse numbers that make no study. Raises UserError."""
+  if min(args.seeds, args.jobs, args.steps) < 1:
+    raise UserError('study: --seeds, --jobs and --steps must be at least 1.')
+
+
+def cells(args):
+  """All (world, method, seed)."""
+  return list(itertools.product(args.worlds, args.methods, range(args.seeds)))
+
+
+def path_of(args, world, method, seed):
+  """Directory of one run."""
+  return args.out / f'{world}-{method}-{seed}'
+
+
+def run(module, args, more=()):
+  """Make the runs in processes of their own, args.jobs at a time; finished ones take seconds.
+
+  Args:
+    module: whose --single makes one run.
+    args: as `parser` gave them.
+    more: further arguments of that command.
+  Returns:
+    List of the cells whose runs are complete. What failed is said on stderr.
+  Raises:
+    SystemExit: after Ctrl-C or SIGTERM, once the runs have saved; the same command goes on.
+  """
+  args.out.mkdir(parents=True, exist_ok=True)
+  words = ['-m', module, '--out', str(args.out), '--steps', str(args.steps), *more]
+  todo = {
+      str(path_of(args, *cell)): cell for cell in cells(args)}
+  listed = [
+      jobs.Job(name, [*words, '--single', *map(str, cell)], pathlib.Path(f'{name}.log'))
+      for name, cell in todo.items()]
+  done = []
+  for event in jobs.run(listed, jobs.Processes(args.jobs)):
+    if event.code == 0:
+      done.append(todo[event.job.name])
+      print(f'{len(done)}/{len(todo)} {event.job.name}', flush=True)
+    elif event.code is not None:
+      print(f'{event.job.name}: {event.reason}. More in {event.job.log}', file=sys.stderr)
+  return [cell for cell in todo.values() if cell in done]
+
+
+def interval(values):
+  """(mean, half of the 95 % t interval) of numbers, one a seed; the half is NaN for one."""
+  values = np.asarray(values, float)
+  spread = values.std(ddof=1) if len(values) > 1 else np.nan
+  return float(values.mean()), float(aggregate.half_width(spread, len(values)))
+
+
+def text(values, digits=2):
+  """Such as '0.52 +- 0.11' of numbers, one a seed."""
+  mean, half = interval(values)
+  return f'{mean:.{digits}f}' + (f' +- {half:.{digits}f}' if np.isfinite(half) else '')
+
+
+def table(args, columns, rows):
+  """Markdown: a row for each world and method that has runs.
+
+  Args:
+    args: as `parser` gave them.
+    columns: titles.
+    rows: {(world, method): list of texts, one a column}.
+  """
+  lines = [
+      f'{args.steps} frames, {args.seeds} seeds asked for, rows are of those that are complete; '
+      'mean and 95 % t interval over seeds.', '',
+      '| world | method | ' + ' | '.join(columns) + ' |', '|---' * (2 + len(columns)) + '|']
+  return '\n'.join(lines + [
+      f'| {world} | {method} | ' + ' | '.join(row) + ' |' for (world, method), row in rows.items()
+  ]) + '\n'
+
+
+def style(number, method):
+  """Keywords for the line of the method with a number."""
+  return dict(color=f'C{number}', linestyle=LINES[number % len(LINES)], label=method)
+
+
+def draw_curve(axis, frames, curves, style):
+  """Mean and t interval over seeds, as far as all have come.
+
+  Args:
+    axis: of matplotlib.
+    frames: of the points, at least as many as the shortest curve has.
+    curves: list of arrays, one a seed.
+    style: dict of matplotlib's keywords for the line.
+  """
+  length = min(map(len, curves))
+  mean, half = np.array([interval([curve[i] for curve in curves]) for i in range(length)]).T
+  axis.plot(frames[:length], mean, **style)
+  axis.fill_between(
+      frames[:length], mean - half, mean + half, color=style['color'], alpha=0.15)
+
+
+def by_method(args, found):
+  """{(world, method): list over seeds} of {(world, method, seed): what a run did}."""
+  return {
+      pair: runs for pair in itertools.product(args.worlds, args.methods)
+      if (runs := [run for cell, run in found.items() if cell[:2] == pair])}
+
+
+def finish(args, shown, complete):
+  """Write and print table.md, say what was drawn, and exit with 1 if a run is missing."""
+  (args.out / 'table.md').write_text(shown)
+  print(shown)
+  print(os.path.join(args.out, 'curves.png'))
+  sys.exit(int(len(complete) < len(cells(args))))
