@@ -2,6 +2,7 @@
 
 This file is loaded before any test imports TensorFlow, so environment variables belong here.
 """
+import gc
 import os
 import pathlib
 import sys
@@ -17,6 +18,8 @@ os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
 os.environ['PYTHONPATH'] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
 sys.path.insert(0, str(ROOT))
+# Tracing makes many objects that live long; looking through them often finds nothing.
+gc.set_threshold(50_000, 20, 50)
 import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 
 
@@ -30,3 +33,22 @@ def root():
 def golden():
   """Directory of the recorded fixtures."""
   return ROOT / 'tests' / 'golden'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forget_graphs():
+  """Let the graphs of a file's agents go when it is done, or a process grows by 60 MB for each.
+
+  TensorFlow keeps those with custom gradients in a registry for ever
+  (tensorflow/tensorflow#124972), and the caches of bijectors refer to tensors in them.
+  """
+  yield
+  if 'tensorflow_probability' not in sys.modules:
+    return
+  from tensorflow.python.framework import ops
+  from tensorflow_probability import bijectors
+  registry = ops.gradient_registry._registry
+  for name in [name for name in registry if name.startswith('CustomGradient-')]:
+    del registry[name]
+  bijectors.Bijector._cache.storage.clear()
+  gc.collect()

@@ -174,14 +174,11 @@ def test_the_longest_possible_sequence_is_accepted():
 
 def test_refusal_takes_under_three_seconds_and_creates_nothing(tmp_path, root):
   program = (
-      'import sys; from common import config\n'
-      '@config.entry\n'
-      'def main(argv=None):\n'
-      '  try:\n'
-      '    config.load("dreamer", argv)\n'
-      '  finally:\n'
-      '    assert "tensorflow" not in sys.modules\n'
-      'main()')
+      'import sys; from dreamer import train\n'
+      'try:\n'
+      '  train.main()\n'
+      'finally:\n'
+      '  assert "tensorflow" not in sys.modules')
   for flags in ('--task dmc_walker_wlak', '--batch_siz 3', '--batch_length 9999'):
     before = os.times()
     result = subprocess.run(

@@ -10,6 +10,7 @@ from tensorflow.python.framework import config as tf_config
 from common.data.driver import Driver
 from common.data.replay import Replay
 from common.loop import checkpoint
+from common.loop import parts
 from common.loop import run
 from common.loop.logger import Logger
 import loops
@@ -93,7 +94,7 @@ def test_a_killed_run_ends_bit_identical_if_asked_to(
   flags = EXACT + (UNEVEN if name == 'two' else [])
   for call in calls:
     with monkeypatch.context() as patch:
-      patch.setattr(run.Run, 'close', lambda self: None)
+      patch.setattr(parts.Parts, 'close', lambda self: None)
       loops.kill_at(patch, owner, method, call)
       with pytest.raises(loops.Kill):
         loops.start(tmp_path, *flags)

@@ -338,7 +338,8 @@ def test_pixels_show_the_position_and_at_most_seven_percent_noise():
 
 def test_unknown_screens_are_refused():
   with pytest.raises(UserError, match='noisytv_channels'):
-    config_lib.load('plan2explore', ['--configs', 'noisytv', '--task', 'noisytv_chanels'])
+    envs.check(config_lib.load('plan2explore', [
+        '--configs', 'noisytv', '--task', 'noisytv_chanels']))
 
 
 @pytest.mark.parametrize('block', ['toy', 'noisytv'])

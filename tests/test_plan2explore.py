@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
+from common import envs
 from common.config import UserError
 from common.model import actor_critic
 from common.model import devices
@@ -455,16 +456,16 @@ def test_discrete_actions_explore_by_straight_through_gradients():
     (['--tasks', 'dmc_walker_walk,dmc_cheetah_run'], '--zero_shot_tasks')])
 def test_settings_that_cannot_work_are_refused(flags, message):
   with pytest.raises(UserError, match=message):
-    config_lib.load('plan2explore', BASE + flags)
+    envs.check(config_lib.load('plan2explore', BASE + flags))
 
 
 def test_tasks_that_do_not_share_physics_are_refused_with_those_that_do():
   with pytest.raises(UserError, match='dmc_walker_stand, dmc_walker_run'):
-    config_lib.load('plan2explore', [
-        '--task', 'dmc_walker_walk', '--zero_shot_tasks', 'dmc_walker_run, dmc_reacher_easy'])
+    envs.check(config_lib.load('plan2explore', [
+        '--task', 'dmc_walker_walk', '--zero_shot_tasks', 'dmc_walker_run, dmc_reacher_easy']))
   with pytest.raises(UserError, match='has none'):
-    config_lib.load('plan2explore', [
-        '--task', 'dmc_reacher_easy', '--zero_shot_tasks', 'dmc_reacher_hard'])
+    envs.check(config_lib.load('plan2explore', [
+        '--task', 'dmc_reacher_easy', '--zero_shot_tasks', 'dmc_reacher_hard']))
 
 
 def test_the_published_setting_is_the_default_and_has_a_name():

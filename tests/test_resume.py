@@ -17,6 +17,7 @@ from common.data.driver import Driver
 from common.data.replay import Replay
 from common.loop import checkpoint
 from common.loop import logdir
+from common.loop import parts
 from common.loop import run
 from common.loop.logger import Logger
 from common.model import devices
@@ -37,7 +38,7 @@ def toy(monkeypatch):
 def kill(path, monkeypatch, *where, flags=(), **options):
   """Start a run that ends as by SIGKILL at a call; see loops.kill_at."""
   with monkeypatch.context() as patch:
-    patch.setattr(run.Run, 'close', lambda self: None)
+    patch.setattr(parts.Parts, 'close', lambda self: None)
     loops.kill_at(patch, *where, **options)
     with pytest.raises(loops.Kill):
       loops.start(path, *flags)

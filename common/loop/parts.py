@@ -36,17 +36,21 @@ class Parts(NamedTuple):
   pictures: Pictures
   progress: checkpoint_lib.Progress
   checkpoint: checkpoint_lib.Checkpoint
+  closing: contextlib.ExitStack
+
+  def close(self):
+    """Close the files, the view and the environments."""
+    self.closing.close()
 
 
-@contextlib.contextmanager
 def build(config, logdir):
-  """Build the parts, restored to where the directory's last process left them; close them after.
+  """Build the parts, restored to where the directory's last process left them.
 
   Args:
     config: Config as devices.setup gave it.
     logdir: pathlib.Path of the directory, claimed by this process.
-  Yields:
-    Parts.
+  Returns:
+    Parts, to be closed at the end.
   Raises:
     UserError: a mistake of the user.
   """
@@ -79,12 +83,12 @@ def build(config, logdir):
     parts = Parts(
         logdir, collecting, evaluating, agent, replay, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
-        checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress))
+        checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress), stack)
     _restore(config, parts)
     logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))
-    yield parts
+    return parts._replace(closing=stack.pop_all())  # from here on the caller closes them
 
 
 def frames(config, agent, replay):

@@ -55,7 +55,7 @@ class Run:
       self.save()
     self.evaluate()
     self.save()
-    logdir_lib.save_run(self._parts.logdir, self._logger.time, self.frames)
+    self.mark_finished()
 
   @property
   def frames(self):
@@ -156,6 +156,10 @@ class Run:
         rows=self._logger.rows, means=self._learner.means.values)
     self._parts.checkpoint.save()
     logdir_lib.save_run(self._parts.logdir, self._logger.time)
+
+  def mark_finished(self):
+    """Tell later processes that nothing is left to do up to here."""
+    logdir_lib.save_run(self._parts.logdir, self._logger.time, self.frames)
 
   def say(self, text):
     """Show a message on the terminal."""

@@ -33,8 +33,12 @@ def start(config, report=None):
     from common.loop import run
     from common.model import devices
     config = devices.setup(config)
-    with Interrupts() as interrupts, parts.build(config, path) as built:
-      _go(run.Run(config, built, interrupts, report), config, path, interrupts)
+    with Interrupts() as interrupts:
+      built = parts.build(config, path)
+      try:
+        _go(run.Run(config, built, interrupts, report), config, path, interrupts)
+      finally:
+        built.close()
 
 
 def _go(run, config, path, interrupts):
