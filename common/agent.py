@@ -19,6 +19,7 @@ from common.model import devices
 from common.model import dists
 from common.model import dynamics
 from common.model import exploration
+from common.model import metrics as metrics_lib
 from common.model.world_model import WorldModel
 
 DREAM = 45  # decisions in the pictures of dreams
@@ -45,7 +46,9 @@ class Agent(tf.Module):
     # XLA compiles the gradients and the update in one piece.
     self._train = tf.function(
         self._train_step, autograph=False, jit_compile=config.jit or None)
-    self._act = tf.function(self._policy_step, autograph=False)
+    self._act = tf.function(
+        self._policy_step, autograph=False, jit_compile=config.jit or None)
+    self._names = {}  # of the metrics of an update, by phase; known once it is traced
     self._open_loop = tf.function(
         lambda data: self.world_model.open_loop(
             self.world_model.preprocess(data), self._seed()), autograph=False)
@@ -148,9 +151,11 @@ class Agent(tf.Module):
       data: dict of rows [B, T, ...] as stored, from `distribute`.
       frames: frames of training so far, for the phase and for schedules.
     Returns:
-      Dict of float32 scalar tensors.
+      metrics.Metrics: a mapping of names to float32 numbers, fetched when they are asked for.
     """
-    return self._train(data, self.phase(frames), tf.constant(frames, tf.float32))
+    phase = self.phase(frames)
+    vector = self._train(data, phase, tf.constant(frames, tf.float32))
+    return metrics_lib.Metrics(self._names[phase], vector)
 
   def open_loop(self, batch):
     """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
@@ -193,7 +198,8 @@ class Agent(tf.Module):
   def _train_step(self, data, phase, frames):
     metrics = self.update(data, self._seed(), phase, frames)
     self.updates.assign_add(1)
-    return metrics
+    self._names[phase], vector = metrics_lib.pack(metrics)
+    return vector
 
   def _seed(self):
     return tf.stack([self.config.seed, tf.cast(self.updates, tf.int32)])

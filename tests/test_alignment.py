@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from common.data import replay
+from common.data.windows import window_start
 
 
 def frequencies(rows, length, draws=20000, **options):
   rng = np.random.default_rng(0)
   counts = collections.Counter(
-      replay.window_start(rng, rows, length, **options) for _ in range(draws))
+      window_start(rng, rows, length, **options) for _ in range(draws))
   return np.array([counts[start] / draws for start in range(rows)])
 
 

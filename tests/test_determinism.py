@@ -80,7 +80,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize('name, owner, method, calls', [
-    ('one', Replay, 'add', [1]),  # before anything was saved
+    ('one', Replay, 'finish', [1]),  # before anything was saved
     ('one', Driver, '_step', [37]),
     ('one', Logger, 'write', [4]),
     ('one', run.Run, '_evaluate', [3]),

@@ -10,7 +10,7 @@ from common import config
 from common import verify
 from common.checks import judge
 from common.checks import parity
-from common.data import replay
+from common.data import windows
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 FILES = sorted(GOLDEN.glob('*.npz'))
@@ -69,7 +69,7 @@ def test_report_is_one_json_line_a_file_with_the_agreed_fields(capsys):
     lambda rng, rows, length, last_row, balance: int(rng.integers(0, rows - length + 1)),
     lambda rng, rows, length, last_row, balance: 0])
 def test_a_disturbed_window_start_is_noticed(capsys, monkeypatch, start):
-  monkeypatch.setattr(replay, 'window_start', start)
+  monkeypatch.setattr(windows, 'window_start', start)
   code, reports = run(capsys, WINDOWS)
   assert code == 1 and not reports[0]['ok']
   assert reports[0]['worst_error'] > reports[0]['tolerance']

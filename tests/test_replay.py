@@ -298,3 +298,33 @@ def test_windows_do_not_see_episodes_that_come_later(tmp_path):
 def test_writer_and_reader_need_no_tensorflow():
   code = 'import sys, common.data.replay, common.data.dataset; sys.exit("tensorflow" in sys.modules)'
   assert subprocess.run([sys.executable, '-c', code], cwd=os.getcwd()).returncode == 0
+
+
+@pytest.mark.parametrize('prune', [False, True])
+def test_what_is_kept_up_to_date_equals_what_is_counted_anew(tmp_path, prune):
+  rng = np.random.default_rng(1)
+  numbers = [0, 0, 0]
+  store = replay.Replay(tmp_path, [2, 3, 4], 120, prune_disk=prune)
+  for _ in range(40):
+    e = int(rng.integers(3))  # environments run ahead of each other
+    rows = int(rng.integers(3, 30))
+    store.add(episode(rows, numbers[e]), numbers[e], e)
+    numbers[e] += 1
+    assert [x[:3] for x in store._memory] == store._fitting()
+    if any(x.rows >= 6 for x in store._memory):
+      kept = store.windows(6, ['reward'])
+      assert kept is store.windows(6, ['reward'])
+      assert [x[:3] for x in kept._episodes] == [x[:3] for x in store._memory if x.rows >= 6]
+    assert store.frames == sum((rows - 1) * (2, 3, 4)[e] for (_, e), rows in store._rows.items())
+    assert store.count_per_env() == {e: k for e, k in enumerate(numbers) if k}
+  again = replay.Replay(tmp_path, [2, 3, 4], 120, prune_disk=prune)
+  assert (again.frames, again.count_per_env()) == (store.frames, store.count_per_env())
+  assert [x[:3] for x in again._memory] == [x[:3] for x in store._memory]
+
+
+def test_windows_are_the_same_until_an_episode_comes(tmp_path):
+  store = filled(tmp_path, [11, 6])
+  before = store.windows(5)
+  assert store.windows(5) is before
+  store.add(episode(7, 2), 2, 0)
+  assert store.windows(5) is not before and len(before._episodes) == 2

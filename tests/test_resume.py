@@ -54,10 +54,10 @@ def interrupt(path, monkeypatch, *where, flags=(), number=signal.SIGINT):
 
 
 @pytest.mark.parametrize('owner, name, call', [
-    (Replay, 'add', 2),  # in the prefill, between the episode's end and its file
+    (Replay, 'begin', 2),  # in the prefill, between the episode's end and its file
     (Logger, 'write', 2),  # the episode is there, its row is not
     (checkpoint.Checkpoint, 'save', 1),
-    (Replay, 'add', 4),
+    (Replay, 'finish', 4),
     (Driver, '_step', 37),  # in the middle of an episode
     (loops.Toy, 'train', 7),  # in the middle of a burst
     (checkpoint.Checkpoint, 'save', 2),
@@ -65,7 +65,7 @@ def interrupt(path, monkeypatch, *where, flags=(), number=signal.SIGINT):
 def test_a_killed_run_goes_on_and_collects_no_episode_twice(
     tmp_path, monkeypatch, owner, name, call):
   kill(tmp_path, monkeypatch, owner, name, call)
-  before = {x.name: x.stat().st_mtime_ns for x in (tmp_path / 'episodes').iterdir()}
+  before = {x.name: x.stat().st_mtime_ns for x in (tmp_path / 'episodes').glob('[!.]*')}
   loops.start(tmp_path)
   after = {x.name: x.stat().st_mtime_ns for x in (tmp_path / 'episodes').iterdir()}
   assert before.items() <= after.items()

@@ -21,22 +21,23 @@ def wait_for_data(args, flags):
   trial = trial_lib.Trial(config)
   with tempfile.TemporaryDirectory() as directory:
     store = _random_replay(directory, trial, config)
-    burst = lambda first, count: dataset.batches(
-        store, config.seed, first, count, config.batch_size, config.batch_length,
+    loader = dataset.Loader(
+        store, config.seed, config.batch_size, config.batch_length,
         transform=trial.agent.distribute)
     trial.step()
     count = max(args.steps, 20)
     started = time.perf_counter()
-    for _ in burst(0, count):
+    for _ in loader.burst(0, count):
       pass
     alone = time.perf_counter() - started
     waits, steps = [], []
-    batches = burst(count, args.steps)
+    batches = loader.burst(count, args.steps)
     for _ in range(args.steps):
       started = time.perf_counter()
       batch = next(batches)
       waits.append(time.perf_counter() - started)
       steps.append(trial.step(batch)[0])
+    loader.close()
   row = dict(
       size=size, configs=config.configs, steps=args.steps, batches_per_s=count / alone,
       updates_per_s=len(steps) / sum(steps), wait_first=waits[0], wait_rest=sum(waits[1:]),

@@ -89,7 +89,7 @@ def strangers(directory):
 def clear(directory):
   """Finish what a killed run left: half-written files, and pruned ones not deleted yet."""
   for path in directory.glob('.*.npz.tmp'):
-    path.unlink()
+    path.unlink(missing_ok=True)
   for found in pruned(directory):
     (directory / name(*found)).unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
 """Replay: finished episodes on disk, the newest of them in memory, and windows drawn from those.
 
-`episodes` states the files and the meaning of their rows, `window_start` which windows are drawn.
+`episodes` states the files and the meaning of their rows, `windows` which windows are drawn.
 """
 import bisect
 import collections
@@ -11,12 +11,14 @@ import pathlib
 import sys
 import zipfile
 
-import numpy as np
-
 from common import config
 from common.data import episodes as files
+from common.data.windows import Windows, last_start
+
+WRITERS = 2  # threads; several environments may end at the same time
 
 Episode = collections.namedtuple('Episode', 'k e rows data')
+Begun = collections.namedtuple('Begun', 'episode written')  # written: a future
 
 
 class Replay:
@@ -60,14 +62,17 @@ class Replay:
     self._broken = set()  # (k, e) of files that were reported and skipped
     self._memory = []  # Episodes sorted by (k, e)
     self._forms = None  # key -> shape without rows, which the episodes in memory share
+    self._writer = concurrent.futures.ThreadPoolExecutor(WRITERS, 'episodes')
+    self._written = {}  # e -> future of its last episode
     self._open()
     self._fill()
     self._trim()
+    self._recount()
 
   @property
   def frames(self):
     """Frames of all finished episodes, the pruned ones included."""
-    return sum(self._frames(e, rows) for (_, e), rows in self._rows.items())
+    return self._total
 
   @property
   def episodes(self):
@@ -86,21 +91,23 @@ class Replay:
 
   def count_per_env(self):
     """Return {e: number of the next episode}. Numbers of skipped files are not used again."""
-    counts = {}
-    for k, e in [*self._rows, *self._broken]:
-      counts[e] = max(counts.get(e, 0), k + 1)
-    return counts
+    return dict(self._next)
 
   def add(self, episode, k, e):
-    """Write one finished episode under a temporary name, rename it, and keep it in memory.
+    """Store one finished episode: `finish` of what `begin` returns, with their errors."""
+    self.finish(self.begin(episode, k, e))
+
+  def begin(self, episode, k, e):
+    """Write one finished episode on a thread: under a temporary name, then renamed.
 
     Args:
       episode: dict of arrays [rows, ...]. uint8 stays; floats, ints and bools become float32.
       k: number of the episode, counted per environment.
       e: index of the environment.
+    Returns:
+      Begun, for `finish`.
     Raises:
-      UserError: the disk is full or refuses; no half-written file remains. Or the episode does
-        not have the keys and shapes of those already in the directory.
+      UserError: the episode does not have the keys and shapes of those already in the directory.
       TypeError, ValueError: a value that cannot be stored.
     """
     assert not self._readonly, 'readonly replay'
@@ -115,13 +122,31 @@ class Replay:
           f'{self._directory}: the episodes there have {files.describe(self._forms)} but the '
           f'environment gives {files.describe(forms)}. Use another --logdir or remove them.')
     self._forms = forms
-    files.write(self._directory / files.name(k, e, rows), data)
+    path = self._directory / files.name(k, e, rows)
+    self._written[e] = self._writer.submit(_write_after, self._written.get(e), path, data)
+    return Begun(Episode(k, e, rows, data), self._written[e])
+
+  def finish(self, begun):
+    """Count an episode and keep it in memory, once it is on disk.
+
+    Raises:
+      UserError: the disk is full or refuses; no half-written file remains.
+    """
+    begun.written.result()
+    k, e, rows, _ = begun.episode
     self._rows[k, e] = rows
-    bisect.insort(self._memory, Episode(k, e, rows, data), key=lambda x: x[:2])
-    self._trim()
+    self._total += self._frames(e, rows)
+    self._next[e] = max(self._next.get(e, 0), k + 1)
+    self._keep(begun.episode)
+
+  def close(self):
+    """End the threads that write."""
+    self._writer.shutdown()
 
   def windows(self, length, keys=None):
     """Return the Windows of `length` rows over the episodes that are in memory now.
+
+    It is the same object until an episode comes or goes.
 
     Args:
       length: rows of a window.
@@ -130,17 +155,22 @@ class Replay:
       UserError: no episode in memory is long enough.
     """
     keys = tuple(sorted(self._forms or ()) if keys is None else keys)
-    sources = {key: self._relabel.get(key, key) for key in keys}
-    episodes = [x for x in self._memory if all(key in x.data for key in sources.values())]
-    usable = tuple(x for x in episodes if _last_start(x.rows, length, self._last_row) >= 0)
+    if (length, keys) not in self._usable:
+      self._usable[length, keys] = [x for x in self._memory if self._fits(x, length, keys)]
+    usable = self._usable[length, keys]
     if not usable:
+      episodes = [x for x in self._memory if self._fits(x, 0, keys)]
       longest = max((x.rows for x in episodes), default=0)
       needed = length + (not self._last_row)
       raise config.UserError(
           f'{self._directory}: batch_length {length} needs an episode of {needed} rows but the '
           f'longest of {len(episodes)} has {longest}. Pass a smaller --batch_length or a larger '
           '--prefill, or collect longer episodes.')
-    return Windows(usable, length, sources, self._last_row, self._balance)
+    if (length, keys) not in self._windows:
+      sources = {key: self._relabel.get(key, key) for key in keys}
+      self._windows[length, keys] = Windows(
+          tuple(usable), length, sources, self._last_row, self._balance)
+    return self._windows[length, keys]
 
   def sample(self, rng, batch, length, keys=None):
     """Draw `batch` windows; see Windows.sample and, for the errors, `windows`."""
@@ -174,6 +204,7 @@ class Replay:
     if newer:
       self._memory = [x for x in self._memory if (x.k, x.e) in self._rows]
       self._fill()
+      self._recount()
     return len(newer)
 
   def _open(self):
@@ -211,6 +242,45 @@ class Replay:
           self._memory.append(Episode(k, e, rows, data))
       self._memory.sort(key=lambda x: x[:2])
       self._agree()
+
+  def _recount(self):
+    """Count anew what `add` keeps up to date, so that no call grows with what is stored."""
+    self._total = sum(self._frames(e, rows) for (_, e), rows in self._rows.items())
+    self._held = sum(self._frames(x.e, x.rows) for x in self._memory)  # frames in memory
+    self._next = {}
+    for k, e in [*self._rows, *self._broken]:
+      self._next[e] = max(self._next.get(e, 0), k + 1)
+    have = {(x.k, x.e) for x in self._memory} | {x[:2] for x in files.pruned(self._directory)}
+    # The newest that memory had no room for: nothing older comes into it.
+    self._left = max((key for key in self._rows if key not in have), default=(-1, -1))
+    self._usable = {}   # (length, keys) -> Episodes in memory that windows can be drawn from
+    self._windows = {}  # (length, keys) -> Windows over them
+
+  def _keep(self, episode):
+    """Take a new episode into memory, and let the oldest go that no longer fit."""
+    self._windows = {}
+    gone = []
+    if self._prune_disk or episode[:2] > self._left:
+      bisect.insort(self._memory, episode, key=lambda x: x[:2])
+      self._held += self._frames(episode.e, episode.rows)
+      for (length, keys), usable in self._usable.items():
+        if self._fits(episode, length, keys):
+          bisect.insort(usable, episode, key=lambda x: x[:2])
+    while self._held > self._capacity and len(self._memory) > 1:
+      gone.append(self._memory.pop(0))
+      self._held -= self._frames(gone[-1].e, gone[-1].rows)
+      for usable in self._usable.values():
+        if usable and usable[0] is gone[-1]:
+          usable.pop(0)
+    if self._prune_disk:
+      files.prune(self._directory, [self._directory / files.name(*x[:3]) for x in gone])
+    elif gone:
+      self._left = max(self._left, gone[-1][:2])
+
+  def _fits(self, episode, length, keys):
+    """Whether windows of a length with these keys can be drawn from an episode."""
+    return last_start(episode.rows, length, self._last_row) >= 0 and all(
+        self._relabel.get(key, key) in episode.data for key in keys)
 
   def _frames(self, e, rows):
     return (rows - 1) * files.repeat_of(self._repeat, e)
@@ -259,57 +329,8 @@ class Replay:
     self._warn(f'{self._directory / name}: {problem}. Skipped; delete the file to silence this.')
 
 
-class Windows:
-  """Windows of equal length over a fixed list of episodes, which later additions do not change."""
-
-  def __init__(self, episodes, length, sources, last_row, balance):
-    """sources: dict of name to that of the stored array which is served under it."""
-    self._episodes = episodes
-    self._length = length
-    self._sources = sources
-    self._last_row = last_row
-    self._balance = balance
-
-  def sample(self, rng, batch):
-    """Draw windows: an episode uniformly, with replacement, then a start in it.
-
-    Args:
-      rng: numpy Generator; the draws depend on nothing else.
-      batch: number of windows B.
-    Returns:
-      Dict of arrays [B, T, ...], T the length, in the stored dtypes (uint8 or float32).
-    """
-    picks = rng.integers(0, len(self._episodes), batch)
-    episodes = [self._episodes[i] for i in picks]
-    starts = [
-        window_start(rng, x.rows, self._length, self._last_row, self._balance) for x in episodes]
-    output = {}
-    for key, source in self._sources.items():
-      first = episodes[0].data[source]
-      stacked = np.empty((batch, self._length) + first.shape[1:], first.dtype)
-      for row, episode, start in zip(stacked, episodes, starts):
-        row[...] = episode.data[source][start: start + self._length]
-      output[key] = stacked
-    return output
-
-
-def window_start(rng, rows, length, last_row=True, balance=False):
-  """Draw the first row of a window of `length` rows in an episode of `rows` rows.
-
-    plain     start ~ uniform 0 .. rows - length            (to the last row, included)
-    no last   start ~ uniform 0 .. rows - length - 1        (last_row False: reference code)
-    balance   start = min(uniform 0 .. rows - 1, rows - length)
-
-  With balance the last window has probability length / rows. The episode must be long enough.
-  Specification: Dreamer section 10, verdicts Q3 and Q4.
-  """
-  last = _last_start(rows, length, last_row)
-  assert last >= 0, (rows, length)
-  if balance:
-    return min(int(rng.integers(0, rows)), rows - length)
-  return int(rng.integers(0, last + 1))
-
-
-def _last_start(rows, length, last_row):
-  """Return the largest start of plain windows; negative if the episode is too short."""
-  return rows - length - (0 if last_row else 1)
+def _write_after(earlier, path, data):
+  """Write an episode once the one before it is there, so that a full disk leaves no gap."""
+  if earlier:
+    earlier.result()
+  files.write(path, data)

@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 
-from common.data import dataset
 from common.loop import banner
 from common.loop.meters import Means
 
@@ -26,9 +25,12 @@ class Learner:
       interrupts: interrupts.Interrupts.
     """
     self._config, self._clock, self._interrupts = config, clock, interrupts
-    self._agent, self._replay, self._view = parts.agent, parts.replay, parts.view
+    self._agent, self._loader, self._view = parts.agent, parts.loader, parts.view
     self._values, self._logdir = parts.progress.values, parts.logdir
     self.means = Means(self._values['means'])
+    self._updates = self._agent.update_count
+    # Updates until the devices are asked for the count of skipped ones, for which they have to wait.
+    self._ask = config.nan_limit - self._agent.skipped
     self._compiled = self._estimated = False
 
   def burst(self, updates, frames):
@@ -44,33 +46,33 @@ class Learner:
       Stop: an interrupt came.
       SystemExit: config.nan_limit updates in a row were not finite.
     """
-    values, config, agent = self._values, self._config, self._agent
+    values = self._values
     values['owed'] += updates
     due = values['owed']
-    batches = dataset.batches(
-        self._replay, config.seed, agent.update_count, due, config.batch_size,
-        config.batch_length, agent.data_keys, agent.distribute)
+    batches = self._loader.burst(self._updates, due)
     if not self._compiled:
       self._compiled = True
       self._view.say('Building the update, which takes a while the first time ...')
-    # Asking the devices for the count at each update would make them wait.
-    ask = config.nan_limit - agent.skipped
     with self._clock('train'):
       try:
         for data in self._timed(batches):
-          self.means.add(agent.train(data, frames))
-          self._say_time_left(frames)
+          self.means.add(self._agent.train(data, frames))
+          self._updates += 1
           values['owed'] -= 1
-          ask -= 1
+          self._say_time_left(frames)
           self._view.stage('learning', due - values['owed'], due)
-          if ask <= 0:
-            ask = config.nan_limit - agent.skipped
-            if ask <= 0:
-              self._give_up(data)
+          self._check_skipped(data)
           self._interrupts.check()
       finally:
-        batches.close()
-        self.means.settle()
+        self.means.wait()
+
+  def _check_skipped(self, data):
+    """Give up if too many updates in a row were not finite."""
+    self._ask -= 1
+    if self._ask <= 0:
+      self._ask = self._config.nan_limit - self._agent.skipped
+      if self._ask <= 0:
+        self._give_up(data)
 
   def _timed(self, batches):
     """The same batches; the time of waiting for them is that of the data."""

@@ -1,57 +1,73 @@
 """What a run measures of itself: means of metrics, and where the time goes."""
 
+import itertools
 import time
 
 import numpy as np
+
+from common.model import metrics as metrics_lib
 
 
 class Means:
   """Running means of the metrics of updates since the last row.
 
   Attributes:
-    values: dict of name to [sum, count], which a checkpoint keeps.
     seconds_per_update: measured on the second and third; None before.
   """
 
   def __init__(self, values):
-    self.values = values
+    self._values = values
     self._pending, self._ends = [], []
     self.seconds_per_update = None
 
+  @property
+  def values(self):
+    """Dict of name to [sum, count], which a checkpoint keeps."""
+    self._settle()
+    return self._values
+
   def add(self, metrics):
-    """Keep the scalar tensors of one update, which may still be computed."""
+    """Keep the model.metrics.Metrics of one update, which may still be computed."""
     self._pending.append(metrics)
     if self.seconds_per_update is None:
-      self._measure(metrics)
+      self._measure()
 
-  def _measure(self, metrics):
-    next(iter(metrics.values())).numpy()  # waits until it is computed
-    self._ends.append(time.perf_counter())
-    if len(self._ends) == 3:  # the first update also compiles the graph
-      self.seconds_per_update = (self._ends[2] - self._ends[0]) / 2
-
-  def settle(self):
-    """Fetch what is pending, at the end of a burst."""
-    for metrics in self._pending:
-      metrics = {name: float(value) for name, value in metrics.items()}
-      norms = [value for name, value in metrics.items() if 'grad_norm' in name]
-      self._add('skipped', float(not np.all(np.isfinite(norms))))
-      for name, value in metrics.items():
-        if np.isfinite(value):
-          self._add(name, value)
-    self._pending = []
+  def wait(self):
+    """Return when the last update is computed; the end of a burst."""
+    if self._pending:
+      self._pending[-1].vector.numpy()
     self._ends = []  # between bursts other things take time
 
   def take(self):
     """Means by name, with the count of skipped updates; starts anew."""
-    skipped = int(self.values.pop('skipped', [0, 0])[0])
-    result = {name: total / count for name, (total, count) in self.values.items()}
-    self.values = {}
+    values, self._values = self.values, {}
+    skipped = int(values.pop('skipped', [0, 0])[0])
+    result = {name: total / count for name, (total, count) in values.items()}
     return {**result, 'skipped': skipped}
 
-  def _add(self, name, value):
-    total, count = self.values.get(name, (0.0, 0))
-    self.values[name] = [total + value, count + 1]
+  def _measure(self):
+    self._pending[-1].vector.numpy()  # waits until it is computed
+    self._ends.append(time.perf_counter())
+    if len(self._ends) == 3:  # the first update also compiles the graph
+      self.seconds_per_update = (self._ends[2] - self._ends[0]) / 2
+
+  def _settle(self):
+    """Fetch what is pending and add it up; what is not finite counts for nothing."""
+    pending, self._pending = self._pending, []
+    for names, group in itertools.groupby(pending, lambda metrics: metrics.names):
+      rows = metrics_lib.fetch(list(group)).astype(np.float64)  # [updates, names]
+      finite = np.isfinite(rows)
+      norms = [i for i, name in enumerate(names) if 'grad_norm' in name]
+      self._add('skipped', ~finite[:, norms].all(1))
+      for name, column, known in zip(names, rows.T, finite.T):
+        if known.any():
+          self._add(name, column[known])
+
+  def _add(self, name, numbers):
+    total, count = self._values.get(name, (0.0, 0))
+    # One after the other, so that sums do not depend on how many are fetched at once.
+    total = np.add.accumulate([total, *numbers])[-1]
+    self._values[name] = [float(total), count + len(numbers)]
 
 
 class Clock:

@@ -10,6 +10,7 @@ from common import config as config_lib
 from common import envs
 from common.agent import Agent
 from common.data import sources
+from common.data.dataset import Loader
 from common.data.replay import Replay
 from common.envs import actions
 from common.loop import banner
@@ -31,6 +32,7 @@ class Parts(NamedTuple):
   eval_envs: list   # one a task
   agent: Agent
   replay: Replay
+  loader: Loader    # of batches from it
   logger: Logger
   view: object      # view.Plain or view.Live
   pictures: Pictures
@@ -72,6 +74,11 @@ def build(config, logdir):
     agent = checkpoint_lib.agent_class(config.agent)(
         actions.settle(config, env.act_space), env.obs_space, env.act_space)
     replay = _replay(config, logdir, relabel)
+    stack.callback(replay.close)
+    loader = Loader(
+        replay, config.seed, config.batch_size, config.batch_length, agent.data_keys,
+        agent.distribute)
+    stack.callback(loader.close)
     view = view_lib.make(
         config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
     stack.callback(view.close)
@@ -81,7 +88,7 @@ def build(config, logdir):
         pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='')
     parts = Parts(
-        logdir, collecting, evaluating, agent, replay, logger, view,
+        logdir, collecting, evaluating, agent, replay, loader, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
         checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress), stack)
     _restore(config, parts)

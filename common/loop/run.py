@@ -10,6 +10,8 @@ nothing is collected, and updates count as the frames after which they would hav
 Spec section 9; the bursts come at the counts of the published code.
 """
 
+import collections
+
 import numpy as np
 
 from common import config as config_lib
@@ -42,6 +44,7 @@ class Run:
     self._clock = Clock(self.frames)
     self._learner = Learner(config, parts, self._clock, interrupts)
     self._games = {}
+    self._ended = collections.deque()  # episodes that may still be written
     self._driver = self._make_driver() if parts.envs else None
     self._state = None
 
@@ -71,9 +74,11 @@ class Run:
           self._parts.envs[0].act_space, self._config.seed, self._driver.next_episode)
       def checked(*args):
         self._interrupts.check()
+        self._count(wait=False)
         return policy(*args)
       with self._clock('env'):
         self._driver(checked, frames=missing)
+        self._count()
 
   def pretrain(self):
     """Make the first updates, once in the life of a run, or those that it owes."""
@@ -137,6 +142,7 @@ class Run:
     def policy(obs, state, is_first):
       nonlocal counter
       self._interrupts.check()
+      self._count(wait=False)
       self._learn_if_due(counter)
       with self._clock('policy'):
         result = self._agent.policy(
@@ -146,11 +152,13 @@ class Run:
     with self._clock('env'):
       self._state = self._driver(
           policy, self._state, frames=until - self.frames)
+      self._count()
       self._learn_if_due(self.frames)
 
   def save(self):
     """Write a checkpoint of everything that the next process has to know."""
     self._view.stage('saving')
+    self._count()
     self._progress.values.update(
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
         rows=self._logger.rows, means=self._learner.means.values)
@@ -177,31 +185,44 @@ class Run:
     config = self._config
     if not config.collect_limit:
       return config.time_limit
+    self._count()
     every = config.collect_limit_doubles
     grown = max(0, self.frames - config.collect_limit_from)
     return config.collect_limit * 2 ** (grown / every if every else 0)
 
   def _on_episode(self, episode, k, e):
+    """Have an episode written while collection goes on; `_count` comes before anything counts it."""
     if not self._config.get('seed_episode_rewards', True):
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
-    self._replay.add(episode, k, e)
-    covered = self._coverage.add(episode)
-    score, length = self._games.pop(e, (0.0, 0))
-    score += episode['reward'].sum()
-    length += (len(episode['reward']) - 1) * self._repeats[e]
-    if self._driver.goes_on[e]:  # the return is that of the whole game
-      self._games[e] = score, length
-      return
-    task = self._tasks[e % len(self._tasks)]
-    named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
-    self._logger.write(self.frames, {
-        'train/return': score, **named, 'train/length': length,
-        'train/episodes': self._replay.episodes, **covered}, 'episode')
+    goes_on = self._driver.goes_on[e]
+    self._ended.append((self._replay.begin(episode, k, e), episode, e, goes_on))
+
+  def _count(self, wait=True):
+    """Take the episodes that have ended into the replay, and log them.
+
+    wait: until all are written. Else those that still are may come later: nothing counts them yet.
+    """
+    while self._ended and (wait or self._ended[0][0].written.done()):
+      begun, episode, e, goes_on = self._ended.popleft()
+      self._replay.finish(begun)
+      covered = self._coverage.add(episode)
+      score, length = self._games.pop(e, (0.0, 0))
+      score += episode['reward'].sum()
+      length += (len(episode['reward']) - 1) * self._repeats[e]
+      if goes_on:  # the return is that of the whole game
+        self._games[e] = score, length
+        continue
+      task = self._tasks[e % len(self._tasks)]
+      named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
+      self._logger.write(self.frames, {
+          'train/return': score, **named, 'train/length': length,
+          'train/episodes': self._replay.episodes, **covered}, 'episode')
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config
     while counter >= values['trained'] + config.train_every:
+      self._count()
       values['trained'] += config.train_every
       self._learn(config.train_steps)
 
