@@ -4,6 +4,8 @@
 
 PYTHON ?=
 ARGS ?=
+# Two processes, a file of tests each: what its tests share is made once.
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 RUN := .venv/bin/python
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 GL := libegl1 libgl1 libopengl0 libosmesa6
@@ -20,7 +22,7 @@ train: setup
 	@$(RUN) -m dreamer.train --configs dmc cpu --task dmc_cartpole_balance_sparse $(ARGS)
 
 test: setup
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(WORKERS) $(ARGS)
 
 setup: .venv/.gl
 

@@ -4,6 +4,7 @@
     python -m common.benchmark train_step --configs dmc cpu --vary jit True False
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
+    python -m common.benchmark loop                  what the loop costs beside updates and steps
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
     python -m common.benchmark explore               what Plan2Explore's ensemble costs an update
     python -m common.benchmark view                  what the live view and the pictures cost
@@ -53,6 +54,15 @@ def main(argv=None):
   env.add_argument('--steps', type=_positive, default=200, help='decisions of each environment')
   env.set_defaults(run=stepping.step_environments)
 
+  loop = add('loop', help='host time of the real loop around stand-ins that only wait')
+  loop.add_argument('--stored', type=int, nargs='+', default=[0, 5000, 50000], help='episodes')
+  loop.add_argument('--train_steps', type=int, nargs='+', choices=[1, 100], default=[100, 1])
+  loop.add_argument('--frames', type=_positive, default=20000, help='to be measured')
+  loop.add_argument('--update_ms', type=float, default=2, help='milliseconds of an update')
+  loop.add_argument('--policy_ms', type=float, default=0.3, help='of a policy call')
+  loop.add_argument('--env_ms', type=float, default=0.2, help='of a step of the environment')
+  loop.set_defaults(run=_measure_loop)
+
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
   plan.set_defaults(run=functools.partial(
@@ -90,6 +100,12 @@ def _wait_for_data(args, flags):
   """Delayed: the file imports TensorFlow, whose settings variants of updates choose themselves."""
   from common.bench import waiting
   return waiting.wait_for_data(args, flags)
+
+
+def _measure_loop(args, flags):
+  """Delayed, for the same reason."""
+  from common.bench import looping
+  return looping.measure_loop(args, flags)
 
 
 def _positive(text):

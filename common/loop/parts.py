@@ -45,12 +45,13 @@ class Parts(NamedTuple):
     self.closing.close()
 
 
-def build(config, logdir):
+def build(config, logdir, agent_class=None):
   """Build the parts, restored to where the directory's last process left them.
 
   Args:
     config: Config as devices.setup gave it.
     logdir: pathlib.Path of the directory, claimed by this process.
+    agent_class: None for that of config.agent.
   Returns:
     Parts, to be closed at the end.
   Raises:
@@ -71,7 +72,8 @@ def build(config, logdir):
           config, logdir_lib.load_config(config.offline), env.obs_space, env.act_space)
     elif config.get('source'):
       sources.continue_from(config, logdir)
-    agent = checkpoint_lib.agent_class(config.agent)(
+    agent_class = agent_class or checkpoint_lib.agent_class(config.agent)
+    agent = agent_class(
         actions.settle(config, env.act_space), env.obs_space, env.act_space)
     replay = _replay(config, logdir, relabel)
     stack.callback(replay.close)

@@ -1,0 +1,90 @@
+"""Host time of the real loop: driver, replay, batches and files around stand-ins of known speed."""
+import os
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+from common import config as config_lib
+from common.bench import printing
+from common.bench import standins
+from common.data import episodes
+from common.loop import parts
+from common.loop import run
+from common.loop.interrupts import Interrupts
+from common.model import devices
+
+ROWS = 101       # of the episodes that are stored already
+WARM_UP = 2_000  # frames before those that count
+BURSTS = {100: 1000, 1: 10}  # updates in a burst: frames between two, at the published ratio
+
+
+def measure_loop(args, flags):
+  """Time the loop at several numbers of stored episodes and sizes of bursts; the exit code."""
+  for stored in args.stored:
+    for train_steps in args.train_steps:
+      row = _measure(stored, train_steps, args, flags)
+      print(
+          '{stored:>6,} episodes, bursts of {train_steps:>3}: {frames_per_second:.0f} frames/s, '
+          '{share_of_bound:.1%} of the bound, {host_ms_per_update:.2f} ms of host time an '
+          'update'.format(**row))
+      printing.json_line(row)
+  return 0
+
+
+def _measure(stored, train_steps, args, flags):
+  """One row: the loop over args.frames frames after some to warm up."""
+  os.environ[standins.ENV_MS] = str(args.env_ms)
+  standins.SlowEnv.waiter = None
+  made = standins.agent_class(args.update_ms, args.policy_ms)
+  with tempfile.TemporaryDirectory() as directory, Interrupts() as interrupts:
+    path = pathlib.Path(directory)
+    config = config_lib.load('dreamer', [
+        '--configs', 'debug', '--task', 'py_common.bench.standins:SlowEnv', '--cnn_keys', '',
+        '--mlp_keys', '.*', '--action_repeat', '2', '--time_limit', '1000', '--prefill', '2000',
+        '--pretrain', '3', '--batch_size', '50', '--batch_length', '50', '--eval_episodes', '0',
+        '--eval_every', str(WARM_UP), '--steps', '1e9', '--replay_capacity', '0',
+        '--log_every', '1000', '--quiet', '--logdir', directory,
+        '--train_every', str(BURSTS[train_steps]), '--train_steps', str(train_steps), *flags])
+    config = devices.setup(config)
+    _store(path / 'episodes', stored)
+    built = parts.build(config, path, made)
+    try:
+      loop = run.Run(config, built, interrupts)
+      loop.prefill()
+      loop.pretrain()
+      loop.collect()
+      return _collect(loop, built, stored, train_steps, args, config)
+    finally:
+      built.close()
+
+
+def _collect(loop, built, stored, train_steps, args, config):
+  """Collect args.frames frames more, and compare the time with what the stand-ins waited for."""
+  waiters = {**built.agent.waiters, 'env': standins.SlowEnv.waiter}
+  before = {name: (waiter.total, waiter.count) for name, waiter in waiters.items()}
+  frames, built.progress.values['next_eval'] = loop.frames, loop.frames + args.frames
+  started = time.perf_counter()
+  loop.collect()
+  wall = time.perf_counter() - started
+  waited = {name: waiter.total - before[name][0] for name, waiter in waiters.items()}
+  updates = waiters['update'].count - before['update'][1]
+  bound = sum(waited.values())
+  return dict(
+      stored=stored, train_steps=train_steps, overlap=bool(config.get('overlap', False)),
+      frames_per_second=(loop.frames - frames) / wall, share_of_bound=bound / wall,
+      host_ms_per_update=1e3 * (wall - bound) / updates, updates=updates, wall=wall, bound=bound)
+
+
+def _store(directory, count):
+  """Episodes as of an earlier process: one file under many names."""
+  directory.mkdir(parents=True)
+  if not count:
+    return
+  first = directory / episodes.name(0, 0, ROWS)
+  episodes.write(first, {
+      'vector': np.zeros((ROWS, 8), np.float32), 'action': np.zeros((ROWS, 1), np.float32),
+      'reward': np.zeros(ROWS, np.float32), 'discount': np.ones(ROWS, np.float32)})
+  for k in range(1, count):
+    os.link(first, directory / episodes.name(k, 0, ROWS))

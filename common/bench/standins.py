@@ -1,0 +1,89 @@
+"""Stand-ins of known speed: an environment and an agent that wait instead of working.
+
+They wait without holding Python's lock, as a simulator and a GPU do, and add up for how long they
+really did, since a wait of 2 ms takes a little more.
+"""
+import os
+import time
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+from common.agent import Agent
+from common.model import metrics
+from common.model import optimizer
+
+ENV_MS = 'STANDIN_ENV_MS'  # environment variable, which processes inherit
+METRICS = 25               # numbers that an update gives
+
+
+class Waiter:
+  """Waits for so many milliseconds at a time; `total` seconds so far in `count` waits."""
+
+  def __init__(self, milliseconds):
+    self._seconds = milliseconds / 1000
+    self.total, self.count = 0.0, 0
+
+  def __call__(self):
+    self.count += 1
+    if self._seconds:
+      started = time.perf_counter()
+      time.sleep(self._seconds)
+      self.total += time.perf_counter() - started
+
+
+class SlowEnv:
+  """Environment of eight numbers whose steps take STANDIN_ENV_MS milliseconds."""
+
+  obs_space = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (8,), np.float32)}
+  act_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+  waiter = None  # of all of this process
+
+  def __init__(self):
+    if SlowEnv.waiter is None:
+      SlowEnv.waiter = Waiter(float(os.environ.get(ENV_MS, 0)))
+
+  def reset(self, seed=None):
+    """Begin an episode; takes no time."""
+    del seed
+    return {'vector': np.zeros(8, np.float32)}
+
+  def step(self, action):
+    """Wait; episodes end by the time limit alone."""
+    SlowEnv.waiter()
+    return {'vector': np.full(8, action[0], np.float32)}, 1.0, False, {}
+
+  def close(self):
+    """Nothing to free."""
+
+
+def agent_class(update_ms, policy_ms):
+  """The class of an agent whose updates and policy calls take so many milliseconds."""
+
+  class StandIn(Agent):
+    """Has one weight, and a world model that is never used."""
+
+    def build(self):
+      """Make the weight."""
+      self.waiters = {'update': Waiter(update_ms), 'policy': Waiter(policy_ms)}
+      self.optimizer = optimizer.Optimizer([tf.Variable(tf.zeros([1]))], 1e-3)
+
+    def optimizers(self):
+      """The only one, which stands still."""
+      return {'model': self.optimizer}
+
+    def train(self, data, frames=0):
+      """Wait for an update."""
+      del data, frames
+      self.waiters['update']()
+      self.updates.assign_add(1)
+      return metrics.Metrics(tuple(f'metric_{i}' for i in range(METRICS)), tf.zeros([METRICS]))
+
+    def policy(self, obs, state=None, mode='train', frames=0):
+      """Wait for an action, which is zero."""
+      del mode, frames
+      self.waiters['policy']()
+      return np.zeros((len(obs['is_first']), self.action_size), np.float32), state
+
+  return StandIn
