@@ -131,10 +131,3 @@ def test_every_key_of_the_config_is_read_somewhere():
     key = {'zero_shot_tasks': 'eval_tasks'}.get(key, key)
     reads = rf'config\.{key}\b|\bc\.{key}\b|config_lib\.{key}\(|[\'"]{key}[\'"]'
     assert re.search(reads, code), key
-
-
-def test_every_option_that_the_readme_names_exists():
-  text = (ROOT / 'README.md').read_text()
-  known = {key for agent in config.AGENTS for key in config.load(agent, [])}
-  for key in re.findall(r'`(\w+): [\w.-]+`', text):
-    assert key in known, key
