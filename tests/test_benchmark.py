@@ -179,3 +179,20 @@ def test_games_are_timed_against_the_bare_emulator(capsys):
   assert run('emulator', '--steps', '20') == 0
   row, = answers(capsys)
   assert row['task'] == 'atari_pong' and 0 < row['wrapper'] < row['bare'] and 0 < row['share'] < 1
+
+
+@pytest.mark.parametrize('overlap', ['False', 'True'])
+def test_the_loop_is_timed_against_what_its_stand_ins_waited_for(capsys, overlap):
+  assert run(
+      'loop', '--stored', '0', '30', '--train_steps', '100', '--frames', '2000', '--update_ms',
+      '0.5', '--policy_ms', '0.1', '--env_ms', '0.1', '--overlap', overlap) == 0
+  rows = answers(capsys)
+  assert [(row['stored'], row['train_steps']) for row in rows] == [(0, 100), (30, 100)]
+  for row in rows:
+    assert row['overlap'] == (overlap == 'True') and row['updates'] == 200
+    assert row['frames_per_second'] == pytest.approx(2000 / row['wall'], rel=1e-3)
+    assert row['share_of_bound'] == pytest.approx(row['bound'] / row['wall'], rel=1e-3)
+    least, waited = 200 * 0.5e-3, 200 * 0.5e-3 + 1000 * 0.2e-3
+    assert row['bound'] > (max(least, waited - least) if row['overlap'] else waited)
+    assert row['host_ms_per_update'] == pytest.approx(
+        1e3 * (row['wall'] - row['bound']) / 200, rel=1e-2)

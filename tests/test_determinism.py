@@ -176,3 +176,49 @@ def test_the_same_command_gives_the_same_200_updates_with_xla(tmp_path, name, fl
       assert command.wait(250) == 0, command.stderr.read().decode()
   assert identical(tmp_path / 'a', tmp_path / 'b')
   assert loops.rows(tmp_path / 'a', 'agent/updates')[-1]['agent/updates'] == 200
+
+
+OVERLAP = ['--overlap', 'True']
+
+
+def test_overlap_gives_the_same_run_again_and_acts_with_older_weights(toy, tmp_path):
+  for name in 'ab':
+    loops.start(tmp_path / name, *UNEVEN, *OVERLAP)
+  loops.start(tmp_path / 'serial', *UNEVEN)
+  assert identical(tmp_path / 'a', tmp_path / 'b')
+  one, two = (loops.rows(tmp_path / x, 'agent/updates', timeless=True) for x in ('a', 'serial'))
+  assert [row['agent/updates'] for row in one][-1] == two[-1]['agent/updates']
+  assert one != two
+
+
+@pytest.mark.parametrize('owner, method, calls', [
+    (Driver, '_step', [45, 12]), (loops.Toy, 'train', [8]), (checkpoint.Checkpoint, 'save', [2]),
+    (Replay, 'finish', [5]), (run.Run, '_evaluate', [2])])
+def test_a_killed_run_with_overlap_ends_bit_identical(
+    toy, tmp_path, monkeypatch, owner, method, calls):
+  flags = [*EXACT, *UNEVEN, *OVERLAP]
+  loops.start(tmp_path / 'whole', *flags)
+  for call in calls:
+    with monkeypatch.context() as patch:
+      patch.setattr(parts.Parts, 'close', lambda self: None)
+      loops.kill_at(patch, owner, method, call)
+      with pytest.raises(loops.Kill):
+        loops.start(tmp_path / 'killed', *flags)
+  loops.start(tmp_path / 'killed', *flags)
+  assert identical(tmp_path / 'whole', tmp_path / 'killed')
+
+
+def test_an_interrupt_with_overlap_saves_what_is_owed(toy, tmp_path, monkeypatch, capsys):
+  with monkeypatch.context() as patch:
+    loops.signal_at(patch, loops.Toy, 'train', 8, signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+      loops.start(tmp_path, *OVERLAP, '--train_steps', 6)
+  assert stop.value.code == 143 and 'saved' in capsys.readouterr().out
+  loops.start(tmp_path, *OVERLAP, '--train_steps', 6)
+  last = loops.rows(tmp_path, 'agent/updates')[-1]
+  assert last['step'] == 120 and last['agent/updates'] >= 20
+
+
+def test_overlap_without_collecting_is_refused(toy, tmp_path):
+  with pytest.raises(loops.config_lib.UserError, match='overlap'):
+    loops.start(tmp_path, *OVERLAP, '--offline', tmp_path / 'other')

@@ -10,6 +10,7 @@ from common import config as config_lib
 from common.bench import printing
 from common.bench import standins
 from common.data import episodes
+from common.loop import overlap
 from common.loop import parts
 from common.loop import run
 from common.loop.interrupts import Interrupts
@@ -21,7 +22,7 @@ BURSTS = {100: 1000, 1: 10}  # updates in a burst: frames between two, at the pu
 
 
 def measure_loop(args, flags):
-  """Time the loop at several numbers of stored episodes and sizes of bursts; the exit code."""
+  """Time the loop at several numbers of stored episodes and sizes of bursts; returns the exit code."""
   for stored in args.stored:
     for train_steps in args.train_steps:
       row = _measure(stored, train_steps, args, flags)
@@ -51,7 +52,8 @@ def _measure(stored, train_steps, args, flags):
     _store(path / 'episodes', stored)
     built = parts.build(config, path, made)
     try:
-      loop = run.Run(config, built, interrupts)
+      kind = overlap.OverlappedRun if config.overlap else run.Run
+      loop = kind(config, built, interrupts)
       loop.prefill()
       loop.pretrain()
       loop.collect()
@@ -62,7 +64,10 @@ def _measure(stored, train_steps, args, flags):
 
 def _collect(loop, built, stored, train_steps, args, config):
   """Collect args.frames frames more, and compare the time with what the stand-ins waited for."""
-  waiters = {**built.agent.waiters, 'env': standins.SlowEnv.waiter}
+  acting = built.acting.copy if built.acting else built.agent
+  waiters = {
+      'update': built.agent.waiters['update'], 'policy': acting.waiters['policy'],
+      'env': standins.SlowEnv.waiter}
   before = {name: (waiter.total, waiter.count) for name, waiter in waiters.items()}
   frames, built.progress.values['next_eval'] = loop.frames, loop.frames + args.frames
   started = time.perf_counter()
@@ -71,8 +76,10 @@ def _collect(loop, built, stored, train_steps, args, config):
   waited = {name: waiter.total - before[name][0] for name, waiter in waiters.items()}
   updates = waiters['update'].count - before['update'][1]
   bound = sum(waited.values())
+  if config.overlap:
+    bound = max(waited['update'], bound - waited['update'])
   return dict(
-      stored=stored, train_steps=train_steps, overlap=bool(config.get('overlap', False)),
+      stored=stored, train_steps=train_steps, overlap=config.overlap,
       frames_per_second=(loop.frames - frames) / wall, share_of_bound=bound / wall,
       host_ms_per_update=1e3 * (wall - bound) / updates, updates=updates, wall=wall, bound=bound)
 

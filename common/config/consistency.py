@@ -52,6 +52,10 @@ def check(config):
     raise UserError(
         f'config: jit compiles the step of one device, but devices is {c.devices}. '
         'Pass --jit False, or --devices 1.')
+  if c.overlap and c.offline:
+    raise UserError(
+        'config: overlap collects while it learns, but an offline run collects nothing. '
+        'Pass --overlap False.')
   if c.devices and c.batch_size % c.devices:
     raise UserError(
         f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '

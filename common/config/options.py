@@ -9,6 +9,7 @@ CHOICES = {
     'atari_resize': ('area', 'bilinear'),
     'atari_actions': ('minimal', 'full'),
     'jit': ('auto', True, False),
+    'act_on': ('auto', 'cpu', 'gpu'),
     'parallel': ('none', 'thread', 'process'),
     'clip_rewards': ('none', 'tanh', 'sign'),
     'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
@@ -111,5 +112,5 @@ FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
 # weights or the data.
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
-    'precision', 'jit', 'devices', 'parallel', 'nan_limit', 'replay_capacity',
+    'precision', 'jit', 'devices', 'act_on', 'parallel', 'nan_limit', 'replay_capacity',
     'prune_disk', 'deterministic', 'quiet')

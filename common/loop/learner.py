@@ -34,22 +34,35 @@ class Learner:
     self._compiled = self._estimated = False
 
   def burst(self, updates, frames):
-    """Make updates on the episodes that are there now.
+    """Make updates on the episodes that are there now: `make` of what `prepare` returns."""
+    self.make(self.prepare(updates), frames)
+
+  def prepare(self, updates):
+    """Settle what a burst of updates draws from: the episodes that are there now.
+
+    Args:
+      updates: how many, besides those that are owed.
+    Returns:
+      What `make` takes.
+    """
+    self._values['owed'] += updates
+    return self._loader.burst(self._updates, self._values['owed'])
+
+  def make(self, batches, frames):
+    """Make the updates of a burst.
 
     What an interrupt leaves of them is owed: the checkpoint of that moment knows how many, and the
     next process makes them at first.
 
     Args:
-      updates: how many, besides those that are owed.
+      batches: from `prepare`.
       frames: of the run so far.
     Raises:
       Stop: an interrupt came.
       SystemExit: config.nan_limit updates in a row were not finite.
     """
     values = self._values
-    values['owed'] += updates
     due = values['owed']
-    batches = self._loader.burst(self._updates, due)
     if not self._compiled:
       self._compiled = True
       self._view.say('Building the update, which takes a while the first time ...')

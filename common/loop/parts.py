@@ -17,6 +17,7 @@ from common.loop import banner
 from common.loop import checkpoint as checkpoint_lib
 from common.loop import logdir as logdir_lib
 from common.loop import view as view_lib
+from common.loop.acting import ActingCopy
 from common.loop.logger import Logger
 from common.loop.pictures import Pictures
 from common.model import devices
@@ -31,6 +32,7 @@ class Parts(NamedTuple):
   envs: list        # that collect; none offline
   eval_envs: list   # one a task
   agent: Agent
+  acting: ActingCopy | None  # with overlap
   replay: Replay
   loader: Loader    # of batches from it
   logger: Logger
@@ -73,8 +75,10 @@ def build(config, logdir, agent_class=None):
     elif config.get('source'):
       sources.continue_from(config, logdir)
     agent_class = agent_class or checkpoint_lib.agent_class(config.agent)
-    agent = agent_class(
-        actions.settle(config, env.act_space), env.obs_space, env.act_space)
+    settled = actions.settle(config, env.act_space)
+    make = lambda config: agent_class(config, env.obs_space, env.act_space)
+    agent = make(settled)
+    acting = ActingCopy(make, settled, agent, _acts_on_cpu(config)) if config.overlap else None
     replay = _replay(config, logdir, relabel)
     stack.callback(replay.close)
     loader = Loader(
@@ -90,7 +94,7 @@ def build(config, logdir, agent_class=None):
         pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='')
     parts = Parts(
-        logdir, collecting, evaluating, agent, replay, loader, logger, view,
+        logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
         checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress), stack)
     _restore(config, parts)
@@ -98,6 +102,13 @@ def build(config, logdir, agent_class=None):
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))
     return parts._replace(closing=stack.pop_all())  # from here on the caller closes them
+
+
+def _acts_on_cpu(config):
+  """Whether acting leaves the GPU to the updates; a search for plans is too much for a CPU."""
+  if config.act_on == 'auto':
+    return config.agent != 'planet' and devices.has_gpu()
+  return config.act_on == 'cpu' and devices.has_gpu()
 
 
 def frames(config, agent, replay):

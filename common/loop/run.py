@@ -145,8 +145,7 @@ class Run:
       self._count(wait=False)
       self._learn_if_due(counter)
       with self._clock('policy'):
-        result = self._agent.policy(
-            {**obs, 'is_first': is_first}, state, 'train', counter)
+        result = self._act({**obs, 'is_first': is_first}, state, counter)
       counter += int(np.dot(self._driver.running, self._repeats))
       return result
     with self._clock('env'):
@@ -154,6 +153,10 @@ class Run:
           policy, self._state, frames=until - self.frames)
       self._count()
       self._learn_if_due(self.frames)
+
+  def _act(self, obs, state, counter):
+    """Action and state of the policy that collects, after `counter` frames."""
+    return self._agent.policy(obs, state, 'train', counter)
 
   def save(self):
     """Write a checkpoint of everything that the next process has to know."""
@@ -182,12 +185,15 @@ class Run:
 
   def _limit(self):
     """Frames of an episode that begins now."""
+    self._count()
+    return self._limit_at(self.frames)
+
+  def _limit_at(self, frames):
     config = self._config
     if not config.collect_limit:
       return config.time_limit
-    self._count()
     every = config.collect_limit_doubles
-    grown = max(0, self.frames - config.collect_limit_from)
+    grown = max(0, frames - config.collect_limit_from)
     return config.collect_limit * 2 ** (grown / every if every else 0)
 
   def _on_episode(self, episode, k, e):
@@ -242,4 +248,8 @@ class Run:
             (self.frames - logged) // self._config.log_every))
     row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
     row['agent/updates'] = self._agent.update_count
-    self._logger.write(self.frames, {**row, **self._clock.take(self.frames)}, 'train')
+    self._logger.write(self.frames, {**row, **self._speed()}, 'train')
+
+  def _speed(self):
+    """Frames per second since the last row, and where the time went."""
+    return self._clock.take(self.frames)

@@ -29,6 +29,7 @@ def start(config, report=None):
           'another --logdir.')
       return
     # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
+    from common.loop import overlap
     from common.loop import parts
     from common.loop import run
     from common.model import devices
@@ -36,7 +37,8 @@ def start(config, report=None):
     with Interrupts() as interrupts:
       built = parts.build(config, path)
       try:
-        _go(run.Run(config, built, interrupts, report), config, path, interrupts)
+        kind = overlap.OverlappedRun if config.overlap else run.Run
+        _go(kind(config, built, interrupts, report), config, path, interrupts)
       finally:
         built.close()
 

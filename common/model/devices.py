@@ -60,6 +60,11 @@ def strategy(config):
   return tf.distribute.MirroredStrategy(found[:wanted])
 
 
+def has_gpu():
+  """Whether TensorFlow sees a GPU."""
+  return bool(tf.config.list_physical_devices('GPU'))
+
+
 def describe():
   """One line for people: the devices that TensorFlow computes on."""
   gpus = tf.config.list_physical_devices('GPU')

@@ -1,0 +1,91 @@
+"""Collecting while the learner trains: acting weights are those of one burst ago.
+
+    barrier      0                    1                    2
+    collecting   | with weights W0    | with weights W1    | with weights W2
+    learning     | burst: W0 -> W1    | burst: W1 -> W2    |
+    episodes       those that ended before the barrier are what its burst draws from
+
+At a barrier, every train_every frames, the burst before it is awaited, the episodes that ended are
+counted in the order of their numbers, the acting copy takes over the weights, and the next burst
+begins on a thread. So what happens depends on counts alone, never on how fast either side is.
+Checkpoints and evaluations come when no burst is running.
+"""
+import concurrent.futures
+import contextlib
+
+from common.loop.interrupts import Stop
+from common.loop.learner import Learner
+from common.loop.meters import Clock
+from common.loop.run import Run
+
+
+class OverlappedRun(Run):
+  """A Run whose bursts of updates are made on a thread."""
+
+  def __init__(self, config, parts, interrupts, report=None):
+    super().__init__(config, parts, interrupts, report)
+    self._training = Clock(self.frames)  # of the learner's thread
+    self._learner = Learner(config, parts, self._training, interrupts)
+    self._acting = parts.acting
+    self._pool = concurrent.futures.ThreadPoolExecutor(1, 'learner')
+    parts.closing.callback(self._pool.shutdown)
+    self._burst = None
+    self._apart = False  # whether the acting copy has counted on its own
+
+  def collect(self):
+    """Collect with the acting copy until the next evaluation, while updates are made."""
+    self._acting.take()
+    self._acting.take_count()
+    self._apart = True
+    super().collect()
+    self._meet()
+
+  def save(self):
+    """As Run.save; an interrupt ends a burst that is running, and its rest is owed."""
+    with contextlib.suppress(Stop):
+      self._join()
+    self._meet()
+    super().save()
+
+  def _meet(self):
+    """Bring learner and acting copy together, if they are apart."""
+    self._join()
+    if self._apart:
+      self._apart = False
+      self._acting.give_count()
+
+  def _act(self, obs, state, counter):
+    del counter  # as all that hangs on frames, noise has those of the barrier
+    return self._acting.policy(obs, state, 'train', self.frames)
+
+  def _count(self, wait=True):
+    """Nothing is counted between barriers."""
+    if wait:
+      self._ended = type(self._ended)(
+          sorted(self._ended, key=lambda ended: ended[0].episode[:2]))
+      super()._count()
+
+  def _limit(self):
+    return self._limit_at(self.frames)
+
+  def _learn_if_due(self, counter):
+    values, every = self._progress.values, self._config.train_every
+    bursts = max(0, (counter - values['trained']) // every)
+    if bursts:
+      self._join()
+      self._count()
+      self._acting.take()
+      values['trained'] += bursts * every
+      batches = self._learner.prepare(bursts * self._config.train_steps)
+      self._burst = self._pool.submit(self._learner.make, batches, self.frames)
+
+  def _join(self):
+    """Wait for the burst that is running, if one is, and log it."""
+    burst, self._burst = self._burst, None
+    if burst:
+      burst.result()
+      self._log_training()
+
+  def _speed(self):
+    mine, learner = super()._speed(), self._training.take(self.frames)
+    return {**mine, 'time/train': learner['time/train'], 'time/data': learner['time/data']}
