@@ -45,14 +45,17 @@ def flags(name):
       for flag in RUNS[name][1]]
 
 
-def start(name, path):
-  """Make a run in this process, on the CPU, which references are of, and without its pictures."""
+def start(name, path, *more):
+  """Make a run in this process, on the CPU, which references are of, and without its pictures.
+
+  more: further flags.
+  """
   # Delayed: the program that repeats runs computes nothing itself.
   import tensorflow as tf
   from common.loop import start as run_start
   from common.loop import pictures
   agent, _ = RUNS[name]
-  config = config_lib.load(agent, [*flags(name), '--logdir', str(path)])
+  config = config_lib.load(agent, [*flags(name), '--logdir', str(path), *more])
   original = pictures.Pictures.evaluation
   pictures.Pictures.evaluation = lambda *args: None
   try:

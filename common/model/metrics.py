@@ -15,9 +15,10 @@ class Metrics(collections.abc.Mapping):
 
   def __init__(self, names, vector):
     self.names, self.vector = names, vector
+    self._index = {name: i for i, name in enumerate(names)}
 
   def __getitem__(self, name):
-    return self._fetched[self.names.index(name)]
+    return self._fetched[self._index[name]]
 
   def __iter__(self):
     return iter(self.names)
