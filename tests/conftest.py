@@ -47,6 +47,15 @@ def golden():
   return ROOT / 'tests' / 'golden'
 
 
+@pytest.fixture
+def eager():
+  """What is compiled runs operation by operation: for few updates that is faster than a graph."""
+  import tensorflow as tf  # here, for many tests do without
+  tf.config.run_functions_eagerly(True)
+  yield
+  tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope='module', autouse=True)
 def forget_graphs():
   """Let the graphs of a file's agents go when it is done, or a process grows by 60 MB for each.

@@ -81,14 +81,6 @@ LEARNING = [
 ]
 
 
-@pytest.fixture
-def eager():
-  """Two updates take less time than to make the graph of one."""
-  tf.config.run_functions_eagerly(True)
-  yield
-  tf.config.run_functions_eagerly(False)
-
-
 def moved(name, path):
   """Metrics of a run that left their bands in the rows that it has: {name: first step}."""
   found = exact.read(path)

@@ -40,6 +40,8 @@ defaults:
   cnn_keys: image
   mlp_keys: ''
   seed: 0
+  overlap: False
+  offline: ''
   expl: additive_gaussian
   expl_amount: 0.3
   action_dist: tanh_normal

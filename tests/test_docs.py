@@ -91,7 +91,7 @@ def test_files_that_are_named_exist(page):
   folders = 'common|docs|results|tests|dreamer|planet|plan2explore'
   for name in re.findall(rf'(?<![\w/])((?:{folders})/[\w./-]+)', TEXT[page]):
     if page == 'docs/reference-map.md' and not (ROOT / name).exists():
-      assert name in ('common/model/nets.py', 'common/data/replay.py'), name  # of danijar/dreamerv2
+      assert name in ('common/nets.py', 'common/replay.py'), name  # of danijar/dreamerv2
       continue
     assert (ROOT / name.rstrip('.')).exists() or name.startswith('results/AGENT'), name
 
@@ -154,6 +154,32 @@ def test_the_metrics_that_are_explained_are_listed():
   listed = TEXT['docs/metrics.md'].split('## World model')[0]
   for name in re.findall(r'`(agent/(?:expl|ensemble)_\w+)`', TEXT['docs/metrics.md']):
     assert name in listed or re.sub(r'reward_\w+$', 'reward_*', name) in listed, name
+
+
+def test_the_readme_is_short():
+  assert len(TEXT['README.md'].splitlines()) <= 150
+
+
+def test_imports_are_where_the_changelog_says():
+  text = (ROOT / 'CHANGELOG.md').read_text()
+  moved, renamed = [rows for header, *rows in tables(text) if header[-1] in ('now in', 'is')]
+  for names, room in moved:
+    for name in re.findall(r'`(\w+)`', names):
+      path = ROOT / room.strip('`').replace('.', '/') / name
+      assert path.is_dir() or path.with_suffix('.py').exists(), (room, name)
+      assert not _importable(f'common.{name}'), name
+  for old, new in renamed:
+    for name in re.findall(r'`([\w.]+)`', new):
+      assert _importable(name) or _function(name), name
+    for name in re.findall(r'`([\w.]+)`', old):
+      assert not callable(_function(name)), name
+      assert name == 'common.config.usage' or not _importable(name), name  # a module by now
+
+
+def _function(name):
+  """What a name in a module stands for, None where there is no such module or name."""
+  module, _, attribute = name.rpartition('.')
+  return getattr(importlib.import_module(module), attribute, None) if _importable(module) else None
 
 
 def test_pages_that_the_code_names_exist():

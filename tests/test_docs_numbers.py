@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common import config as config_lib
+from common.checks import parity
 from common.loop import banner
 from common.scores import curves
 from common.scores import published
@@ -179,6 +180,25 @@ def is_published(config):
 def _steps(path):
   return sorted(
       json.loads(line)['step'] for line in (path / 'metrics.jsonl').read_text().splitlines())
+
+
+def test_simulators_are_those_of_the_stored_runs_and_of_the_setup():
+  rows = {row['']: row for row in table('docs/results.md', 'stored runs')}
+  setup = (ROOT / 'setup.py').read_text()
+  for row in rows.values():
+    assert f"'{row['what `setup.py` allows'].strip('`')}'" in setup, row
+  runs = [json.loads((path / 'run.json').read_text()) for path in curves.find([ROOT / 'results'])]
+  for name, package in (('MuJoCo', 'mujoco'), ('dm_control', 'dm_control')):
+    assert {run['versions'][package] for run in runs} == {rows[name]['stored runs']}
+  assert not any('atari' in run['command'] for run in runs)
+
+
+def test_there_are_as_many_fixtures_as_the_readme_says():
+  text = ' '.join(TEXT['README.md'].split())
+  paths = sorted((ROOT / 'tests' / 'golden').glob('*.npz'))
+  counts = [len(parity.load(path).expected) for path in paths if 'train_step' in path.stem]
+  assert f'All {len(paths)} files' in text and len(counts) == 5
+  assert f'{min(counts)} to {max(counts)} arrays in each of the five train-step fixtures' in text
 
 
 def test_the_run_that_learned_looked_as_the_page_says():

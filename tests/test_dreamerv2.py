@@ -222,6 +222,7 @@ def test_returns_use_the_slow_value_and_the_loss_trains_the_fast_one():
   assert all(g is not None for g in grads[:len(fast)]) and grads[len(fast):] == [None] * len(slow)
 
 
+@pytest.mark.usefixtures('eager')
 @pytest.mark.parametrize('blocks', [('atari', 'dreamerv2'), ('dmc', 'dreamerv2')])
 def test_an_update_changes_every_weight_but_the_slow_ones(blocks):
   space = OneHot(4) if blocks[0] == 'atari' else gymnasium.spaces.Box(-1, 1, (2,), np.float32)
@@ -247,6 +248,7 @@ def test_reinforce_without_the_start_is_refused():
     load('--configs', 'atari', '--actor_grad', 'reinforce')
 
 
+@pytest.mark.usefixtures('eager')
 @pytest.mark.parametrize('loss', ['contrastive', 'none'])
 def test_the_world_model_learns_without_reconstruction(loss):
   agent = toys.agent(obs_loss=loss)

@@ -13,7 +13,6 @@ from common.model.rssm import RSSM
 from common.model.world_model import WorldModel
 from dreamer.agent import Dreamer
 from plan2explore import ensemble
-from plan2explore import novelty
 from plan2explore.novelty import scales
 
 POLICY, TRAIN = 'dreamer_policy', 'dreamer_train_step_pcont'
@@ -21,12 +20,7 @@ VARIANCE, MAX, RETURNS = 'p2e_ensemble_variance', 'p2e_ensemble_max_objective', 
 DREAMERV2 = 'v2_plan2explore'
 
 
-@pytest.fixture(scope='module', autouse=True)
-def eager():
-  """Graphs that are used once take longer to make than to do without."""
-  tf.config.run_functions_eagerly(True)
-  yield
-  tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures('eager')
 
 
 def nudged(result):

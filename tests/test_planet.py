@@ -40,6 +40,7 @@ def loss(agent, seed=None):
   return model.loss(model.preprocess(tensors(toys.batch()), seed), seed)
 
 
+@pytest.mark.usefixtures('eager')
 @pytest.mark.parametrize('blocks', VARIANTS)
 def test_every_variant_updates_and_acts(blocks):
   agent = make(blocks)
@@ -53,6 +54,13 @@ def test_every_variant_updates_and_acts(blocks):
   for mode in ('train', 'eval'):
     action, _ = agent.policy({'image': np.zeros((1, 64, 64, 3), np.uint8)}, mode=mode)
     assert action.shape == (1, 2) and np.abs(action).max() <= 1
+
+
+@pytest.mark.parametrize('blocks', [VARIANTS[0], VARIANTS[-1]])
+def test_the_update_of_a_variant_is_traced_once(blocks):
+  agent = make(blocks)
+  for _ in range(2):
+    agent.train(tensors(toys.batch()))
   assert agent._train.experimental_get_tracing_count() == 1
 
 

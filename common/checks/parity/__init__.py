@@ -108,7 +108,7 @@ def find(component):
     if component in checks:
       return checks[component]
   raise config.UserError(
-      '. '.join([f'no check for component {component!r} in common/parity or AGENT/parity.py',
+      '. '.join([f'no check for component {component!r} in common/checks/parity or AGENT/parity.py',
                  *failures]))
 
 
