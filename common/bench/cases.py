@@ -7,7 +7,7 @@ from common.bench import printing
 
 
 def measure(agent, case, blocks, text, args, flags):
-  """Run a file of benchmark_cases and print its rows; returns the exit code.
+  """Run a file beside this one and print its rows; returns the exit code.
 
   blocks: of the configuration, unless the flags name some. text: for people, formatted with a row.
   """

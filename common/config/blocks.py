@@ -25,8 +25,8 @@ def load(agent, argv=None):
   Returns:
     Config with every key of configs.yaml that the agent knows, and `agent`, `configs` (list).
   Raises:
-    UserError: unknown block, key, suite or task; value of a wrong type or range; values that
-      cannot work together.
+    UserError: unknown block or key; value of a wrong type or range; values that cannot work
+      together. Whether the task exists is for `common.envs.check` to say.
     SystemExit: after --help.
   """
   assert agent in AGENTS, agent
