@@ -11,6 +11,7 @@ defines `phase`, too.
 """
 
 import functools
+import types
 
 import numpy as np
 import tensorflow as tf
@@ -48,7 +49,9 @@ class Agent(tf.Module):
         self._train_step, autograph=False, jit_compile=config.jit or None)
     self._act = tf.function(
         self._policy_step, autograph=False, jit_compile=config.jit or None)
-    self._names = {}  # of the metrics of an update, by phase; known once it is traced
+    # Names of the metrics of an update by phase, known once it is traced. A dict as an attribute
+    # would become a part of checkpoints.
+    self._traced = types.SimpleNamespace(names={})
     self._open_loop = tf.function(
         lambda data: self.world_model.open_loop(
             self.world_model.preprocess(data), self._seed()), autograph=False)
@@ -155,7 +158,7 @@ class Agent(tf.Module):
     """
     phase = self.phase(frames)
     vector = self._train(data, phase, tf.constant(frames, tf.float32))
-    return metrics_lib.Metrics(self._names[phase], vector)
+    return metrics_lib.Metrics(self._traced.names[phase], vector)
 
   def open_loop(self, batch):
     """Pictures of predictions on a batch of numpy arrays; see WorldModel.open_loop."""
@@ -198,7 +201,7 @@ class Agent(tf.Module):
   def _train_step(self, data, phase, frames):
     metrics = self.update(data, self._seed(), phase, frames)
     self.updates.assign_add(1)
-    self._names[phase], vector = metrics_lib.pack(metrics)
+    self._traced.names[phase], vector = metrics_lib.pack(metrics)
     return vector
 
   def _seed(self):
