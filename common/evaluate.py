@@ -17,6 +17,7 @@ from common.config import UserError
 from common.data import driver
 from common.data import episodes as episode_files
 from common.data import sources
+from common.data.faults import Faults
 from common.loop import logdir as logdir_lib
 from common.loop import video
 
@@ -80,7 +81,8 @@ def evaluate(logdir, episodes):
     played = envs.make_all(config, 1, 0, 'eval')
     try:
       return driver.run_episodes(
-          policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes)
+          policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes,
+          faults=Faults(config.env_faults, print))
     finally:
       for env in played:
         env.close()

@@ -11,6 +11,7 @@ CHOICES = {
     'jit': ('auto', True, False),
     'act_on': ('auto', 'cpu', 'gpu'),
     'parallel': ('none', 'thread', 'process'),
+    'env_faults': ('restart', 'stop'),
     'clip_rewards': ('none', 'tanh', 'sign'),
     'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
     'expl_schedule': ('exponential', 'linear'),
@@ -47,7 +48,7 @@ CHOICES = {
 RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
-    'nan_limit': (1, None), 'envs': (1, None), 'action_repeat': (1, None),
+    'nan_limit': (1, None), 'envs': (1, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
@@ -112,5 +113,5 @@ FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
 # weights or the data.
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
-    'precision', 'jit', 'devices', 'act_on', 'parallel', 'nan_limit', 'replay_capacity',
+    'precision', 'jit', 'devices', 'act_on', 'parallel', 'env_faults', 'env_timeout', 'nan_limit', 'replay_capacity',
     'prune_disk', 'deterministic', 'quiet')

@@ -8,9 +8,16 @@
 
 An episode of n decisions has n + 1 rows; the action that would be chosen at the last does not
 exist. One decision is `action_repeat` frames.
+
+Values that nobody can learn from end an episode before they arrive, and what fails is built anew:
+see `faults`. Attempt n at episode k of environment e resets with a seed made of (seed, e, k, n).
 """
+import functools
+
 import numpy as np
 
+from common.data.faults import ERRORS, Faults
+from common.envs import values
 from common.envs.wrappers import OneHot
 
 
@@ -26,7 +33,7 @@ class Driver:
 
   def __init__(
       self, envs, action_repeat, seed, on_episode=None, first_episode=0, in_turn=False,
-      limit=None):
+      limit=None, faults=None, whole=False):
     """Take over environments; nothing is reset yet.
 
     Args:
@@ -42,6 +49,8 @@ class Driver:
         tasks get the same number of episodes.
       limit: function without arguments, asked at each reset: the frames after which the episode
         that begins is over at the latest, which is no real end.
+      faults: faults.Faults that decides about environments that fail. Default: the first raises.
+      whole: episodes that bad values cut short are played again, not handed over.
     """
     self._envs = list(envs)
     self._repeats = _per_env(action_repeat, len(self._envs))
@@ -53,6 +62,9 @@ class Driver:
     self.next_episode = _per_env(first_episode, len(self._envs))
     self._obs = [None] * len(self._envs)
     self._rows = [[] for _ in self._envs]
+    self._faults = faults
+    self._whole = whole
+    self._attempts = [0] * len(self._envs)  # at the episode that runs or comes next, but one
     self._done = np.ones(len(self._envs), bool)
     self.running = np.ones(len(self._envs), bool)
     # Whether the next episode goes on with the game of which the last one was a part.
@@ -84,8 +96,9 @@ class Driver:
       assert action.shape[:1] == (len(self._envs),), action.shape
       self._step(action)
       for index in np.flatnonzero(self._done & self.running):
-        credited += self._finish(index)
-        ended += 1
+        if self._rows[index]:  # it was not dropped
+          credited += self._finish(index)
+          ended += 1
     if frames:
       self.surplus = credited - frames
     return state
@@ -101,30 +114,83 @@ class Driver:
     if self._in_turn:
       fresh &= np.array(self.next_episode) == min(self.next_episode)
     over = np.flatnonzero(fresh)
-    results = [self._envs[e].reset(self._reset_seed(e)) for e in over]
+    results = [_started(self._envs[e].reset, self._reset_seed(e)) for e in over]
     for e, result in zip(over, results):
-      obs = {**_result(result), 'reward': 0.0}
-      self._obs[e] = {key: _array(value) for key, value in obs.items()}
+      while not self._begin(e, result):
+        result = _started(self._envs[e].reset, self._reset_seed(e))
       self._limits[e] = self._limit()
-      # The zero action takes its size from the first row that has one, see `_finish`.
-      self._rows[e] = [{**self._obs[e], 'discount': np.float32(1)}]
     self._done[fresh] = False
     self.running = ~self._done
     return fresh
 
+  def _begin(self, e, result):
+    """Take the first observation of an episode; whether there is one to go on from."""
+    try:
+      obs = _arrays({**result(), 'reward': 0.0})
+      problem = values.problem(obs, 1.0)
+      if problem:
+        raise ValueError(f'{problem} at the reset')
+    except ERRORS as error:
+      self._restart(e, error)
+      return False
+    self._obs[e] = obs
+    # The zero action takes its size from the first row that has one, see `_finish`.
+    self._rows[e] = [{**obs, 'discount': np.float32(1)}]
+    return True
+
   def _step(self, actions):
     """Take one action in every running environment: all are started, then all collected."""
     running = np.flatnonzero(self.running)
-    results = [self._envs[e].step(actions[e]) for e in running]
+    if not np.isfinite(actions[running]).all():
+      raise FloatingPointError('the policy chose an action that is not finite')
+    results = [_started(self._envs[e].step, actions[e]) for e in running]
     for e, result in zip(running, results):
-      obs, reward, done, info = _result(result)
-      obs = {**obs, 'reward': reward}
-      self._obs[e] = {key: _array(value) for key, value in obs.items()}
-      discount = np.float32(info.get('discount', 1.0 - done))
-      self._rows[e].append({**self._obs[e], 'action': actions[e].copy(), 'discount': discount})
+      try:
+        obs, reward, done, info = result()
+        obs = _arrays({**obs, 'reward': reward})
+        values.check_shapes(obs, self._obs[e])
+        discount = np.float32(info.get('discount', 1.0 - done))
+      except ERRORS as error:
+        self._restart(e, error)
+        continue
+      problem = values.problem(obs, discount)
+      if problem:
+        self._cut(e, problem)
+        continue
+      self._obs[e] = obs
+      self._rows[e].append({**obs, 'action': actions[e].copy(), 'discount': discount})
       frames = (len(self._rows[e]) - 1) * self._repeats[e]
       self._done[e] = done or frames >= self._limits[e]
       self.goes_on[e] = done and info.get('goes_on', False)
+      if self._done[e] and self._faults:
+        self._faults.sound(e)
+
+  def _cut(self, e, problem):
+    """End an episode before values that cannot be used; without a decision it is dropped."""
+    kept = 0 if self._whole else len(self._rows[e]) - 1
+    faults = self._faults or Faults()
+    faults.reject(e, self.next_episode[e], len(self._rows[e]), problem, kept)
+    if not kept:
+      self._drop(e)
+    self._done[e], self.goes_on[e] = True, False
+
+  def _restart(self, e, error):
+    """Build an environment anew that failed; its episode is dropped."""
+    if self._faults is None or not hasattr(self._envs[e], 'restart'):
+      raise error
+    while error:
+      self._faults.restart(e, self.next_episode[e], len(self._rows[e]), error)
+      try:
+        self._envs[e].restart()
+        error = None
+      except ERRORS as again:
+        error = again
+    self._drop(e)
+    self._done[e], self.goes_on[e] = True, False
+
+  def _drop(self, e):
+    self._rows[e] = []
+    self._attempts[e] += 1
 
   def _finish(self, e):
     """Hand over the episode that ended and return its frames."""
@@ -133,6 +199,7 @@ class Driver:
     episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     number = self.next_episode[e]
     self.next_episode[e] += 1
+    self._attempts[e] = 0
     frames = (len(rows) - 1) * self._repeats[e]
     self.frames += frames
     if self._on_episode:
@@ -140,11 +207,13 @@ class Driver:
     return frames
 
   def _reset_seed(self, e):
-    sequence = np.random.SeedSequence((self._seed, int(e), self.next_episode[e]))
+    again = (self._attempts[e],) if self._attempts[e] else ()
+    sequence = np.random.SeedSequence((self._seed, int(e), self.next_episode[e], *again))
     return int(sequence.generate_state(1)[0])
 
 
-def run_episodes(policy, envs, action_repeat, seed, episodes, first_episode=0):
+def run_episodes(
+    policy, envs, action_repeat, seed, episodes, first_episode=0, faults=None):
   """Episodes of a policy from reproducible starts, the same number in each environment.
 
   Args:
@@ -154,13 +223,14 @@ def run_episodes(policy, envs, action_repeat, seed, episodes, first_episode=0):
     seed: of the resets, with the number of the episode.
     episodes: how many in each environment.
     first_episode: number of the first.
+    faults: as for the Driver; only whole episodes count.
   Returns:
     List with a list of `episodes` dicts of arrays [rows, ...] for each environment.
   """
   found = [[] for _ in envs]
   driver = Driver(
       envs, action_repeat, seed, lambda episode, k, e: found[e].append(episode), first_episode,
-      in_turn=True)
+      in_turn=True, faults=faults, whole=True)
   driver(policy, episodes=episodes * len(envs))
   return found
 
@@ -193,19 +263,30 @@ def random_policy(act_space, seed, first_episode=0):
 def _uniform(space, key):
   generator = np.random.default_rng(key)
   if isinstance(space, OneHot):
-    return np.eye(space.n, dtype=np.float32)[generator.integers(space.n)]
+    return space.vector(generator.integers(space.n))
   return generator.uniform(space.low, space.high).astype(np.float32)
 
 
-def _result(value):
-  """Return a value or what it promises."""
-  return value() if callable(value) else value
+def _started(function, *args):
+  """Begin a call; returns the promise of its result, which raises what the beginning raised."""
+  try:
+    value = function(*args)
+  except ERRORS as error:
+    return functools.partial(_raise, error)
+  return value if callable(value) else lambda: value
 
 
-def _array(value):
-  """Return a copy in one of the two stored dtypes: uint8 stays, all else is float32."""
-  value = np.asarray(value)
-  return np.array(value, np.uint8 if value.dtype == np.uint8 else np.float32)
+def _raise(error):
+  raise error
+
+
+def _arrays(obs):
+  """Return copies in the two stored dtypes: uint8 stays, all else is float32."""
+  with np.errstate(over='ignore'):  # what becomes infinite is refused
+    arrays = {key: np.asarray(value) for key, value in obs.items()}
+    return {
+        key: np.array(value, np.uint8 if value.dtype == np.uint8 else np.float32)
+        for key, value in arrays.items()}
 
 
 def _stack(observations):

@@ -83,10 +83,7 @@ def make_all(config, count, first, mode):
   makers = [
       functools.partial(make, config.replace(task=task, action_repeat=repeat), first + i, mode)
       for i, (task, repeat) in enumerate(tasks * count)]
-  if config.parallel == 'none':
-    made = [maker() for maker in makers]
-  else:
-    made = [parallel.Parallel(maker, config.parallel) for maker in makers]
+  made = [parallel.Parallel(maker, config.parallel, config.env_timeout) for maker in makers]
   same = len(tasks) == 1 or not config.get('tasks')  # further tasks share the spaces
   return made if same else _pad(made, tasks)
 

@@ -35,8 +35,9 @@ class Parallel:
       timeout: seconds to wait for an answer of a thread or process, its start included.
     """
     assert strategy in ('none', 'thread', 'process'), strategy
-    workers = {'none': _Local, 'thread': _Thread, 'process': _Process}
-    self._worker = workers[strategy](constructor, timeout)
+    worker = {'none': _Local, 'thread': _Thread, 'process': _Process}[strategy]
+    self._make = lambda: worker(constructor, timeout)
+    self._worker = self._make()
     self._spaces = None
 
   @property
@@ -65,6 +66,15 @@ class Parallel:
     Raises: as `reset`.
     """
     return self._call('step', (action,), blocking)
+
+  def restart(self):
+    """End the environment, whatever state it is in, and begin to build it anew.
+
+    Promises that it still owes are void. Raises what building raises, in this thread only.
+    """
+    with contextlib.suppress(Exception):  # it failed before
+      self._worker.close()
+    self._worker = self._make()
 
   def close(self):
     """End the environment, by force if it does not end by itself within seconds."""
@@ -155,7 +165,10 @@ class _Process(_Remote):
 
   def _state(self):
     self._process.join(2)
-    return f'its process ended with exit code {self._process.exitcode}'
+    code = self._process.exitcode
+    if code is not None and code < 0:
+      return f'its process was ended by signal {signal.Signals(-code).name}'
+    return f'its process ended with exit code {code}'
 
   def close(self):
     if not self._closed:
@@ -209,7 +222,7 @@ def _serve(pipe, constructor):
   env = failure = None
   try:
     env = constructor()
-  except Exception as error:  # the parent raises it
+  except (Exception, SystemExit) as error:  # the parent raises it
     failure = _describe(error)
   try:
     while True:
@@ -226,7 +239,7 @@ def _serve(pipe, constructor):
 def _attempt(env, method, args):
   try:
     return 'result', _perform(env, method, args)
-  except Exception as error:  # the parent raises it
+  except (Exception, SystemExit) as error:  # the parent raises it
     return _describe(error)
 
 

@@ -13,13 +13,13 @@ An environment whose observation is costly also has the two halves of `step`:
   advance(action) -> (reward, done, info)
   observe() -> obs: of the present state.
 """
-import functools
 import re
 
 import gymnasium
 import numpy as np
 
 from common.config import UserError
+from common.envs.pictures import resize, whole_image
 
 # Names of an episode's other arrays, and of what agents and metrics add.
 RESERVED = (
@@ -38,17 +38,22 @@ class OneHot(gymnasium.spaces.Box):
   def __init__(self, n, seed=None):
     super().__init__(0.0, 1.0, (int(n),), np.float32, seed)
     self.n = int(n)
-    self._classes = np.eye(self.n, dtype=np.float32)
+
+  def vector(self, number):
+    """Return the vector of one class, float32 [n]."""
+    vector = np.zeros(self.n, np.float32)
+    vector[number] = 1
+    return vector
 
   def sample(self, mask=None, probability=None):
     """Return a random one-hot vector, float32 [n], all classes equally likely."""
     assert mask is None and probability is None, 'not supported'
-    return self._classes[self.np_random.integers(self.n)].copy()
+    return self.vector(self.np_random.integers(self.n))
 
   def contains(self, x):
     """Return whether x is a one-hot vector of the right length."""
     x = np.asarray(x)
-    return x.shape == self.shape and bool(np.abs(x - self._classes[x.argmax()]).max() < 1e-5)
+    return x.shape == self.shape and bool(np.abs(x - self.vector(x.argmax())).max() < 1e-5)
 
   def __repr__(self):
     return f'OneHot({self.n})'
@@ -84,6 +89,10 @@ class Wrapper:
   def close(self):
     """Free what the environment holds."""
     self.env.close()
+
+  def restart(self):
+    """Build the environment anew, where it is one of `Parallel`."""
+    self.env.restart()
 
 
 class ActionRepeat(Wrapper):
@@ -131,6 +140,7 @@ class NormalizeActions(Wrapper):
     finite = np.isfinite(low) & np.isfinite(high)
     self._low = np.where(finite, low, -1.0).astype(np.float32)
     self._high = np.where(finite, high, 1.0).astype(np.float32)
+    self._bounds = low, high
     self._space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
 
   @property
@@ -141,7 +151,9 @@ class NormalizeActions(Wrapper):
   def step(self, action):
     """Take one action, float32 [A] in [-1, 1], and return (obs, reward, done, info)."""
     action = np.asarray(action, np.float32)
-    return self.env.step((action + 1) / 2 * (self._high - self._low) + self._low)
+    action = (action + 1) / 2 * (self._high - self._low) + self._low
+    # Rounding leaves some bounds by a bit, which many simulators refuse. Infinite ones stay.
+    return self.env.step(np.clip(action, *self._bounds))
 
 
 class PadActions(Wrapper):
@@ -215,7 +227,8 @@ class TimeLimit(Wrapper):
       done = True
     if done:
       self._count = None
-    return obs, reward, done, info
+    # The rest may be what no process can send.
+    return obs, reward, done, {key: info[key] for key in ('discount', 'goes_on') if key in info}
 
 
 class SelectKeys(Wrapper):
@@ -230,6 +243,7 @@ class SelectKeys(Wrapper):
     self._stored = [key for key in env.obs_space if store and STORED.fullmatch(key)]
     spaces = {key: _plain_space(space, size) for key, space in env.obs_space.items()}
     self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
+    self._declared = {key: tuple(env.obs_space[key].shape) for key in self._space}
 
   @property
   def obs_space(self):
@@ -249,8 +263,13 @@ class SelectKeys(Wrapper):
     result = {}
     for key, space in self._space.items():
       value = np.asarray(obs[key])
-      if is_image(space) and value.shape != space.shape:
-        value = resize(value, space.shape[0])
+      if value.shape != self._declared[key]:
+        raise ValueError(
+            f'{key} has shape {list(value.shape)}, declared is {list(self._declared[key])}')
+      if is_image(space):
+        value = whole_image(key, value, space)
+        if value.shape != space.shape:
+          value = resize(value, space.shape[0])
       result[key] = value.astype(space.dtype).reshape(space.shape)
     result.update({key: obs[key] for key in self._stored})
     return result
@@ -287,36 +306,6 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
         f'{task}: the observation key {clash[0]!r} is a name of the episode format. '
         'Rename it in the environment.')
   return chosen
-
-
-def resize(image, size):
-  """Resize an image by averaging over areas.
-
-  Args:
-    image: uint8 [H, W, C].
-    size: height and width of the result, pixels.
-  Returns:
-    uint8 [size, size, C].
-  """
-  height, width, channels = image.shape
-  small = _overlap(height, size) @ image.reshape(height, -1).astype(np.float32)
-  small = (_overlap(width, size, channels) @ small.T).T
-  return np.rint(small).astype(np.uint8).reshape(size, size, channels)
-
-
-@functools.lru_cache(maxsize=64)
-def _overlap(source, target, channels=1):
-  """Return which share of each of `target` cells the `source` pixels cover.
-
-  A sparse float32 matrix [target channels, source channels]: few products, and none of the threads
-  that dense ones would start in every process of an environment.
-  """
-  from scipy import sparse  # here, as most environments draw in the size that is asked for
-  edges = np.linspace(0, source, target + 1)
-  pixels = np.arange(source)
-  shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-  shares = np.clip(shared, 0, None) * target / source
-  return sparse.csr_matrix(np.kron(shares, np.eye(channels)).astype(np.float32))
 
 
 def _plain_space(space, size):

@@ -92,7 +92,7 @@ def build(config, logdir, agent_class=None):
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
         pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
-        eval_episodes=0, episodes={}, rows=0, means={}, source='')
+        eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,

@@ -17,6 +17,7 @@ import numpy as np
 from common import config as config_lib
 from common.data.coverage import Coverage
 from common.data.driver import Driver, random_policy, run_episodes
+from common.data.faults import Faults
 from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
 from common.loop.learner import Learner
@@ -43,6 +44,8 @@ class Run:
     self._coverage = Coverage(parts.replay.stored)
     self._clock = Clock(self.frames)
     self._learner = Learner(config, parts, self._clock, interrupts)
+    self._faults = self._make_faults('environment')
+    self._eval_faults = self._make_faults('evaluation environment')
     self._games = {}
     self._ended = collections.deque()  # episodes that may still be written
     self._driver = self._make_driver() if parts.envs else None
@@ -111,7 +114,8 @@ class Run:
     tasks = [task for task, _ in config_lib.eval_tasks(config)]
     played = run_episodes(
         policy, self._parts.eval_envs, [repeat for _, repeat in config_lib.eval_tasks(config)],
-        config.seed + parts_lib.EVAL_ENV, config.eval_episodes, values['eval_episodes'])
+        config.seed + parts_lib.EVAL_ENV, config.eval_episodes, values['eval_episodes'],
+        self._eval_faults)
     values['eval_episodes'] += config.eval_episodes
     returns = [[episode['reward'].sum() for episode in episodes] for episodes in played]
     row = {
@@ -181,7 +185,16 @@ class Run:
     first = [counts.get(e, 0) for e in range(len(self._parts.envs))]
     return Driver(
         self._parts.envs, self._repeats, self._config.seed, self._on_episode, first,
-        in_turn=len(self._tasks) > 1, limit=self._limit)
+        in_turn=len(self._tasks) > 1, limit=self._limit, faults=self._faults)
+
+  def _make_faults(self, name):
+    return Faults(
+        self._config.env_faults, self.say, self._parts.logdir / 'faults.log',
+        self._progress.values['faults'], name)
+
+  def log_faults(self):
+    """Write the counts of faults that no row of an episode has told yet."""
+    self._logger.write(self.frames, self._progress.values['faults'], 'fault')
 
   def _limit(self):
     """Frames of an episode that begins now."""
@@ -202,7 +215,8 @@ class Run:
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
     goes_on = self._driver.goes_on[e]
-    self._ended.append((self._replay.begin(episode, k, e), episode, e, goes_on))
+    self._ended.append((self._replay.begin(episode, k, e), episode, e, goes_on,
+                        dict(self._progress.values['faults'])))
 
   def _count(self, wait=True):
     """Take the episodes that have ended into the replay, and log them.
@@ -210,7 +224,7 @@ class Run:
     wait: until all are written. Else those that still are may come later: nothing counts them yet.
     """
     while self._ended and (wait or self._ended[0][0].written.done()):
-      begun, episode, e, goes_on = self._ended.popleft()
+      begun, episode, e, goes_on, faults = self._ended.popleft()
       self._replay.finish(begun)
       covered = self._coverage.add(episode)
       score, length = self._games.pop(e, (0.0, 0))
@@ -223,7 +237,8 @@ class Run:
       named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
       self._logger.write(self.frames, {
           'train/return': score, **named, 'train/length': length,
-          'train/episodes': self._replay.episodes, **covered}, 'episode')
+          'train/episodes': self._replay.episodes, **covered, **faults},
+          'episode')
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config

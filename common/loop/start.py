@@ -6,6 +6,7 @@ import sys
 
 from common import envs
 from common.data import sources
+from common.data.faults import GaveUp
 from common.loop import logdir
 from common.loop.interrupts import Interrupts, Stop
 
@@ -18,7 +19,7 @@ def start(config, report=None):
     report: function of the agent, called at each evaluation, that returns further metrics.
   Raises:
     UserError: a mistake of the user; nothing is left behind if it is found before the run begins.
-    SystemExit: after an interrupt (130, 143) or non-finite losses (1).
+    SystemExit: after an interrupt (130, 143), non-finite losses or faults of environments (1).
   """
   envs.check(config)
   sources.check(config)
@@ -57,3 +58,8 @@ def _go(run, config, path, interrupts):
       run.save()
     run.say(f'{stop}: {done}. Start the same command again to continue.')
     sys.exit(128 + interrupts.signal)
+  except GaveUp:
+    if not config.deterministic:  # else as above
+      run.save()
+    run.log_faults()
+    raise

@@ -1,0 +1,43 @@
+"""What an environment may hand over: the one place where its values are judged."""
+import numpy as np
+
+# Gradients of the first layer grow with the square of what is seen, and their norm squares them
+# once more: beyond this float32 ends.
+LARGEST = 1e9
+
+
+def check_shapes(obs, like):
+  """Raise ValueError if a dict of arrays has other shapes than that of the row before."""
+  for key, value in obs.items():
+    if key in like and value.shape != like[key].shape:
+      raise ValueError(
+          f'{key} has shape {list(value.shape)}, before it was {list(like[key].shape)}')
+
+
+def problem(obs, discount):
+  """What is wrong with a row that arrived, or an empty string.
+
+  Args:
+    obs: dict of arrays, `reward` among them; log_* is for analysis alone and may hold anything.
+    discount: float.
+  Returns:
+    Words such as 'reward is nan', which name the key.
+  """
+  for key, value in obs.items():
+    wrong = '' if key.startswith('log_') else _number(key, value)
+    if wrong:
+      return wrong
+  if not 0 <= discount <= 1:  # NaN is not, either
+    return f'discount is {discount:g}, expected 0 to 1'
+  return ''
+
+
+def _number(key, value):
+  if value.dtype == np.uint8:
+    return ''
+  sound = np.abs(value) <= LARGEST  # NaN is not
+  if sound.all():
+    return ''
+  worst = float(value[~sound].flat[0]) if value.ndim else float(value)
+  beyond = f', beyond {LARGEST:g}' if np.isfinite(worst) else ''
+  return f'{key} is {worst:g}{beyond}' if not value.ndim else f'{key} holds {worst:g}{beyond}'

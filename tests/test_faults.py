@@ -1,0 +1,226 @@
+"""Environments that fail or hand over what nobody can learn from: noticed, counted, survived."""
+import functools
+import os
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+
+import loops
+import own
+from common.config import UserError
+from common.data.driver import Driver, run_episodes
+from common.data.faults import MOST, Faults, GaveUp
+from common.data import replay
+from common.envs import values
+from common.envs.parallel import Parallel
+
+Box = gymnasium.spaces.Box
+
+
+class Odd(own.Own):
+  """At decision 4 of the second episode of each object, something goes wrong."""
+  kind = ''
+  episodes = 0
+  seeds = []
+
+  def reset(self, seed=None):
+    self.episodes += 1
+    self.seeds.append(seed)
+    return super().reset(seed)
+
+  def step(self, action):
+    obs, reward, done, info = super().step(action)
+    if self.kind and self.episodes == 2 and self.t == 4:
+      obs, reward, info = getattr(self, self.kind)(obs, reward, info)
+    return obs, reward, self.t >= 6, info
+
+  def nan_reward(self, obs, reward, info):
+    return obs, float('nan'), info
+
+  def huge_reward(self, obs, reward, info):
+    return obs, 1e30, info
+
+  def nan_obs(self, obs, reward, info):
+    return {'vector': obs['vector'] * np.nan}, reward, info
+
+  def bad_discount(self, obs, reward, info):
+    return obs, reward, {'discount': float('nan')}
+
+  def shape(self, obs, reward, info):
+    return {'vector': np.zeros(4, np.float32)}, reward, info
+
+  def raises(self, obs, reward, info):
+    raise RuntimeError('the simulator gave up')
+
+  def exits(self, obs, reward, info):
+    raise SystemExit(3)
+
+  def dies(self, obs, reward, info):
+    os._exit(7)
+
+  def hangs(self, obs, reward, info):
+    time.sleep(1000)
+
+
+def odd(kind):
+  """One whose second episode goes wrong in this way."""
+  env = Odd()
+  env.kind, env.seeds = kind, []
+  return env
+
+
+def policy(obs, state, is_first):
+  return np.zeros((len(is_first), 2), np.float32), state
+
+
+def collect(envs, episodes, tmp_path, **kwargs):
+  """Episodes [(k, e, rows)], sentences and counts of a driver."""
+  said, ended = [], []
+  faults = Faults('restart', said.append, tmp_path / 'faults.log', **kwargs)
+  driver = Driver(
+      envs, 2, 3, lambda episode, k, e: ended.append((k, e, len(episode['reward']))),
+      faults=faults)
+  driver(policy, episodes=episodes)
+  return ended, said, faults.counts
+
+
+@pytest.mark.parametrize('kind, words', [
+    ('nan_reward', 'reward is nan'), ('huge_reward', 'reward is 1e+30, beyond 1e+09'),
+    ('nan_obs', 'vector holds nan'),
+    ('bad_discount', 'discount is nan, expected 0 to 1')])
+def test_bad_values_end_the_episode_before_they_are_stored(tmp_path, kind, words):
+  ended, said, counts = collect([odd(kind), odd('')], 5, tmp_path)
+  assert ended[:4] == [(0, 0, 7), (0, 1, 7), (1, 0, 4), (1, 1, 7)]
+  assert counts == {'env/rejected': 1}
+  assert said == [f'environment 0, step 4 of episode 1: {words}; its 3 decisions before are kept.']
+
+
+@pytest.mark.parametrize('kind', ['shape', 'raises', 'exits'])
+def test_what_fails_is_built_anew_and_the_others_go_on(tmp_path, kind):
+  envs = [Parallel(functools.partial(odd, kind), 'none'), Parallel(lambda: odd(''), 'none')]
+  ended, said, counts = collect(envs, 6, tmp_path)
+  assert [k for k, e, _ in ended if e == 1] == [0, 1, 2, 3]
+  assert all(rows == 7 for _, _, rows in ended) and counts == {'env/restarts': 1}
+  assert len(said) == 1 and '\n' not in said[0] and 'step 4 of episode 1' in said[0]
+  assert 'Traceback' in (tmp_path / 'faults.log').read_text()
+
+
+@pytest.mark.parametrize('kind, words', [
+    ('dies', 'exit code 7'), ('hangs', 'no answer for 0.5 seconds')])
+def test_a_dead_or_hanging_process_is_built_anew(tmp_path, kind, words):
+  env = Parallel(functools.partial(odd, kind), 'process')
+  env.reset()()  # the start takes longer than an answer may
+  env.restart()
+  env.reset()()
+  env._worker._timeout = 0.5
+  ended, said, counts = collect([env], 1, tmp_path)
+  env.close()
+  assert len(said) == 1 and words in said[0] and counts == {'env/restarts': 1}
+  assert ended == [(0, 0, 7)]
+
+
+def test_a_signal_that_ended_a_process_is_named(tmp_path):
+  env = Parallel(lambda: odd(''), 'process')
+  env.reset()()
+  env._worker._process.kill()
+  ended, said, _ = collect([env], 1, tmp_path)
+  env.close()
+  assert 'ended by signal SIGKILL' in said[0] and ended == [(0, 0, 7)]
+
+
+def test_seeds_of_replacements_are_a_function_of_seed_environment_episode_and_attempt(tmp_path):
+  seeds = []
+  def make():
+    env = odd('raises')
+    env.seeds = seeds
+    env.episodes = 1 if len(seeds) == 0 else 5
+    return env
+  collect([Parallel(make, 'none')], 2, tmp_path)
+  expected = [(3, 0, 0), (3, 0, 0, 1), (3, 0, 1)]
+  assert seeds == [int(np.random.SeedSequence(x).generate_state(1)[0]) for x in expected]
+
+
+@pytest.mark.parametrize('where', ['reset', 'step', 'build'])
+def test_after_ten_faults_in_a_row_the_run_ends(tmp_path, where):
+  made = []
+  class Always(own.Own):
+    def __init__(self):
+      made.append(self)
+      if where == 'build' and len(made) > 1:
+        raise RuntimeError('no licence')
+    def reset(self, seed=None):
+      if where in ('reset', 'build'):
+        raise RuntimeError('no licence')
+      return super().reset(seed)
+    def step(self, action):
+      raise RuntimeError('no licence')
+  with pytest.raises(GaveUp, match=r'no licence.*fault 11 in a row') as error:
+    collect([Parallel(Always, 'none')], 1, tmp_path)
+  assert len(made) == MOST + 1 and isinstance(error.value, SystemExit)
+
+
+def test_stop_ends_at_the_first_fault_and_mistakes_of_the_user_at_once(tmp_path):
+  with pytest.raises(GaveUp, match='reward is nan.*env_faults is stop'):
+    Driver([odd('nan_reward')], 1, 0, faults=Faults('stop'))(policy, episodes=3)
+  class Mistake(own.Own):
+    def reset(self, seed=None):
+      raise UserError('Pass --other.')
+  with pytest.raises(UserError, match='Pass --other'):
+    collect([Parallel(Mistake, 'none')], 1, tmp_path)
+
+
+def test_evaluation_plays_whole_episodes_only():
+  played, = run_episodes(
+      policy, [odd('nan_reward')], 1, 0, 3, faults=Faults('restart'))
+  assert [len(episode['reward']) for episode in played] == [7, 7, 7]
+
+
+def test_actions_that_are_not_finite_never_reach_an_environment():
+  env = odd('')
+  with pytest.raises(FloatingPointError, match='not finite'):
+    Driver([env], 1, 0)(lambda *_: (np.full((1, 2), np.nan), None), episodes=1)
+  assert env.t == 0
+
+
+@pytest.mark.parametrize('value, sound', [
+    (1e6, True), (-1e9, True), (1.1e9, False), (-np.inf, False), (np.nan, False)])
+def test_values_that_training_survives(value, sound):
+  row = {'reward': np.float32(0), 'v': np.array([0, value], np.float32)}
+  assert bool(values.problem(row, 1.0)) != sound
+  assert not values.problem({'log_state': np.array([np.nan], np.float32)}, 1.0)
+
+
+@pytest.mark.parametrize('kind, metric', [
+    ('nan_reward', 'env/rejected'), ('raises', 'env/restarts')])
+def test_a_run_counts_faults_and_goes_on(tmp_path, monkeypatch, capsys, kind, metric):
+  loops.use_toy(monkeypatch.setattr)
+  monkeypatch.setattr(own, 'Fault', functools.partial(odd, kind), raising=False)
+  loops.start(tmp_path, '--configs', 'gym', 'debug', '--task', 'py_own:Fault', '--eval_episodes', 0)
+  rows = loops.rows(tmp_path, metric)
+  assert rows and rows[-1][metric] >= 1 and rows[-1]['step'] >= 100
+  assert f'{"reward is nan" if metric == "env/rejected" else "the simulator gave up"}' in (
+      capsys.readouterr().out)
+  store = replay.Replay(tmp_path / 'episodes', 1, readonly=True)
+  assert all(np.isfinite(x['reward']).all() for x in store.stored)
+  store.close()
+
+
+def test_a_run_that_gives_up_saves_and_exits_with_one(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  class Broken(own.Own):
+    episodes = 0
+    def reset(self, seed=None):
+      Broken.episodes += 1
+      if Broken.episodes > 8:
+        raise RuntimeError('lost connection')
+      return super().reset(seed)
+  monkeypatch.setattr(own, 'Broken', Broken, raising=False)
+  flags = ['--configs', 'gym', 'debug', '--task', 'py_own:Broken', '--eval_episodes', 0]
+  with pytest.raises(GaveUp, match='lost connection'):
+    loops.start(tmp_path, *flags, '--eval_every', 100000, '--steps', 100000)
+  updates = loops.rows(tmp_path, 'agent/updates')[-1]['agent/updates']
+  name, = [x for x in loops.saved(tmp_path) if 'update_count' in x or 'updates' in x][:1]
+  assert loops.saved(tmp_path)[name] == updates > 1
+  assert loops.rows(tmp_path, 'env/restarts')[-1]['env/restarts'] == MOST + 1
