@@ -140,7 +140,7 @@ class NormalizeActions(Wrapper):
     finite = np.isfinite(low) & np.isfinite(high)
     self._low = np.where(finite, low, -1.0).astype(np.float32)
     self._high = np.where(finite, high, 1.0).astype(np.float32)
-    self._bounds = low, high
+    self._bounds = np.where(finite, low, -np.inf), np.where(finite, high, np.inf)
     self._space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
 
   @property
