@@ -45,8 +45,8 @@ def test_actions_are_padded_and_the_environment_gets_its_own():
   made = envs.make_all(settings, 1, 0, 'train')
   try:
     assert [env.act_space.shape for env in made] == [(6,), (6,)]
-    made[0].reset(seed=1)
-    first = made[0].step(np.array([0.3, 9, 9, 9, 9, 9], np.float32))
+    made[0].reset(seed=1)()
+    first = made[0].step(np.array([0.3, 9, 9, 9, 9, 9], np.float32))()
     own = envs.make(settings.replace(task='dmc_cartpole_swingup', action_repeat=8))
     own.reset(seed=1)
     second = own.step(np.array([0.3], np.float32))

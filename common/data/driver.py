@@ -142,7 +142,9 @@ class Driver:
     """Take one action in every running environment: all are started, then all collected."""
     running = np.flatnonzero(self.running)
     if not np.isfinite(actions[running]).all():
-      raise FloatingPointError('the policy chose an action that is not finite')
+      raise SystemExit(
+          'The policy chose an action that is not finite, so the run ends here; the last '
+          'checkpoint is intact. Try --precision float32, or a lower --model_lr.')
     results = [_started(self._envs[e].step, actions[e]) for e in running]
     for e, result in zip(running, results):
       try:
