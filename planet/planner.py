@@ -35,7 +35,7 @@ def plan(
       distributions, and `noise` is needed.
     horizon, iterations, amount, topk, discount: H, I, J, K and the factor of later rewards.
     low, high: bounds of the actions.
-    noise: float32 [I, N, J, H, A] in place of standard normal draws.
+    noise: float32 [I or more, N, J, H, A] in place of standard normal draws; the first I are used.
     parts: in how many parts the candidates are rolled. Two can run side by side, and keep the
       cores of a CPU busy where one would wait for its next small operation.
   Returns:
@@ -66,7 +66,7 @@ def plan(
 
   shape = [count, horizon, action_size]
   start = Plan(tf.zeros(shape), tf.ones(shape), tf.zeros([count, amount]))
-  inputs = tf.zeros([iterations, 0]) if noise is None else noise
+  inputs = tf.zeros([iterations, 0]) if noise is None else noise[:iterations]
   found = scan(iterate, start, inputs, seed)
   return tf.nest.map_structure(lambda x, all_: tf.concat([x[None], all_], 0), start, found)
 

@@ -81,8 +81,10 @@ def test_atari_settings_are_those_published_for_discrete_actions():
   expected = dict(
       task='atari_pong', action_repeat=4, time_limit=108000, action_dist='onehot', horizon=10,
       kl_scale=0.1, clip_rewards='tanh', pcont=True, pcont_scale=10.0, eval_noise=0.001,
-      deter_size=200, stoch_size=30, num_units=400, atari_sticky=0.25, atari_noops=30)
+      deter_size=200, stoch_size=30, num_units=400, atari_sticky=0.25, atari_noops=30,
+      dataset_balance=False, prefill=10_000)
   assert {key: config[key] for key in expected} == expected
+  assert config_lib.load('dreamer', ['--configs', 'atari', 'dreamerv2']).dataset_balance
   # From 0.4 to 0.1 over the first 200,000 updates, 100 of which are made every 1000 frames.
   amounts = [exploration.amount(config, frames) for frames in (0, 1e6, 2e6, 3e6)]
   np.testing.assert_allclose(amounts, [0.4, 0.25, 0.1, 0.1])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import config as config_lib
 from common.model import actor_critic
 from plan2explore import ensemble
 from plan2explore.novelty import scales
@@ -187,6 +188,14 @@ def test_lambda_returns_end_with_the_last_value_or_as_published():
       reward[:-1], value[:-1], 0.99, actor_critic.bootstrap(value, kind), 0.95)
   np.testing.assert_allclose(returns('last'), (42.94905715, 43.5503, 42.6), rtol=1e-6)
   np.testing.assert_allclose(returns('authors'), (34.19210868, 34.23935, 32.7), rtol=1e-6)
+
+
+def test_the_authors_settings_are_those_of_their_code():
+  load = lambda *blocks: config_lib.load('plan2explore', ['--configs', 'dmc', *blocks])
+  authors, own = load('p2e_authors'), load()
+  assert (authors.rssm_gru, authors.rssm_split_heads) == ('block', True)
+  assert (own.rssm_gru, own.rssm_split_heads) == ('keras', False)
+  assert authors.precision == own.precision == 'float32'
 
 
 @pytest.mark.parametrize('offset, expected', [('removed', 0.0), ('authors', 11.291917)])

@@ -76,6 +76,16 @@ def test_without_iterations_or_selection_nothing_is_preferred():  # 25
   assert np.abs(every).max() < 0.1
 
 
+def test_of_more_draws_than_iterations_the_first_are_used():
+  noise = tf.constant(np.random.default_rng(0).normal(size=(3, 1, 50, 4, 1)), tf.float32)
+  options = dict(horizon=4, amount=50, topk=10)
+  none = search(near(0.4), iterations=0, noise=noise, **options)
+  assert none.mean.shape == (1, 1, 4, 1) and not np.any(none.mean) and np.all(none.std == 1)
+  two = search(near(0.4), iterations=2, noise=noise, **options)
+  three = search(near(0.4), iterations=3, noise=noise, **options)
+  np.testing.assert_array_equal(two.mean, three.mean[:3])
+
+
 def test_environments_are_planned_from_their_own_states():  # 26
   found = search(near(0.0), start=[[0.9], [-0.9]], moves=True, horizon=3).mean[-1]
   np.testing.assert_allclose(found[:, 0, 0], [-0.9, 0.9], atol=0.05)
