@@ -36,14 +36,6 @@ class Strict(Own):
     return super().step(action)
 
 
-class TimeOut(Own):
-  """Ends by time alone, and says so as Gym before 0.26 did."""
-
-  def step(self, action):
-    obs, reward, done, _ = super().step(action)
-    return obs, reward, done, {'TimeLimit.truncated': done}
-
-
 class LambdaInfo(Own):
   """Hands out in info what no process can send."""
 
@@ -62,44 +54,3 @@ class Single(Own):
 
   def close(self):
     Single.busy = False
-
-
-class Crash(Own):
-  """The first one made dies in its episode 40."""
-  made = 0
-
-  def __init__(self):
-    Crash.made += 1
-    self.me, self.episodes = Crash.made, 0
-
-  def reset(self, seed=None):
-    self.episodes += 1
-    if self.me == 1 and self.episodes == 40:
-      raise RuntimeError('simulator: lost connection')
-    return super().reset(seed)
-
-
-class Many(Own):
-  """A plant in its own units: 1e5, 1e7, 1."""
-  obs_space = {'vector': Box(-np.inf, np.inf, (3,), np.float64)}
-
-  def obs(self):
-    x = self.rng.uniform(-1, 1, 3)
-    return {'vector': np.array([1e5 * (1 + x[0]), 1e7 * x[1], x[2]])}
-
-
-class Lidar(Own):
-  """One reading in 400 is infinite: no echo."""
-
-  def obs(self):
-    obs = super().obs()
-    if self.rng.random() < 1 / 400:
-      obs['vector'][0] = np.inf
-    return obs
-
-
-class KwReset(Own):
-  """reset with keyword arguments alone, as Gymnasium has it."""
-
-  def reset(self, *, seed=None, options=None):
-    return super().reset(seed)

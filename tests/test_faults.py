@@ -9,6 +9,7 @@ import pytest
 
 import loops
 import own
+from common import envs
 from common.config import UserError
 from common.data.driver import Driver, run_episodes
 from common.data.faults import MOST, Faults, GaveUp
@@ -121,6 +122,43 @@ def test_a_dead_or_hanging_process_is_built_anew(tmp_path, kind, words):
   assert ended == [(0, 0, 7)]
 
 
+def test_a_simulator_of_which_only_one_can_run_is_closed_before_it_is_built_anew(tmp_path):
+  class Failing(own.Single):
+    def step(self, action):
+      if len(made) == 1:
+        raise RuntimeError('lost connection')
+      return super().step(action)
+  made = []
+  def make():
+    made.append(Failing())
+    return made[-1]
+  env = Parallel(make, 'none')
+  ended, said, _ = collect([env], 1, tmp_path)
+  env.close()
+  assert ended == [(0, 0, 26)] and len(said) == 1 and not own.Single.busy
+
+
+def test_parts_of_a_game_that_a_fault_cut_off_do_not_go_on(tmp_path):
+  went_on = []
+  class Lives(own.Own):
+    broken = True
+    episodes = 0
+    def reset(self, seed=None):
+      self.episodes += 1
+      return super().reset(seed)
+    def step(self, action):
+      if Lives.broken and self.episodes == 3:
+        Lives.broken = False
+        raise RuntimeError('lost connection')
+      obs, reward, _, _ = super().step(action)
+      return obs, reward, self.t >= 3, {'goes_on': self.episodes % 4 > 0}
+  driver = Driver(
+      [Parallel(Lives, 'none')], 1, 0, lambda *_: went_on.append(driver.went_on[0]),
+      faults=Faults('restart'))
+  driver(policy, episodes=5)
+  assert went_on == [False, True, False, True, True]  # the third is the first of a new one
+
+
 def test_a_signal_that_ended_a_process_is_named(tmp_path):
   env = Parallel(lambda: odd(''), 'process')
   env.reset()()
@@ -205,6 +243,18 @@ def test_a_run_counts_faults_and_goes_on(tmp_path, monkeypatch, capsys, kind, me
   store = replay.Replay(tmp_path / 'episodes', 1, readonly=True)
   assert all(np.isfinite(x['reward']).all() for x in store.stored)
   store.close()
+
+
+def test_options_decide_about_faults_of_a_run(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  monkeypatch.setattr(own, 'Fault', functools.partial(odd, 'raises'), raising=False)
+  flags = ['--configs', 'gym', 'debug', '--task', 'py_own:Fault', '--eval_episodes', 0]
+  with pytest.raises(GaveUp, match='env_faults is stop'):
+    loops.start(tmp_path, *flags, '--env_faults', 'stop')
+  config = loops.config(tmp_path, *flags, '--env_timeout', 7, '--parallel', 'thread')
+  env, = envs.make_all(config, 1, 0, 'train')
+  env.close()
+  assert env._worker._timeout == 7
 
 
 def test_a_run_that_gives_up_saves_and_exits_with_one(tmp_path, monkeypatch):

@@ -69,6 +69,8 @@ class Driver:
     self.running = np.ones(len(self._envs), bool)
     # Whether the next episode goes on with the game of which the last one was a part.
     self.goes_on = [False] * len(self._envs)
+    # Whether the running or last episode went on with the game of the one before.
+    self.went_on = [False] * len(self._envs)
     self.frames = 0
     self.surplus = 0
 
@@ -134,6 +136,7 @@ class Driver:
       self._restart(e, error)
       return False
     self._obs[e] = obs
+    self.went_on[e] = self.goes_on[e]
     # The zero action takes its size from the first row that has one, see `_finish`.
     self._rows[e] = [{**obs, 'discount': np.float32(1)}]
     return True

@@ -72,7 +72,7 @@ class Parallel:
 
     Promises that it still owes are void. Raises what building raises, in this thread only.
     """
-    with contextlib.suppress(Exception):  # it failed before
+    with contextlib.suppress(Exception, SystemExit):  # it failed before
       self._worker.close()
     self._worker = self._make()
 

@@ -62,7 +62,7 @@ class OverlappedRun(Run):
     """Nothing is counted between barriers."""
     if wait:
       self._ended = type(self._ended)(
-          sorted(self._ended, key=lambda ended: ended[0].episode[:2]))
+          sorted(self._ended, key=lambda ended: ended.begun.episode[:2]))
       super()._count()
 
   def _limit(self):

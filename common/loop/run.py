@@ -11,6 +11,7 @@ Spec section 9; the bursts come at the counts of the published code.
 """
 
 import collections
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,16 @@ from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
 from common.loop.learner import Learner
 from common.loop.meters import Clock
+
+
+class Ended(NamedTuple):
+  """An episode that may still be written."""
+  begun: object    # of Replay.begin
+  episode: dict
+  e: int           # its environment
+  went_on: bool    # with the game of the episode before
+  goes_on: bool    # in the next episode
+  faults: dict     # counts at its end
 
 
 class Run:
@@ -47,7 +58,7 @@ class Run:
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
     self._games = {}
-    self._ended = collections.deque()  # episodes that may still be written
+    self._ended = collections.deque()  # of Ended
     self._driver = self._make_driver() if parts.envs else None
     self._state = None
 
@@ -214,20 +225,22 @@ class Run:
     if not self._config.get('seed_episode_rewards', True):
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
-    goes_on = self._driver.goes_on[e]
-    self._ended.append((self._replay.begin(episode, k, e), episode, e, goes_on,
-                        dict(self._progress.values['faults'])))
+    self._ended.append(Ended(
+        self._replay.begin(episode, k, e), episode, e, self._driver.went_on[e],
+        self._driver.goes_on[e], dict(self._progress.values['faults'])))
 
   def _count(self, wait=True):
     """Take the episodes that have ended into the replay, and log them.
 
     wait: until all are written. Else those that still are may come later: nothing counts them yet.
     """
-    while self._ended and (wait or self._ended[0][0].written.done()):
-      begun, episode, e, goes_on, faults = self._ended.popleft()
+    while self._ended and (wait or self._ended[0].begun.written.done()):
+      begun, episode, e, went_on, goes_on, faults = self._ended.popleft()
       self._replay.finish(begun)
       covered = self._coverage.add(episode)
-      score, length = self._games.pop(e, (0.0, 0))
+      # A game that a fault cut off counts no further.
+      game = self._games.pop(e, (0.0, 0))
+      score, length = game if went_on else (0.0, 0)
       score += episode['reward'].sum()
       length += (len(episode['reward']) - 1) * self._repeats[e]
       if goes_on:  # the return is that of the whole game
@@ -237,8 +250,7 @@ class Run:
       named = {f'train/return/{task}': score} if len(self._tasks) > 1 else {}
       self._logger.write(self.frames, {
           'train/return': score, **named, 'train/length': length,
-          'train/episodes': self._replay.episodes, **covered, **faults},
-          'episode')
+          'train/episodes': self._replay.episodes, **covered, **faults}, 'episode')
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config
