@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from common.config import UserError
+from common.envs import images
 from common.envs import wrappers
+import own
 
 
 class Counter:
@@ -78,6 +80,16 @@ def test_actions_map_to_the_bounds_and_infinite_entries_pass_through():
   np.testing.assert_allclose(inner.actions, [[-2, 0, -1, -1], [0, 0.5, 0, 0], [2, 1, 1, 1]])
 
 
+def test_actions_stay_inside_bounds_that_rounding_would_leave_by_a_bit():
+  inner = own.Strict()
+  env = wrappers.NormalizeActions(inner)
+  env.reset()
+  ends = (1 + 1) / 2 * (inner.act_space.high - inner.act_space.low) + inner.act_space.low
+  assert (ends > inner.act_space.high).any()  # else this would test nothing
+  for value in np.linspace(-1, 1, 101, dtype=np.float32):
+    env.step(np.full(2, value, np.float32))
+
+
 def test_one_hot_action_becomes_its_class_and_others_are_refused():
   inner = Counter(space=gymnasium.spaces.Discrete(2))
   env = wrappers.OneHotAction(inner)
@@ -143,17 +155,43 @@ def test_keys_are_chosen_by_whole_names_and_kind():
     wrappers.select_keys({'reward': vector}, '', '.*', 'task')
 
 
+def test_info_of_an_environment_keeps_only_what_can_be_sent_to_another_process():
+  env = wrappers.TimeLimit(own.LambdaInfo(), 2)
+  env.reset()
+  assert [env.step(np.zeros(2))[3] for _ in range(2)] == [{}, {'discount': 1.0}]
+
+
+@pytest.mark.parametrize('values, words', [
+    (np.full((4, 4, 3), 0.5, np.float32), 'image is float32 and holds 0.5 to 0.5'),
+    (np.full((4, 4, 3), 256), 'holds 256 to 256, declared is uint8'),
+    (np.full((4, 4, 3), -1), 'holds -1 to -1')])
+def test_images_that_uint8_would_wrap_around_are_refused(values, words):
+  space = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+  with pytest.raises(ValueError, match=words):
+    images.whole_image('image', values, space)
+  whole = images.whole_image('image', np.full((4, 4, 3), 255), space)
+  assert whole.dtype == np.uint8 and (whole == 255).all()
+
+
+def test_an_observation_of_another_shape_than_declared_is_refused():
+  inner = own.Own()
+  inner.obs_space = {'vector': gymnasium.spaces.Box(-1, 1, (4,), np.float32)}
+  env = wrappers.SelectKeys(inner, '', '.*', 64, 'task')
+  with pytest.raises(ValueError, match=r'vector has shape \[3\], declared is \[4\]'):
+    env.reset(1)
+
+
 def test_resize_averages_areas():
   image = np.zeros((4, 6, 1), np.uint8)
   image[:2, :3] = 200
   image[0, 0] = 80
   expected = [[180, 0], [0, 0]]  # (5 * 200 + 80) / 6
-  np.testing.assert_array_equal(wrappers.resize(image, 2)[..., 0], expected)
+  np.testing.assert_array_equal(images.resize(image, 2)[..., 0], expected)
 
 
 def test_resize_keeps_the_mean_where_sizes_do_not_divide_and_enlarges():
   image = np.random.default_rng(0).integers(0, 256, (210, 160, 3)).astype(np.uint8)
-  small = wrappers.resize(image, 64)
+  small = images.resize(image, 64)
   assert small.shape == (64, 64, 3) and small.dtype == np.uint8
   assert abs(small.mean() - image.mean()) < 0.1
-  np.testing.assert_array_equal(wrappers.resize(image[:32, :32], 64)[::2, ::2], image[:32, :32])
+  np.testing.assert_array_equal(images.resize(image[:32, :32], 64)[::2, ::2], image[:32, :32])

@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError
-from common.envs.pictures import resize, whole_image
+from common.envs.images import resize, whole_image
 
 # Names of an episode's other arrays, and of what agents and metrics add.
 RESERVED = (
