@@ -153,6 +153,13 @@ BROKEN = {
     'channels first': (declaring(image=Box(0, 255, (3, 64, 64), np.uint8)), 'channels first'),
     'reused array': (Reusing, 'changed the array vector that was returned before'),
     'reward NaN': (stepping(swap(1, float('nan'))), 'the reward is nan'),
+    'reward too large': (stepping(swap(1, 1e30)), r'the reward is 1e\+30, .* beyond 1e\+09'),
+    'vector too large': (
+        type('Broken', (Good,), {
+            'obs_space': {'vector': Box(-np.inf, np.inf, (3,), np.float32)},
+            'observe': lambda self: {'vector': np.full(3, -2e9, np.float32)}}),
+        r'vector holds 2e\+09, .* beyond 1e\+09'),
+    'discount NaN': (stepping(swap(3, {'discount': float('nan')})), 'discount in info is nan'),
     'reward array': (stepping(swap(1, np.ones(1))), r'reward is array\(\[1\.\]\) \(ndarray\)'),
     'reward None': (stepping(swap(1, None)), 'reward is None'),
     'done number': (stepping(swap(2, 0)), r'done is 0 \(int\), expected True or False'),

@@ -5,6 +5,7 @@ import traceback
 import numpy as np
 
 from common.config import UserError
+from common.envs import values
 
 LARGE = 1024  # entries of a float array that is more likely a picture than a vector
 
@@ -223,6 +224,10 @@ class Player:
     if not np.isfinite(reward):
       report.fault('reward not finite', f'{where}: the reward is {reward}')
       return 0.0
+    if values.problem({'reward': np.float64(reward)}, 1.0):
+      report.fault(
+          'reward too large', f'{where}: the reward is {reward:g}, training ends episodes at '
+          f'values beyond {values.LARGEST:g}')
     return float(reward)
 
   def _look_at_info(self, info, where):
@@ -279,6 +284,10 @@ def _compare(key, value, space, where, report):
       return
   if not np.isfinite(array).all():
     report.fault(f'finite {key}', f'{where}: {key} holds NaN or infinite numbers')
+  elif values.problem({key: array}, 1.0):
+    report.fault(
+        f'large {key}', f'{where}: {key} holds {np.abs(array).max():.4g}, training ends episodes at '
+        f'values beyond {values.LARGEST:g}')
   elif np.any(array < space.low) or np.any(array > space.high):
     report.fault(
         f'bounds {key}', f'{where}: {key} is between {array.min():.4g} and {array.max():.4g}, '
