@@ -1,4 +1,5 @@
 """The same command gives the same metrics; a killed run can end bit-identical to a whole one."""
+import json
 import signal
 import subprocess
 import sys
@@ -135,47 +136,64 @@ def test_dreamer_gives_the_same_run_from_images_and_vectors(tmp_path):
   assert identical(tmp_path / 'a', tmp_path / 'b')
 
 
+def command(code, *argv):
+  """A process of its own that runs a piece of Python."""
+  return subprocess.Popen(
+      [sys.executable, '-c', code, *map(str, argv)], stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(700)
 def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
+  code = 'from dreamer import train; train.main()'
   flags = [*EXACT, '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys', '.*']
-  def command(name):
-    argv = [*loops.BASE, '--logdir', tmp_path / name, *flags]
-    return subprocess.Popen(
-        [sys.executable, '-m', 'dreamer.train', *map(str, argv)], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE)
-  with command('whole') as whole, command('killed') as killed:
+  argv = [*loops.BASE, '--logdir', tmp_path / 'killed', *flags]
+  with command(code, *argv) as killed:
     try:
       deadline = time.monotonic() + 200
       while not list(tmp_path.glob('killed/checkpoint/ckpt-2.index')):
-        assert killed.poll() is None, killed.stderr.read().decode()
+        assert killed.poll() is None, killed.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     finally:
       killed.kill()
-    assert whole.wait(200) == 0, whole.stderr.read().decode()
-  with command('killed') as resumed:
-    assert resumed.wait(200) == 0, resumed.stderr.read().decode()
+  with command(code, *argv) as resumed:
+    loops.start(tmp_path / 'whole', *flags)
+    assert resumed.wait(200) == 0, resumed.stderr.read()
   assert identical(tmp_path / 'whole', tmp_path / 'killed')
   assert len(loops.rows(tmp_path / 'whole', 'agent/actor_loss')) == 5
 
 
+AGENTS = {
+    'dreamer': ['--horizon', 3], 'planet': [],
+    'plan2explore': ['--horizon', 3, '--expl_horizon', 3, '--disag_models', 2]}
+# All agents in one process, for the start of a process takes as long as a run.
+EACH = """
+import importlib, json, sys
+for name, argv in json.loads(sys.argv[1]).items():
+  importlib.import_module(f'{name}.train').main([*argv, '--logdir', f'{sys.argv[2]}/{name}'])
+"""
+
+
+@pytest.fixture(scope='module')
+def compiled(tmp_path_factory):
+  """Directory with the runs of two processes, a/AGENT and b/AGENT."""
+  path = tmp_path_factory.mktemp('compiled')
+  argv = {name: [str(arg) for arg in [*XLA, *flags]] for name, flags in AGENTS.items()}
+  commands = [command(EACH, json.dumps(argv), path / process) for process in 'ab']
+  for one in commands:
+    with one:
+      assert one.wait(500) == 0, one.stderr.read()
+  return path
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(700)
-@pytest.mark.parametrize('name, flags', [
-    ('dreamer', ['--horizon', 3]), ('planet', []),
-    ('plan2explore', ['--horizon', 3, '--expl_horizon', 3, '--disag_models', 2])])
-def test_the_same_command_gives_the_same_200_updates_with_xla(tmp_path, name, flags):
-  argv = [*XLA, *flags, '--logdir']
-  commands = [
-      subprocess.Popen(
-          [sys.executable, '-m', f'{name}.train', *map(str, argv), tmp_path / run],
-          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for run in 'ab']
-  for command in commands:
-    with command:
-      assert command.wait(250) == 0, command.stderr.read().decode()
-  assert identical(tmp_path / 'a', tmp_path / 'b')
-  assert loops.rows(tmp_path / 'a', 'agent/updates')[-1]['agent/updates'] == 200
+@pytest.mark.parametrize('name', AGENTS)
+def test_the_same_command_gives_the_same_200_updates_with_xla(compiled, name):
+  assert identical(compiled / 'a' / name, compiled / 'b' / name)
+  assert loops.rows(compiled / 'a' / name, 'agent/updates')[-1]['agent/updates'] == 200
 
 
 OVERLAP = ['--overlap', 'True']
