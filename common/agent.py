@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from common.model import devices
 from common.model import dists
+from common.model import divergence
 from common.model import dynamics
 from common.model import exploration
 from common.model import metrics as metrics_lib
@@ -44,11 +45,14 @@ class Agent(tf.Module):
       # they would live on the host, where XLA on a GPU cannot reach them.
       self.updates = tf.Variable(0, trainable=False, dtype=tf.int64, name='updates')
       self.calls = tf.Variable(0, trainable=False, dtype=tf.int64, name='calls')
-    # XLA compiles the gradients and the update in one piece.
-    self._train = tf.function(
-        self._train_step, autograph=False, jit_compile=config.jit or None)
-    self._act = tf.function(
-        self._policy_step, autograph=False, jit_compile=config.jit or None)
+    # XLA compiles the gradients and the update in one piece, or the gradients of each device: it
+    # reaches the weights of one device only.
+    jit = (config.jit and self.strategy.num_replicas_in_sync == 1) or None
+    self._train = tf.function(self._train_step, autograph=False, jit_compile=jit)
+    self._share_means, self._share_gradients = (
+        tf.function(function, autograph=False, jit_compile=True)
+        for function in (self._means, self._gradients))
+    self._act = tf.function(self._policy_step, autograph=False, jit_compile=jit)
     # Names of the metrics of an update by phase, known once it is traced. A dict as an attribute
     # would become a part of checkpoints.
     self._traced = types.SimpleNamespace(names={})
@@ -231,10 +235,30 @@ class Agent(tf.Module):
       return {**metrics, **self.apply(grads)}
 
   def _replica_gradients(self, data, seed, phase, frames):
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    """What one device does in `update`, in the replica context of its strategy."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group
     if seed is not None:
       seed = tf.random.experimental.stateless_fold_in(seed, replica)
-    return self.gradients(self.world_model.preprocess(data, seed), seed, phase, frames)
+    if not self.config.jit:
+      return self.gradients(self.world_model.preprocess(data, seed), seed, phase, frames)
+    # A number of Python: each device has a graph of its own, with its own copies of the weights.
+    args = data, seed, phase, frames, int(tf.get_static_value(replica))
+    means = [
+        context.all_reduce(tf.distribute.ReduceOp.MEAN, mean) for mean in self._share_means(*args)]
+    return self._share_gradients(*args, means)
+
+  def _means(self, data, seed, phase, frames, replica):
+    """Means over the share of a device that `_gradients` needs of all."""
+    del replica
+    with divergence.means_of_shares() as means:
+      self.gradients(self.world_model.preprocess(data, seed), seed, phase, frames)
+    return means
+
+  def _gradients(self, data, seed, phase, frames, replica, means):
+    del replica
+    with divergence.means_known(means):
+      return self.gradients(self.world_model.preprocess(data, seed), seed, phase, frames)
 
   def _policy_step(self, obs, state, is_first, noise, mode):
     seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])

@@ -9,6 +9,7 @@
     python -m common.benchmark explore               what Plan2Explore's ensemble costs an update
     python -m common.benchmark view                  what the live view and the pictures cost
     python -m common.benchmark emulator              Atari frames, against the bare emulator
+    python -m common.benchmark gpu --out FILE.json   all that is worth knowing of a GPU machine
 
 Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
 `python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
@@ -20,6 +21,7 @@ import sys
 
 from common import config as config_lib
 from common.bench import cases
+from common.bench import gpu
 from common.bench import sizes
 from common.bench import stepping
 from common.bench import updates
@@ -91,6 +93,11 @@ def main(argv=None):
       cases.measure, 'dreamer', 'emulator', ['atari'],
       '{task}: {wrapper:.0f} frames/s through the wrapper, {bare:.0f} of the bare emulator, '
       '{share:.0%}'))
+
+  everything = add('gpu', help='devices, fixtures, updates, policies, the loop, the published run')
+  everything.add_argument('--minutes', type=float, default=8, help='for all parts together')
+  everything.add_argument('--out', required=True, metavar='FILE.json')
+  everything.set_defaults(run=gpu.measure_gpu)
 
   args, flags = parser.parse_known_args(argv)
   sys.exit(args.run(args, flags))

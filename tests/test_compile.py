@@ -29,6 +29,11 @@ cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, sys.argv[1])
 import toys
+shares, settings = (json.loads(arg) for arg in sys.argv[2:])
+make = toys.agent
+if settings.pop('planet', False):
+  make = toys.planet
+toys.IMAGE['vector'] = toys.gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
 
 def kl_of_halves(agent, batch):
   wm, result = agent.world_model, []
@@ -38,16 +43,19 @@ def kl_of_halves(agent, batch):
   return sorted(result)
 
 def train(agent, batch):
-  update = tf.function(lambda data: agent.update(data, None), autograph=False)
-  return [{k: float(v) for k, v in update(agent.distribute(batch)).items()} for _ in range(2)]
+  agent._seed = lambda: None  # no noise, for devices draw their own
+  update = lambda: agent.train(agent.distribute(batch))
+  return [{k: float(v) for k, v in update().items()} for _ in range(2)]
 
 batch = toys.batch()
 batch['image'][2:] //= 8
-low, high = kl_of_halves(toys.agent(), batch)
+batch['vector'] = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+batch['vector'][2:] /= 8
+low, high = kl_of_halves(make(**settings), batch)
 results = {'low': low, 'high': high}
-for name, share in json.loads(sys.argv[2]).items():
-  free = low + share * (high - low)
-  agents = [toys.agent(devices=devices, free_nats=free, kl_scale=10.0) for devices in (1, 2)]
+for name, share in shares.items():
+  changes = dict(free_nats=low + share * (high - low), kl_scale=10.0, **settings)
+  agents = [make(devices=devices, **changes) for devices in (1, 2)]
   for one, two in zip(*(agent.trainable_variables for agent in agents)):
     two.assign(one)
   metrics = [train(agent, batch) for agent in agents]
@@ -58,8 +66,11 @@ for name, share in json.loads(sys.argv[2]).items():
       apart=max(float(np.abs(first - second).max()) for first, second in copies),
       metrics=max(abs(a[k] - b[k]) / (1 + abs(a[k])) for a, b in zip(*metrics) for k in a))
 agent = agents[1]
+if not settings.get('jit'):  # this compiles everything again
+  del agent._seed
+  agent._train = tf.function(agent._train_step, autograph=False)
 metrics = agent.train(agent.distribute(batch))
-action, _ = agent.policy({'image': batch['image'][:, 0]})
+action, _ = agent.policy({key: batch[key][:, 0] for key in agent.world_model.obs_keys})
 bad = [v * np.nan for v in agent.world_model.optimizer.variables_]
 with agent.strategy.scope():
   agent.world_model.optimizer.apply(bad)
@@ -208,14 +219,21 @@ def test_mixed_precision_acts():
   assert action.dtype == np.float32 and state['latent']['deter'].dtype == tf.float16
 
 
-def test_two_devices_give_the_weights_of_one(root):
+# XLA takes long to compile images and behaviours, in which nothing is shared before the gradients.
+@pytest.mark.parametrize('shares, settings', [
+    (FREE_NATS, dict(mlp_keys='')),
+    ({'mean_below': FREE_NATS['mean_below']}, dict(
+        planet=True, free_nats_mode='mean', jit=True, cnn_keys='', mlp_keys='vector')),
+    pytest.param(FREE_NATS, dict(jit=True, mlp_keys=''), marks=pytest.mark.slow)])
+def test_two_devices_give_the_weights_of_one(root, shares, settings):
+  arguments = [str(root / 'tests'), json.dumps(shares), json.dumps(settings)]
   done = subprocess.run(
-      [sys.executable, '-c', TWO_DEVICES, str(root / 'tests'), json.dumps(FREE_NATS)],
+      [sys.executable, '-c', TWO_DEVICES, *arguments],
       capture_output=True, text=True, cwd=root, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
   results = json.loads(done.stdout.splitlines()[-1])
   assert results['high'] - results['low'] > 1e-3  # the halves do differ
-  for name in FREE_NATS:
+  for name in shares:
     case = results[name]
     assert case['error'] < 2e-6 and case['apart'] == 0 and case['metrics'] < 1e-5, (name, case)
   assert results['finite'] and results['action'] == [4, 2] and results['skipped'] == 1

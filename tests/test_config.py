@@ -156,7 +156,6 @@ def test_values_take_the_type_of_their_key():
     ('--expl epsilon_greedy', 'continuous additive_gaussian'),
     ('--time_limit 4000 --batch_length 600', 'batch_length 600 time_limit 1000 501'),
     ('--deterministic True --prune_disk True', 'deterministic prune_disk'),
-    ('--jit True --devices 2', 'jit devices'),
     ('--devices 3', 'batch_size 50 devices'),
     (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
     ('--seed', '--seed needs a value'),

@@ -8,6 +8,7 @@ from common.model import devices
 from common.model import optimizer
 from common.model import world_model
 from dreamer.agent import Dreamer
+from planet.agent import PlaNet
 
 SMALL = dict(
     deter_size=8, stoch_size=3, num_units=8, cnn_depth=1, horizon=4, batch_size=4,
@@ -31,6 +32,13 @@ def agent(size=2, **changes):
   """A Dreamer on images with `size` action entries and the configuration `settings`."""
   config = devices.setup(settings(**changes))
   return Dreamer(config, IMAGE, actions(size, config.action_dist))
+
+
+def planet(size=2, **changes):
+  """A PlaNet on the same observations."""
+  config = config_lib.load('planet', ['--configs', 'debug', '--task', 'dummy_continuous'])
+  sizes = {key: value for key, value in SMALL.items() if key in config}
+  return PlaNet(devices.setup(config.replace(**{**sizes, **changes})), IMAGE, actions(size))
 
 
 def model(size=2, **changes):

@@ -23,7 +23,7 @@ def measure(config, updates):
   trials = {whole: trial.Trial(c) for whole, c in configs.items()}
   seconds, peaks = {True: [], False: []}, []
   for number in range(updates + 1):
-    peaks.append(trials[True].peak()['peak'])
+    peaks.append(trial.peak()['peak'])
     for whole in (True, False) if number % 2 else (False, True):
       wall, _ = trials[whole].step()
       if number:

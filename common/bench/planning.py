@@ -26,7 +26,7 @@ def measure(config, calls):
     searches[jit](0)
   walls, peaks = {False: [], True: []}, []
   for number in range(1, calls + 1):
-    peaks.append(trials[False].peak()['peak'])
+    peaks.append(trial.peak()['peak'])
     for jit, search in searches.items():
       started = time.perf_counter()
       search(number)

@@ -126,7 +126,7 @@ def _serve(pipe, config, onednn):
     from common.bench import trial as trial_lib
     assert pipe.recv() == 'warm up'
     trial = trial_lib.Trial(config)
-    peak = trial.peak()
+    peak = trial_lib.peak()
     first_call, _ = trial.step()
     pipe.send(dict(first_call=first_call, **peak))
     while pipe.recv() == 'step':
@@ -136,6 +136,6 @@ def _serve(pipe, config, onednn):
     twice = sum(trial.operations(value_twice=True).values())
     pipe.send(dict(
         memory=trial.memory(), traces=trial.traces(), gflop=sum(parts.values()),
-        gflop_twice=twice, parts=parts, **trial.peak()))
+        gflop_twice=twice, parts=parts, **trial_lib.peak()))
   except Exception:  # whatever it is, the row says so
     pipe.send(traceback.format_exc())

@@ -27,12 +27,14 @@ RENDER = """
 import os
 from common import config
 from common import envs
+from common.envs import dmc
 config = config.load('dreamer', ['--configs', 'dmc', 'cpu', '--task', 'dmc_cartpole_balance'])
 env = envs.make(config)
 image = env.reset(0)['image']
 env.close()
 assert image.std() > 1, 'the picture is empty'
-print(os.environ['MUJOCO_GL'])
+name = dmc.gl_renderer()
+print(os.environ['MUJOCO_GL'], 'software' if dmc.draws_in_software(name) else 'hardware', name)
 """
 
 
@@ -101,7 +103,14 @@ def rendering():
   done = _python(RENDER)
   if done.returncode:
     return Finding('fail', f'no picture can be drawn ({_last_line(done.stderr)})', GL)
-  return Finding('ok', f'drew a picture of 64x64 with MUJOCO_GL={done.stdout.strip()}')
+  backend, how, name = done.stdout.strip().split(' ', 2)
+  text = f'drew a picture of 64x64 with MUJOCO_GL={backend} by {name}'
+  if how == 'software' and has_nvidia():
+    return Finding(
+        'note', f'{text}: the CPU draws although there is a GPU',
+        f'{GL}; /usr/share/glvnd/egl_vendor.d/10_nvidia.json has to name libEGL_nvidia.so.0, and in '
+        'containers NVIDIA_DRIVER_CAPABILITIES has to be all; then unset MUJOCO_GL')
+  return Finding('ok', text)
 
 
 def atari():

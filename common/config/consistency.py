@@ -48,10 +48,6 @@ def check(config):
     raise UserError(
         'config: a deterministic run may have to go back to episodes that prune_disk deletes. '
         'Pass --prune_disk False or --deterministic False.')
-  if c.jit is True and c.devices != 1:
-    raise UserError(
-        f'config: jit compiles the step of one device, but devices is {c.devices}. '
-        'Pass --jit False, or --devices 1.')
   if c.overlap and c.offline:
     raise UserError(
         'config: overlap collects while it learns, but an offline run collects nothing. '

@@ -21,6 +21,7 @@ from common.envs import dmc_extras, wrappers
 NO_OPENGL = (
     'dmc: images need OpenGL, but neither EGL nor OSMesa works here. Install it (Debian: apt-get '
     'install libegl1 libgl1 libosmesa6 libopengl0), or learn from vectors: --configs dmc_proprio.')
+SOFTWARE = ('llvmpipe', 'softpipe', 'swrast', 'software')  # in the names of Mesa's own renderers
 
 _LOCK = threading.Lock()  # environments in threads are built at the same time
 
@@ -198,6 +199,28 @@ def enable_rendering():
     # Mesa, which renders without a GPU, shows its LLVM to the whole process. TensorFlow brings
     # another one, and would crash when imported after this unless it prefers its own.
     sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
+
+
+def gl_renderer():
+  """Return the name of what draws: a graphics card, or a program, see draws_in_software.
+
+  Raises:
+    UserError: as enable_rendering.
+  """
+  enable_rendering()
+  from dm_control import _render
+  from OpenGL import GL  # which reads what enable_rendering has set
+  context = _render.Renderer(64, 64)
+  try:
+    with context.make_current() as current:
+      return current.call(GL.glGetString, GL.GL_RENDERER).decode()
+  finally:
+    context.free()
+
+
+def draws_in_software(renderer):
+  """Whether that is the name of a renderer which leaves a graphics card idle."""
+  return any(name in renderer.lower() for name in SOFTWARE)
 
 
 @functools.lru_cache()

@@ -27,7 +27,7 @@ def setup(config):
   if precision == 'auto':
     precision = 'mixed_float16' if gpus else 'float32'
   if jit == 'auto':
-    jit = bool(gpus) and config.devices == 1
+    jit = bool(gpus)
   tf_keras.mixed_precision.set_global_policy(precision)
   tf_keras.utils.set_random_seed(config.seed)
   if config.deterministic:

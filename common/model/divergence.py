@@ -3,6 +3,9 @@
 B batch, T time. Spec sections 5 and 14.3.
 """
 
+import contextlib
+import threading
+
 import tensorflow as tf
 
 
@@ -49,12 +52,45 @@ def free_nats(kl, free, mode):
     return tf.reduce_mean(tf.maximum(kl, free))
   # The floor is under the mean of the whole batch, so replicas agree on it.
   mean = tf.reduce_mean(kl)
-  held = replica_mean(mean) < free
+  held = _replica_mean(mean) < free
   return tf.where(held, free, mean)
 
 
-def replica_mean(x):
-  """Mean of `x` over the devices that share a batch, with its gradient."""
+_means = threading.local()
+
+
+@contextlib.contextmanager
+def means_of_shares():
+  """Within, each device goes by the mean of its own share; yields the list of these means.
+
+  What XLA compiles cannot wait for another device. So the graph is built twice: the first time for
+  these means alone, which are then averaged, the second time with `means_known`.
+  """
+  _means.found = []
+  try:
+    yield _means.found
+  finally:
+    del _means.found
+
+
+@contextlib.contextmanager
+def means_known(means):
+  """Within, these are the means over all devices, in the order in which they are asked for."""
+  _means.known = list(means)
+  try:
+    yield
+    assert not _means.known
+  finally:
+    del _means.known
+
+
+def _replica_mean(x):
+  """Mean of `x` over the devices that share a batch, to compare with; it has no gradient."""
+  if hasattr(_means, 'found'):
+    _means.found.append(x)
+    return x
+  if hasattr(_means, 'known'):
+    return _means.known.pop(0)
   context = tf.distribute.get_replica_context()
   if context is None or context.num_replicas_in_sync == 1:
     return x

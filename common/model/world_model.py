@@ -135,7 +135,6 @@ class WorldModel(tf.Module):
     rows, likes = self._likes(feat, embed, data, grad_heads or c.grad_heads)
     div, kl = divergence.loss(
         self.rssm, post, prior, c.free_nats, c.free_nats_mode, c.kl_balance, c.kl_forward)
-    div_raw = divergence.replica_mean(tf.reduce_mean(kl))
     scales = {'reward': c.reward_scale}
     loss = c.kl_scale * div - sum(
         scales.get(key, 1.0) * like for key, like in likes.items())
@@ -143,7 +142,7 @@ class WorldModel(tf.Module):
     loss += sum(scale * term for scale, term in more.values())
     outputs = dict(
         post=post, prior=prior, embed=embed, feat=feat, likes=likes, obs_log_prob=rows, kl=kl,
-        div_raw=div_raw, div=div, terms={key: term for key, (_, term) in more.items()})
+        div_raw=tf.reduce_mean(kl), div=div, terms={key: term for key, (_, term) in more.items()})
     return loss, outputs
 
   def _likes(self, feat, embed, data, grad_heads):

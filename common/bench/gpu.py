@@ -1,0 +1,72 @@
+"""All that is worth knowing of a GPU machine in one command; the parts are in gpu_parts."""
+import datetime
+import math
+import pathlib
+import platform
+
+from common import config as config_lib
+from common import envs
+from common.bench import schedule
+from common.config import UserError
+
+PUBLISHED = ['dmc']               # blocks of the published command
+TASK = 'dmc_cartpole_balance_sparse'
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden'
+
+
+def measure_gpu(args, flags):
+  """Run the parts and write args.out; returns the exit code, 1 if a part failed."""
+  out = pathlib.Path(args.out).expanduser()
+  if out.exists():
+    raise UserError(f'{out} exists. Pass another --out.')
+  if not (0 < args.minutes < math.inf):
+    raise UserError(f'--minutes is {args.minutes:g}, must be above 0.')
+  for agent in config_lib.AGENTS:
+    envs.check(config_lib.load(agent, with_blocks(PUBLISHED, flags)))
+  try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{out.parent}: cannot be made ({error.strerror}). Pass another --out.') from None
+  found = schedule.run(parts(flags, out.with_suffix('')), args.minutes, out, {
+      'started': datetime.datetime.now().isoformat(timespec='seconds'),
+      'machine': platform.node(), 'python': platform.python_version(), 'flags': flags})
+  print(f'Written: {out}')
+  return int(any(part['status'] == 'failed' for part in found['parts']))
+
+
+def with_blocks(blocks, flags):
+  """The flags, with these blocks unless they name some."""
+  return flags if '--configs' in flags else ['--configs', *blocks, *flags]
+
+
+def parts(flags, folder):
+  """List of schedule.Part.
+
+  Args:
+    flags: of the configuration, for all parts.
+    folder: pathlib.Path for the directories of runs.
+  """
+  def measure(name, *args, blocks=PUBLISHED):
+    return schedule.python(
+        'common.bench.gpu_parts', name, '--seconds', schedule.SECONDS, *args,
+        *with_blocks(blocks, flags))
+  def train(name, *more):
+    return measure(
+        'run', '--logdir', str(folder / name), '--task', TASK, *more)
+  # Few frames come before those that are timed, and nothing is evaluated between them.
+  short = ['--prefill', '1000', '--pretrain', '1', '--eval_episodes', '0', '--log_every', '1']
+  part = schedule.Part
+  return [
+      part('machine', 0.06, measure('machine')),
+      part('fixtures', 0.12, schedule.python(
+          'common.verify', 'parity', *map(str, sorted(GOLDEN.glob('*.npz')))),
+          environ={'NVIDIA_TF32_OVERRIDE': '0'}),
+      part('updates of dreamer', 0.2, measure('updates', '--agent', 'dreamer')),
+      part('policies', 0.06, measure('policies')),
+      part('loop', 0.08, train('serial', '--overlap', 'False', *short), endless=True),
+      part('loop with overlap', 0.08, train('overlap', '--overlap', 'True', *short), endless=True),
+      part('updates of dreamerv2', 0.07, measure(
+          'updates', '--agent', 'dreamer', blocks=['atari', 'dreamerv2'])),
+      part('searches of planet', 0.05, measure('searches')),
+      part('updates of plan2explore', 0.07, measure('updates', '--agent', 'plan2explore')),
+      part('published command', 0, train('published'), endless=True)]
