@@ -221,10 +221,11 @@ def test_mixed_precision_acts():
 
 # XLA takes long to compile images and behaviours, in which nothing is shared before the gradients.
 @pytest.mark.parametrize('shares, settings', [
-    (FREE_NATS, dict(mlp_keys='')),
+    ({'mean_above': FREE_NATS['mean_above']}, dict(mlp_keys='')),
     ({'mean_below': FREE_NATS['mean_below']}, dict(
         planet=True, free_nats_mode='mean', jit=True, cnn_keys='', mlp_keys='vector')),
-    pytest.param(FREE_NATS, dict(jit=True, mlp_keys=''), marks=pytest.mark.slow)])
+    *(pytest.param(FREE_NATS, dict(jit=jit, mlp_keys=''), marks=pytest.mark.slow)
+      for jit in (False, True))])
 def test_two_devices_give_the_weights_of_one(root, shares, settings):
   arguments = [str(root / 'tests'), json.dumps(shares), json.dumps(settings)]
   done = subprocess.run(

@@ -21,10 +21,12 @@ EXACT = ['--deterministic', 'True']
 UNEVEN = [
     '--task', 'py_worlds:Uneven', '--envs', 2, '--batch_length', 2, '--prefill', 40,
     '--eval_every', 40, '--train_every', 10, '--log_every', 70, '--steps', 200]
-# An update after each decision, a row after each episode, 200 updates.
+# An update after each decision, a row after each episode, 200 updates, and no evaluation, whose
+# policy would be compiled for itself.
 XLA = [
     *loops.BASE[:loops.BASE.index('--horizon')], '--jit', 'True', '--pretrain', 0,
-    '--train_every', 2, '--train_steps', 1, '--eval_every', 200, '--steps', 440]
+    '--train_every', 2, '--train_steps', 1, '--eval_every', 200, '--eval_episodes', 0,
+    '--steps', 440]
 
 
 @pytest.fixture(autouse=True)
