@@ -265,7 +265,7 @@ class Agent(tf.Module):
     self.calls.assign_add(1)
     action, latent = self.filter_and_act(obs, state, is_first, mode, seed)
     action = exploration.add_noise(
-        self.config.expl, action, noise, dists.split_seed(seed, 3)[2])
+        self.config.expl, action, noise, dists.split_seed(seed, 3)[2], self.config.random_style)
     # The model is told the action that was carried out.
     return action, {'latent': latent, 'action': action}
 

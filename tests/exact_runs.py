@@ -29,6 +29,8 @@ RUNS = {
         '--configs', 'debug', *BALL, *COMMON, *BEHAVIOUR, '--free_nats', '0.6']),
     'exact-dreamer-discrete': ('dreamer', [
         '--configs', 'dreamerv2', 'debug', *PUSHES, *COMMON, *BEHAVIOUR, '--free_nats', '0.15',
+        '--pcont_scale', '10', '--clip_rewards', 'none', '--dataset_balance', 'False',
+        '--head_lr', '6e-4',
         '--actor_grad', 'both', '--slow_value', '7', '--expl', 'epsilon_greedy',
         '--expl_amount', '0.4']),
     'exact-planet': ('planet', [

@@ -95,9 +95,9 @@ def test_training_acts_by_samples_with_noise_and_evaluation_by_the_mode_without(
   def act(latent, mode, seed):
     kinds.append(mode)
     return tf.zeros([2, 2])
-  def add_noise(kind, action, amount, seed):
+  def add_noise(kind, action, amount, *args):
     amounts.append(float(amount))
-    return original(kind, action, amount, seed)
+    return original(kind, action, amount, *args)
   original = exploration.add_noise
   monkeypatch.setattr(agent, 'act', act)
   monkeypatch.setattr(exploration, 'add_noise', add_noise)
@@ -107,6 +107,13 @@ def test_training_acts_by_samples_with_noise_and_evaluation_by_the_mode_without(
   assert kinds == ['train', 'eval']
   np.testing.assert_allclose(amounts, [0.3, 0.0])
   assert np.all(noisy != 0) and np.all(quiet == 0)
+
+
+@pytest.mark.parametrize('style, at_bounds', [('uniform', 0.0), ('gaussian', 0.317)])
+def test_completely_random_actions_are_of_their_style(style, at_bounds):
+  action = exploration.add_noise(
+      'completely_random', tf.zeros([5000, 2]), tf.constant(1.0), SEED, style).numpy()
+  assert np.abs(action).max() <= 1 and abs((np.abs(action) == 1).mean() - at_bounds) < 0.01
 
 
 def test_evaluation_takes_the_mode_of_the_actor():

@@ -85,10 +85,55 @@ def test_atari_settings_are_those_published_for_discrete_actions():
       dataset_balance=False, prefill=10_000)
   assert {key: config[key] for key in expected} == expected
   assert config_lib.load('dreamer', ['--configs', 'atari', 'dreamerv2']).dataset_balance
-  # From 0.4 to 0.1 over the first 200,000 updates, 100 of which are made every 1000 frames.
-  amounts = [exploration.amount(config, frames) for frames in (0, 1e6, 2e6, 3e6)]
+  # From 0.4 to 0.1 over the first 150,000 updates, 100 of which are made every 500 decisions.
+  amounts = [exploration.amount(config, frames) for frames in (0, 1.5e6, 3e6, 4e6)]
   np.testing.assert_allclose(amounts, [0.4, 0.25, 0.1, 0.1])
-  assert config.train_every / config.train_steps * 200e3 == 2e6
+
+
+@pytest.mark.parametrize('blocks, task, decisions, episodes', [
+    ('atari', 'atari_pong', 500, 1), ('discrete', 'dmlab_rooms_watermaze', 500, 1),
+    ('discrete', 'gym_CartPole-v1', 500, 1), ('discrete', 'memorymaze_9x9', 1000, 0),
+    ('dmc', 'dmc_walker_walk', 500, 0)])
+def test_bursts_wait_for_decisions_and_episodes_as_in_the_papers_code(
+    blocks, task, decisions, episodes):
+  config = config_lib.load('dreamer', ['--configs', blocks, '--task', task])
+  assert config.train_every == decisions * config.action_repeat
+  assert config.train_episodes == episodes and config.train_steps == 100
+  if blocks != 'dmc':
+    assert config.expl_decay == 150_000 / config.train_steps * config.train_every
+
+
+# Defaults of danijar/dreamerv2 and what its presets change, in the names used here.
+V2_DEFAULTS = dict(
+    kl_scale=1.0, pcont=True, pcont_scale=1.0, clip_rewards='tanh', dataset_balance=True,
+    reward_scale=1.0, obs_loss='reconstruction', kl_balance=0.8, free_nats=0.0, discount=0.99,
+    deter_size=1024, model_lr=1e-4, head_lr=1e-4, actor_lr=8e-5, value_lr=2e-4, actor_ent=2e-3,
+    train_every=5, train_episodes=0, train_steps=1, pretrain=1, prefill=10_000, batch_size=16,
+    batch_length=50, expl_amount=0.0, horizon=15, slow_value=100)
+V2_PRESETS = {
+    'atari': dict(
+        kl_scale=0.1, pcont_scale=5.0, discount=0.999, deter_size=600, model_lr=2e-4, head_lr=2e-4,
+        actor_lr=4e-5, value_lr=1e-4, actor_ent=1e-3, train_every=64, prefill=200_000),
+    'dmc': dict(
+        pcont=False, clip_rewards='none', dataset_balance=False, free_nats=1.0, deter_size=200,
+        model_lr=3e-4, head_lr=3e-4, actor_lr=8e-5, value_lr=8e-5, actor_ent=1e-4, train_every=10,
+        prefill=2000, pretrain=100),
+    'toy': dict(prefill=2000, batch_length=12), 'gym': dict(batch_length=15)}
+
+
+@pytest.mark.parametrize('blocks, task', [
+    ('atari', 'atari_pong'), ('dmc', 'dmc_walker_walk'), ('dmc_proprio', 'dmc_walker_walk'),
+    ('gym', 'gym_CartPole-v1'), ('discrete', 'memorymaze_9x9'), ('discrete', 'dmlab_rooms_watermaze'),
+    ('toy', 'toy_lock'), ('', 'py_worlds:Pushes'), ('', 'dummy_discrete')])
+@pytest.mark.parametrize('agent', ['dreamer', 'planet', 'plan2explore'])
+def test_dreamerv2_after_every_suite_has_its_published_values(agent, blocks, task):
+  config = config_lib.load(agent, ['--configs', *blocks.split(), 'dreamerv2', '--task', task])
+  suite = task.partition('_')[0]
+  expected = {**V2_DEFAULTS, **V2_PRESETS.get(suite, {})}
+  if agent == 'planet':
+    expected = {key: expected[key] for key in (
+        'kl_scale', 'clip_rewards', 'dataset_balance', 'obs_loss', 'kl_balance', 'train_every')}
+  assert {key: config[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize('blocks, expected', [

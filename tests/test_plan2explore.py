@@ -432,6 +432,7 @@ def test_masked_rewards_are_not_learned():
 
 @pytest.mark.parametrize('style, check', [
     ('uniform', lambda x: abs(x.std() - 0.577) < 0.01),
+    ('gaussian', lambda x: abs((np.abs(x) == 1).mean() - 0.317) < 0.01),
     ('authors', lambda x: abs((np.abs(x) == 1).mean() - 0.43) < 0.01)])
 def test_random_actions_are_those_of_their_style(style, check):
   agent = make(size=4, expl_behavior='random', random_style=style)

@@ -1,13 +1,18 @@
 """Replay on disk and in memory: names, counts, broken files, capacity, pruning, setting aside."""
+import concurrent.futures
 import errno
 import os
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
 from common import config
+from common.data import episodes
+from common.data import npz
 from common.data import replay
 
 
@@ -328,3 +333,59 @@ def test_windows_are_the_same_until_an_episode_comes(tmp_path):
   assert store.windows(5) is before
   store.add(episode(7, 2), 2, 0)
   assert store.windows(5) is not before and len(before._episodes) == 2
+
+
+def stored(path, header, data=b'', name='reward.npy'):
+  """A file with one array whose header says what it likes."""
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    text = header.encode()
+    archive.writestr(name, b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text + data)
+
+
+@pytest.mark.parametrize('header, data, message', [
+    ("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }\n", b'', 'are announced'),
+    ("{'descr': '|u1', 'fortran_order': False, 'shape': (3, 70000000), }\n", bytes(210_000_000), 'more than'),
+    ("{'descr': '|O', 'fortran_order': False, 'shape': (3,), }\n", b'x' * 24, 'not a plain array'),
+    ("{'descr': '<f4', 'fortran_order': False, 'shape': (__import__('os').abort(),), }\n", b'',
+     'not a plain array'),
+    ('9' * 60000, b'', 'not a plain array')])
+def test_headers_are_not_believed(tmp_path, header, data, message):
+  stored(tmp_path / 'x.npz', header, data)
+  tracemalloc.start()
+  found, problem = episodes.read(tmp_path / 'x.npz', 3)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert not found and message in problem and peak < 50e6
+
+
+@pytest.mark.parametrize('dtype', ['<f4', '>f8', '|b1', '<f2', '|u1', '<i8'])
+@pytest.mark.parametrize('compress', [np.savez, np.savez_compressed])
+def test_plain_arrays_are_read_as_numpy_does(tmp_path, dtype, compress):
+  rng = np.random.default_rng(0)
+  arrays = {
+      'a': rng.integers(0, 2, (3, 2, 5)).astype(dtype),
+      'fortran': np.asfortranarray(rng.integers(0, 2, (3, 4)).astype(dtype)),
+      'empty': np.zeros((3, 0), dtype), 'scalar': np.array(1, dtype)}
+  compress(tmp_path / 'x.npz', **arrays)
+  found = npz.read(tmp_path / 'x.npz', 3)
+  assert found.keys() == arrays.keys()
+  for key, value in arrays.items():
+    assert found[key].dtype == value.dtype and np.array_equal(found[key], value)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+  path = tmp_path / 'x.npz'
+  np.savez(path, a=np.arange(1000, dtype=np.uint8))
+  content = bytearray(path.read_bytes())
+  content[600] ^= 1
+  path.write_bytes(content)
+  assert 'CRC' in episodes.read(path, 1000)[1]
+
+
+def test_many_threads_read_at_once(tmp_path):
+  """With the headers evaluated by Python's parser, some of them failed."""
+  for k in range(20):
+    np.savez(tmp_path / f'{k}.npz', **episode(20))
+  with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    results = list(pool.map(lambda i: episodes.read(tmp_path / f'{i % 20}.npz', 20), range(400)))
+  assert not any(problem for _, problem in results)

@@ -74,6 +74,45 @@ def test_updates_follow_the_frames_at_evaluations_and_at_the_end(
   assert loops.rows(tmp_path, 'agent/updates')[-1]['agent/updates'] == seen[-1][1]
 
 
+@pytest.mark.parametrize('flags', [[], ['--envs', 2]])
+def test_a_burst_can_wait_for_the_end_of_an_episode(toy, tmp_path, spied, monkeypatch, flags):
+  """At least 20 frames and two episodes of 20 frames after the burst before; then counts anew."""
+  train, bursts = loops.Toy.train, []
+  def spy(self, data, frames):
+    bursts.append(sum(event[:2] == ('train', 'step') for event in spied))
+    return train(self, data, frames)
+  monkeypatch.setattr(loops.Toy, 'train', spy)
+  loops.start(
+      tmp_path, '--train_episodes', 2, '--steps', 240, '--eval_every', 100, '--pretrain', 0, *flags)
+  decisions = sorted(set(bursts))
+  assert decisions == [40, 60, 80, 100, 120]
+  assert loops.saved(tmp_path)['agent/updates/.ATTRIBUTES/VARIABLE_VALUE'] == 3 * len(decisions)
+
+
+def test_bursts_that_wait_are_continued(toy, tmp_path, monkeypatch):
+  flags = ['--train_episodes', 2, '--deterministic', True]
+  loops.start(tmp_path / 'whole', *flags)
+  with monkeypatch.context() as patch:
+    loops.kill_at(patch, run.Run, '_evaluate', 2)
+    with pytest.raises(loops.Kill):
+      loops.start(tmp_path / 'killed', *flags)
+  loops.start(tmp_path / 'killed', *flags)
+  assert loops.same(loops.saved(tmp_path / 'whole'), loops.saved(tmp_path / 'killed'))
+
+
+def test_what_hangs_on_frames_is_told_all_that_were_collected(toy, tmp_path, spied, monkeypatch):
+  """Also after an evaluation, and those of episodes that are still running."""
+  act, counts = run.Run._act, []
+  def spy(self, obs, state, counter):
+    counts.append((counter, 2 * sum(event[:2] == ('train', 'step') for event in spied)))
+    return act(self, obs, state, counter)
+  monkeypatch.setattr(run.Run, '_act', spy)
+  loops.start(
+      tmp_path, '--task', 'py_worlds:Uneven', '--envs', 2, '--batch_length', 2, '--eval_every', 30,
+      '--steps', 200)
+  assert len(counts) > 20 and all(told == collected for told, collected in counts)
+
+
 def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path, spied, monkeypatch):
   train, decisions = loops.Toy.train, []
   def spy(self, data, frames):

@@ -52,6 +52,11 @@ def check(config):
     raise UserError(
         'config: overlap collects while it learns, but an offline run collects nothing. '
         'Pass --overlap False.')
+  if c.overlap and c.train_episodes:
+    raise UserError(
+        f'config: overlap meets every {c.train_every} frames, but with train_episodes '
+        f'{c.train_episodes} a burst of updates waits for the end of an episode. '
+        'Pass --train_episodes 0 or --overlap False.')
   if c.devices and c.batch_size % c.devices:
     raise UserError(
         f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '

@@ -105,6 +105,12 @@ class Driver:
       self.surplus = credited - frames
     return state
 
+  @property
+  def unfinished(self):
+    """Frames so far of the episodes that are still running."""
+    return sum(
+        (len(rows) - 1) * repeat for rows, repeat in zip(self._rows, self._repeats) if rows)
+
   def close(self):
     """Close all environments."""
     for env in self._envs:

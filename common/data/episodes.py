@@ -21,6 +21,7 @@ import zlib
 import numpy as np
 
 from common import config
+from common.data import npz
 
 NAME = re.compile(r'(\d{6,})-(\d+)-([1-9]\d*)\.npz')
 PRUNED = 'pruned.txt'  # names of episodes that were deleted on purpose and still count
@@ -163,8 +164,7 @@ def write(path, data):
 def read(path, rows):
   """Return (arrays, '') of an episode file, or ({}, what is wrong with it)."""
   try:
-    with np.load(path, allow_pickle=False) as archive:
-      data = {key: convert(key, archive[key]) for key in archive.files}
+    data = {key: convert(key, value) for key, value in npz.read(path, rows).items()}
   except UNREADABLE as error:
     return {}, f'cannot be read ({str(error) or type(error).__name__})'
   wrong = problem(data, rows)

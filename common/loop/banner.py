@@ -28,7 +28,7 @@ def start(config, agent, logdir):
 
 
 def updates(config):
-  """Updates of a whole run."""
+  """Updates of a whole run; with train_episodes the most that there can be."""
   bursts = max(0, (config.steps - config.prefill) // config.train_every)
   return config.pretrain + bursts * config.train_steps
 

@@ -91,7 +91,7 @@ def build(config, logdir, agent_class=None):
     logger = Logger(logdir, view.row)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
-        pretrained=False, trained=None, logged=None, next_eval=None, owed=0,
+        pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
@@ -136,13 +136,13 @@ def _restore(config, parts):
     # Of what the other run had to do, nothing is left to do.
     values.update(
         source=config.source, rows=0, owed=0, logged=None, trained=replay.frames,
-        next_eval=replay.frames, means={})
+        trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, means={})
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
   count = frames(config, parts.agent, replay)
   if config.deterministic:
     parts.logger.rewind(values['rows'])
-  elif resumed and values['pretrained'] and not config.offline:
+  elif resumed and values['pretrained'] and not (config.offline or config.train_episodes):
     # Updates that were missed are not caught up.
     missed = max(0, count - values['trained']) // config.train_every
     values['trained'] += missed * config.train_every

@@ -101,6 +101,8 @@ class Run:
     if first:
       # Bursts follow on this grid: prefill + k * train_every.
       values.update(pretrained=True, trained=self.frames, next_eval=self.frames)
+      if self._driver:
+        values['trained_episodes'] = sum(self._driver.next_episode)
     if first or values['owed']:
       self._learn(self._config.pretrain if first else 0)
       self.save()
@@ -151,7 +153,7 @@ class Run:
       # Episodes that run across a checkpoint could not be continued.
       self._driver, self._state = self._make_driver(), None
     self._driver.surplus = 0
-    counter = self.frames
+    counter = self.frames + self._driver.unfinished
     self._view.stage('collecting')
 
     def policy(obs, state, is_first):
@@ -254,9 +256,22 @@ class Run:
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config
+    if config.train_episodes:
+      self._learn_if_ended(counter)
+      return
     while counter >= values['trained'] + config.train_every:
       self._count()
       values['trained'] += config.train_every
+      self._learn(config.train_steps)
+
+  def _learn_if_ended(self, counter):
+    """A burst once enough frames are collected and enough episodes have ended since the last one."""
+    values, config = self._progress.values, self._config
+    ended = sum(self._driver.next_episode)
+    if (counter >= values['trained'] + config.train_every
+        and ended >= values['trained_episodes'] + config.train_episodes):
+      self._count()
+      values.update(trained=counter, trained_episodes=ended)
       self._learn(config.train_steps)
 
   def _learn(self, updates):

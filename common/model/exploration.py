@@ -23,16 +23,16 @@ def amount(config, frames):
   return max(value, config.expl_min) if config.expl_min else value
 
 
-def add_noise(kind, action, amount, seed):
+def add_noise(kind, action, amount, seed, style='uniform'):
   """Noisy actions.
 
   Args:
-    kind: additive_gaussian, clipped to [-1, 1]; completely_random, uniform in
-      [-1, 1]; epsilon_greedy, a uniformly random one-hot row with probability
-      `amount`, drawn for each row.
+    kind: additive_gaussian, clipped to [-1, 1]; completely_random, as `random_actions`;
+      epsilon_greedy, a uniformly random one-hot row with probability `amount`, drawn for each row.
     action: float32 [M, A].
     amount: float32 scalar; 0 leaves the action as it is.
     seed: int32 [2].
+    style: of completely random actions.
   Returns:
     float32 [M, A].
   """
@@ -41,7 +41,7 @@ def add_noise(kind, action, amount, seed):
     noise = amount * tf.random.stateless_normal(tf.shape(action), seeds[0])
     noisy = tf.clip_by_value(action + noise, -1.0, 1.0)
   elif kind == 'completely_random':
-    noisy = tf.random.stateless_uniform(tf.shape(action), seeds[0], -1.0, 1.0)
+    noisy = random_actions(tf.shape(action), style, seeds[0])
   else:
     assert kind == 'epsilon_greedy', kind
     rows, size = tf.shape(action)[0], action.shape[-1]
@@ -50,3 +50,14 @@ def add_noise(kind, action, amount, seed):
     chosen = tf.random.stateless_uniform([rows, 1], seeds[1]) < amount
     noisy = tf.where(chosen, tf.one_hot(index, size), action)
   return tf.where(amount > 0, noisy, action)
+
+
+def random_actions(shape, style, seed):
+  """Continuous actions float32 [M, A] that look at nothing.
+
+  uniform in [-1, 1]; others: Normal(0, 1), clipped to it, as in PlaNet's code and, before its noise,
+  that of Plan2Explore's authors.
+  """
+  if style == 'uniform':
+    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)
+  return tf.clip_by_value(tf.random.stateless_normal(shape, seed), -1.0, 1.0)
