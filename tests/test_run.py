@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import envs
+from common.checks import stored
 from common.config import UserError
 from common.data import episodes
 from common.envs import values
@@ -22,6 +23,7 @@ from common.loop import logdir
 from common.loop import run
 from common.loop import start as run_start
 from common.loop.logger import Logger
+from dreamer import train as dreamer
 import loops
 
 
@@ -380,6 +382,20 @@ def test_memory_is_flat_once_the_replay_is_full(toy, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_memory_is_flat_over_a_long_run_of_dreamer(tmp_path, monkeypatch):
   assert growth(tmp_path, monkeypatch, 20000, '--eval_every', 1000) < 32
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_run_with_overlap_learns_within_the_spread_of_seeds_of_the_published_order(tmp_path):
+  name = 'dreamer-dmc-cpu-dmc_cartpole_balance_sparse-0'
+  dreamer.main([
+      '--configs', 'dmc', 'cpu', '--task', 'dmc_cartpole_balance_sparse', '--overlap', 'True',
+      '--logdir', str(tmp_path), '--quiet'])
+  config = (tmp_path / 'config.yaml').read_text()
+  assert 'overlap: true' in config
+  (tmp_path / 'config.yaml').write_text(config.replace('overlap: true', 'overlap: false'))
+  ok, lines = stored.compare(tmp_path, name)
+  assert ok, lines
 
 
 def check_debug_run(path, *losses):
