@@ -127,7 +127,7 @@ def test_what_differs_names_options_and_blocks_that_exist():
   known = keys() | blocks()
   for header, *rows in tables(TEXT['docs/differences.md']):
     assert header in (
-        ['item', 'paper', 'published code', 'here'], ['published code', 'here', 'why; option'])
+        ['item', 'paper', 'published code', 'published results', 'here'], ['published code', 'here', 'why; option'])
     for row in rows:
       assert len(row) == len(header), row
       for name in re.findall(r'`(\w+)(?::[^`]*)?`', row[-1]):
