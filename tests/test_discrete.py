@@ -76,6 +76,31 @@ def test_gradient_of_a_one_hot_actor_is_the_straight_through_formula():
   np.testing.assert_allclose(-grad, differences, rtol=1e-3)
 
 
+def test_the_score_surrogate_is_one_hot_with_the_gradient_of_the_samples_log_probability():
+  logits = tf.constant(np.random.default_rng(0).normal(size=(500, 3)), tf.float32)
+  worth = tf.constant([1.0, -2.0, 0.5])
+  with tf.GradientTape() as tape:
+    tape.watch(logits)
+    sample = dists.OneHot(logits, 'score').sample(SEED)
+    loss = tf.reduce_sum(sample * worth)
+  assert set(np.unique(sample)) == {0.0, 1.0} and (sample.numpy().sum(-1) == 1).all()
+  paid = (sample.numpy() * worth.numpy()).sum(-1, keepdims=True)
+  probs = tf.nn.softmax(logits).numpy()
+  np.testing.assert_allclose(
+      tape.gradient(loss, logits), paid * (sample.numpy() - probs), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.usefixtures('eager')
+def test_an_actor_learns_by_the_gradient_that_was_chosen():
+  weights = {}
+  for gradient in ('straight_through', 'score'):
+    agent = toys.agent(action_dist='onehot', expl='epsilon_greedy', onehot_gradient=gradient)
+    agent.train(agent.distribute(toys.batch(onehot=True)))
+    weights[gradient] = toys.values(agent.behaviour.actor.trainable_variables)
+  assert all(np.isfinite(x).all() for x in weights['score'])
+  assert not all(np.array_equal(a, b) for a, b in zip(*weights.values()))
+
+
 def test_atari_settings_are_those_published_for_discrete_actions():
   config = config_lib.load('dreamer', ['--configs', 'atari'])
   expected = dict(

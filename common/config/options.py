@@ -27,6 +27,7 @@ CHOICES = {
     'rssm_gru': ('keras', 'block', 'norm'),
     'overshooting_norm': ('all', 'per_distance'),
     'actor_grad': ('auto', 'dynamics', 'reinforce', 'both'),
+    'onehot_gradient': ('straight_through', 'score'),
     'head_opt': ('shared', 'own'),
     'expl_behavior': ('plan2explore', 'curiosity', 'icm', 'rnd', 'random', 'greedy'),
     'random_style': ('uniform', 'gaussian', 'authors'),
@@ -101,7 +102,7 @@ UNUSED = {'planet': (
     'horizon', 'discount', 'disclam', 'use_value', 'value_layers', 'value_lr',
     'actor_ent', 'actor_layers', 'actor_lr', 'actor_min_std', 'actor_mean_scale',
     'imag_start', 'actor_grad', 'actor_grad_mix', 'aligned_baseline', 'slow_value',
-    'slow_value_fraction', 'action_dist', 'action_init_std', 'pcont', 'pcont_layers',
+    'slow_value_fraction', 'action_dist', 'onehot_gradient', 'action_init_std', 'pcont', 'pcont_layers',
     'pcont_scale', 'head_opt', 'head_lr')}
 
 # Keys that hold a regular expression, and words that are free here (the task is checked by

@@ -39,7 +39,8 @@ class ActorCritic(tf.Module):
     self.actor = nets.Actor(
         feat_size, action_size, config.action_dist, config.actor_layers,
         config.num_units, config.dense_act, config.action_init_std,
-        config.actor_min_std, config.actor_mean_scale, config.norm)
+        config.actor_min_std, config.actor_mean_scale, config.norm,
+        config.onehot_gradient)
     self.value = self._make_value(feat_size)
     if config.slow_value:
       self.slow_value = self._make_value(feat_size)

@@ -206,13 +206,14 @@ class TruncNormal:
 class OneHot:
   """Categorical over one-hot vectors with straight-through gradients.
 
-  The value of a sample is exactly one-hot, its gradient that of the
-  probabilities (spec section 4). Composed rather than subclassed because
+  The value of a sample is exactly one-hot, its gradient by default that of
+  the probabilities (spec section 4). Composed rather than subclassed because
   subclassing TFP's class floods the terminal with warnings.
   """
 
-  def __init__(self, logits):
-    """`logits` float [..., A]."""
+  def __init__(self, logits, gradient='straight_through'):
+    """logits: float [..., A]. gradient: of samples, straight_through or score."""
+    self._gradient = gradient
     self._dist = tfd.OneHotCategorical(logits=logits, dtype=logits.dtype)
 
   @property
@@ -226,12 +227,21 @@ class OneHot:
     return self._dist.probs_parameter()
 
   def sample(self, seed):
-    """One straight-through sample [..., A]."""
+    """One sample [..., A], whose gradient is that of a surrogate.
+
+      straight_through:  onehot + probs - sg(probs)
+      score:             onehot exp(log p - sg(log p)), p the probability of the sample
+
+    sg is no gradient. The second is the score function, of what the sample's own entry is worth.
+    """
     if seed is None:
       onehot = self._dist.mode()
     else:
       onehot = self._dist.sample(seed=seed)
     onehot = tf.stop_gradient(tf.cast(onehot, self.probs.dtype))
+    if self._gradient == 'score':
+      log_prob = self.log_prob(onehot)[..., None]
+      return onehot * tf.exp(log_prob - tf.stop_gradient(log_prob))
     return onehot + (self.probs - tf.stop_gradient(self.probs))
 
   def sample_with_entropy(self, seed):

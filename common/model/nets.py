@@ -269,11 +269,13 @@ class Actor(tf.Module):
 
   def __init__(
       self, feat_size, size, kind='tanh_normal', layers=4, units=400, act='elu',
-      init_std=5.0, min_std=1e-4, mean_scale=5.0, norm='none'):
+      init_std=5.0, min_std=1e-4, mean_scale=5.0, norm='none',
+      onehot_gradient='straight_through'):
     super().__init__()
     assert kind in ('tanh_normal', 'onehot', 'trunc_normal', 'tanh_normal_v2'), kind
     self.size, self.kind = size, kind
     self._constants = (init_std, min_std, mean_scale)
+    self._onehot_gradient = onehot_gradient
     self.mlp = MLP(feat_size, layers, units, act, norm)
     if kind in ('trunc_normal', 'tanh_normal_v2'):
       self.out = SplitDense(self.mlp.output_size, 2 * size)
@@ -290,7 +292,7 @@ class Actor(tf.Module):
     x = tf.cast(self.out(self.mlp(_rows(feat))), tf.float32)
     x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], x.shape[-1:]], 0))
     if self.kind == 'onehot':
-      return dists.OneHot(x)
+      return dists.OneHot(x, self._onehot_gradient)
     init_std, min_std, mean_scale = self._constants
     if self.kind == 'trunc_normal':
       return dists.TruncNormal.from_params(x, init_std, min_std)
