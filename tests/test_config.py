@@ -319,8 +319,8 @@ def test_the_image_size_that_works_is_named():
 
 
 def test_the_block_of_the_papers_first_code_has_its_objective_optimiser_and_cells():
-  config = config_lib.load('dreamer', ['--configs', 'dmc', 'dmc_tf1'])
+  found = config.load('dreamer', ['--configs', 'dmc', 'dmc_tf1'])
   expected = dict(
       free_nats_mode='element', adam_eps=1e-4, pcont_scale=1.0, rssm_gru='block',
       rssm_split_heads=True)
-  assert {key: config[key] for key in expected} == expected
+  assert {key: found[key] for key in expected} == expected

@@ -1,4 +1,5 @@
 """An interrupted run goes on where it was: weights, moments, counters, episodes and rows."""
+import concurrent.futures
 import json
 import os
 import signal
@@ -142,6 +143,56 @@ def test_a_run_counts_as_finished_only_after_its_last_save(tmp_path, monkeypatch
   assert not logdir.finished(tmp_path, config)
   loops.start(tmp_path, *flags)
   assert logdir.finished(tmp_path, config)
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGHUP, 129), (signal.SIGUSR1, 138)])
+def test_closed_consoles_and_batch_systems_save_as_well(tmp_path, monkeypatch, number, code):
+  assert interrupt(tmp_path, monkeypatch, Driver, '_step', 45, number=number) == code
+  assert loops.saved(tmp_path)[UPDATES] == 5
+
+
+def test_under_nohup_a_closed_console_is_nothing(tmp_path, monkeypatch):
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with monkeypatch.context() as patch:
+      loops.signal_at(patch, Driver, '_step', 45, number=signal.SIGHUP)
+      loops.start(tmp_path)
+  finally:
+    signal.signal(signal.SIGHUP, before)
+  assert loops.rows(tmp_path)[-1]['step'] == 120
+
+
+def test_a_run_can_be_started_in_a_thread(tmp_path):
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    pool.submit(loops.start, tmp_path).result()
+  assert loops.rows(tmp_path)[-1]['step'] == 120
+
+
+@pytest.mark.parametrize('overlap', [False, True])
+def test_checkpoints_come_after_so_many_updates_too(tmp_path, monkeypatch, overlap):
+  """Evaluations, which bring one, are far apart here: bursts of 3 updates after 2 at first."""
+  flags = ['--eval_every', 10_000, '--save_every', 5, '--overlap', overlap]
+  seen, save = [], checkpoint.Checkpoint.save
+  def spy(self):
+    save(self)
+    seen.append(int(loops.saved(tmp_path)[UPDATES]))
+  monkeypatch.setattr(checkpoint.Checkpoint, 'save', spy)
+  loops.start(tmp_path, *flags)
+  assert seen[0] == 2 and 8 in seen[:3] and seen[-1] == 14
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(6)]
+  kill(tmp_path / 'killed', monkeypatch, loops.Toy, 'train', 11, flags=flags)
+  assert loops.saved(tmp_path / 'killed')[UPDATES] == 8
+
+
+@pytest.mark.parametrize('where', [(loops.Toy, 'train', 7), (Driver, '_step', 45)])
+def test_an_error_that_nobody_expected_is_told_after_saving(tmp_path, monkeypatch, where):
+  with monkeypatch.context() as patch:
+    loops.kill_at(patch, *where, error=ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+      loops.start(tmp_path, '--eval_every', 1000)
+  assert loops.saved(tmp_path)[UPDATES] >= 5
+  loops.start(tmp_path, '--eval_every', 1000)
   assert loops.saved(tmp_path)[UPDATES] == 14
 
 

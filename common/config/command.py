@@ -7,6 +7,17 @@ import sys
 from common.config.errors import UserError
 
 
+def _open_streams():
+  """Give closed standard streams to /dev/null, or the next files that open would take their numbers."""
+  for number, name, mode in ((0, 'stdin', 'r'), (1, 'stdout', 'w'), (2, 'stderr', 'w')):
+    try:
+      os.fstat(number)
+    except OSError:
+      os.open(os.devnull, os.O_RDWR)  # takes the lowest number, this one
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))
+
+
 def entry(main):
   """Decorate the main function of a command: a UserError becomes one line and exit code 2.
 
@@ -18,6 +29,7 @@ def entry(main):
     # TensorFlow's modules and graphs are many objects that live long: after every 700 new ones
     # Python would look through them, a tenth of the time of a start, and find nothing.
     gc.set_threshold(50_000, 20, 50)
+    _open_streams()
     try:
       try:
         return main(argv)

@@ -48,7 +48,7 @@ CHOICES = {
 # so that `steps: 5.0e6` is one although YAML reads a float.
 RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
-    'eval_episodes': (0, None), 'log_every': (1, None), 'devices': (0, None),
+    'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),
     'nan_limit': (1, None), 'envs': (1, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
@@ -113,6 +113,6 @@ FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
 # What may differ when a run is continued: how long, how often, how fast. All other keys shape the
 # weights or the data.
 FREE_TO_CHANGE = (
-    'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every',
+    'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every', 'save_every',
     'precision', 'jit', 'devices', 'act_on', 'parallel', 'env_faults', 'env_timeout', 'nan_limit', 'replay_capacity',
     'prune_disk', 'deterministic', 'quiet')

@@ -204,8 +204,8 @@ def _process_main(pipe, constructor):
 
   Ctrl-C and many job systems signal the whole group of processes.
   """
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  signal.signal(signal.SIGTERM, signal.SIG_IGN)
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, signal.SIG_IGN)
   parent = multiprocessing.parent_process()
   def watch():
     multiprocessing.connection.wait([parent.sentinel])

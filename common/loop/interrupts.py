@@ -1,10 +1,14 @@
 """Ending a run at a safe moment."""
 
+import contextlib
 import os
 import signal
+import threading
 import time
 
 AT_ONCE = 1.0  # seconds
+# Ctrl-C; the usual end; the console is closed; batch systems before their limit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Stop(Exception):
@@ -12,7 +16,9 @@ class Stop(Exception):
 
 
 class Interrupts:
-  """Turns Ctrl-C and SIGTERM into a Stop at a safe moment; twice ends at once.
+  """Turns SIGNALS into a Stop at a safe moment; Ctrl-C twice ends at once.
+
+  Outside of the main thread, where Python lets nobody handle signals, they stay what they are.
 
   Args:
     message: what to tell when the first one comes.
@@ -24,8 +30,12 @@ class Interrupts:
     self._old, self._since = {}, None
 
   def __enter__(self):
-    for number in (signal.SIGINT, signal.SIGTERM):
-      self._old[number] = signal.signal(number, self._handle)
+    if threading.current_thread() is not threading.main_thread():
+      return self
+    for number in SIGNALS:
+      # nohup has closed consoles ignored.
+      if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+        self._old[number] = signal.signal(number, self._handle)
     return self
 
   def __exit__(self, *_):
@@ -39,10 +49,11 @@ class Interrupts:
 
   def _handle(self, number, _):
     if self.signal is not None:
-      # A parent that dies with several threads can send more than one.
-      if number == signal.SIGTERM and time.monotonic() < self._since + AT_ONCE:
+      # A parent that dies with several threads can send more than one, a closed console two kinds.
+      if number != signal.SIGINT and time.monotonic() < self._since + AT_ONCE:
         return
       raise KeyboardInterrupt
     self.signal, self._since = number, time.monotonic()
     # Not by print, which may be at work at this very moment.
-    os.write(1, self._message)
+    with contextlib.suppress(OSError):  # nobody may read it
+      os.write(1, self._message)

@@ -13,6 +13,7 @@ class Learner:
 
   Attributes:
     means: meters.Means of the updates since they were taken last.
+    updates: made so far, as the agent's own count, which devices would have to be asked for.
   """
 
   def __init__(self, config, parts, clock, interrupts):
@@ -28,7 +29,7 @@ class Learner:
     self._agent, self._loader, self._view = parts.agent, parts.loader, parts.view
     self._values, self._logdir = parts.progress.values, parts.logdir
     self.means = Means(self._values['means'])
-    self._updates = self._agent.update_count
+    self.updates = self._agent.update_count
     # Updates until the devices are asked for the count of skipped ones, for which they have to wait.
     self._ask = config.nan_limit - self._agent.skipped
     self._compiled = self._estimated = False
@@ -46,7 +47,7 @@ class Learner:
       What `make` takes.
     """
     self._values['owed'] += updates
-    return self._loader.burst(self._updates, self._values['owed'])
+    return self._loader.burst(self.updates, self._values['owed'])
 
   def make(self, batches, frames):
     """Make the updates of a burst.
@@ -70,7 +71,7 @@ class Learner:
       try:
         for data in self._timed(batches):
           self.means.add(self._agent.train(data, frames))
-          self._updates += 1
+          self.updates += 1
           values['owed'] -= 1
           self._say_time_left(frames)
           self._view.stage('learning', due - values['owed'], due)

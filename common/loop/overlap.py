@@ -74,6 +74,8 @@ class OverlappedRun(Run):
     if bursts:
       self._join()
       self._count()
+      self._save_if_due()
+      self._apart = True  # though saving brought the counts together
       self._acting.take()
       values['trained'] += bursts * every
       batches = self._learner.prepare(bursts * self._config.train_steps)

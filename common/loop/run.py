@@ -58,6 +58,7 @@ class Run:
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
     self._games = {}
+    self._saved = self._learner.updates  # as many updates are in the newest checkpoint
     self._ended = collections.deque()  # of Ended
     self._driver = self._make_driver() if parts.envs else None
     self._state = None
@@ -183,6 +184,7 @@ class Run:
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
         rows=self._logger.rows, means=self._learner.means.values)
     self._parts.checkpoint.save()
+    self._saved = self._learner.updates
     logdir_lib.save_run(self._parts.logdir, self._logger.time)
 
   def mark_finished(self):
@@ -276,8 +278,15 @@ class Run:
 
   def _learn(self, updates):
     self._learner.burst(updates, self.frames)
-    self._view.stage('collecting')
     self._log_training()
+    self._save_if_due()
+    self._view.stage('collecting')
+
+  def _save_if_due(self):
+    """A checkpoint between evaluations; deterministic runs could not go on from within episodes."""
+    every = self._config.save_every
+    if every and not self._config.deterministic and self._learner.updates >= self._saved + every:
+      self.save()
 
   def _log_training(self):
     values = self._progress.values

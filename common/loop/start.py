@@ -2,13 +2,16 @@
 
 Nothing here imports TensorFlow before everything that can be checked without it is.
 """
+import contextlib
 import sys
 
 from common import envs
+from common.config import UserError
 from common.data import sources
 from common.data.faults import GaveUp
 from common.loop import logdir
 from common.loop.interrupts import Interrupts, Stop
+from common.loop.output import forgiving
 
 
 def start(config, report=None):
@@ -23,7 +26,7 @@ def start(config, report=None):
   """
   envs.check(config)
   sources.check(config)
-  with logdir.claim(config) as path:
+  with forgiving(), logdir.claim(config) as path:
     if logdir.finished(path, config):
       print(
           f'{path}: finished. Pass --steps above {config.steps} to train on, or '
@@ -62,4 +65,10 @@ def _go(run, config, path, interrupts):
     if not config.deterministic:  # else as above
       run.save()
     run.log_faults()
+    raise
+  except Exception as error:
+    # A mistake of ours or of a library: the updates since the last checkpoint are no part of it.
+    if not (config.deterministic or isinstance(error, UserError)):
+      with contextlib.suppress(Exception):
+        run.save()
     raise
