@@ -1,5 +1,6 @@
 """The loop makes the updates, evaluations, rows and files that its schedule promises."""
 import gc
+import importlib.util
 import json
 import os
 import pathlib
@@ -139,8 +140,12 @@ def test_evaluation_comes_before_collection_and_once_at_the_end(toy, tmp_path, s
   assert row['eval/episodes'] == 2 and row['eval/noise'] == 0 and 'eval/return_std' in row
 
 
-def test_a_run_without_evaluation_ends_and_saves(toy, tmp_path):
+def test_a_run_without_evaluation_ends_and_saves(toy, tmp_path, monkeypatch):
+  modes, make_all = [], envs.make_all
+  monkeypatch.setattr(
+      envs, 'make_all', lambda *args: modes.append(args[-1]) or make_all(*args))
   loops.start(tmp_path, '--eval_episodes', 0)
+  assert modes == ['train']  # some environments cannot be there twice
   assert not loops.rows(tmp_path, 'eval/return')
   assert loops.rows(tmp_path)[-1]['step'] == 120
   assert loops.saved(tmp_path)['agent/updates/.ATTRIBUTES/VARIABLE_VALUE'] == 14
@@ -264,7 +269,8 @@ def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monke
   assert found['command'] == "python -m dreamer.train --logdir '~/logs/a b' --mlp_keys ''"
   assert '/home' not in text and str(tmp_path) not in text and str(pathlib.Path.cwd()) not in text
   assert set(found) == {'command', 'commit', 'versions', 'seconds', 'finished_at'}
-  assert {'python', 'tensorflow', 'numpy'} <= set(found['versions'])
+  assert {'python', 'tensorflow', 'numpy', 'mujoco'} <= set(found['versions'])
+  assert ('ale-py' in found['versions']) == bool(importlib.util.find_spec('ale_py'))
   last = loops.rows(tmp_path / 'run')[-1]['time']
   assert abs(found['seconds'] - last) < 10
 

@@ -118,7 +118,7 @@ def save_run(path, seconds, finished_at=None):
   """
   packages = (
       'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
-      'gym', 'gymnasium', 'numpy')
+      'ale-py', 'gym', 'gymnasium', 'numpy')
   versions = {'python': platform.python_version()}
   for name in packages:
     with contextlib.suppress(metadata.PackageNotFoundError):

@@ -30,7 +30,7 @@ class Parts(NamedTuple):
   """What a run works with."""
   logdir: pathlib.Path
   envs: list        # that collect; none offline
-  eval_envs: list   # one a task
+  eval_envs: list   # one a task; none where nothing is evaluated
   agent: Agent
   acting: ActingCopy | None  # with overlap
   replay: Replay
@@ -66,7 +66,9 @@ def build(config, logdir, agent_class=None):
         stack.callback(env.close)
       return environments
     collecting = [] if config.offline else made(config.envs, 0, 'train')
-    evaluating = made(1, EVAL_ENV, 'eval')
+    # Some environments cannot be there twice.
+    needed = config.eval_episodes or config.offline
+    evaluating = made(1, EVAL_ENV, 'eval') if needed else []
     env = (collecting or evaluating)[0]
     relabel = None
     if config.offline:
