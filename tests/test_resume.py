@@ -331,6 +331,18 @@ def test_checkpoint_round_trip_of_a_dreamer_is_exact_to_the_bit(tmp_path):
   assert (two.updates.numpy(), two.calls.numpy()) == (3, 1)
 
 
+@pytest.mark.parametrize('name', ['lr=[1e-4]', 'a*b?', 'back\\slash', '{x} y', 'r\u00f6n ~'])
+def test_any_name_of_a_directory_can_be_loaded_again(tmp_path, name):
+  path = tmp_path / name / 'seed 0'
+  loops.start(path)
+  loops.start(path, '--steps', 160)
+  assert loops.rows(path, 'agent/updates')[-1]['agent/updates'] == 20
+  config = devices.setup(loops.config(path))
+  agent = loops.Toy(config, envs.make(config).obs_space, toys.actions(2))
+  assert checkpoint.Checkpoint(path / 'checkpoint', agent, checkpoint.Progress()).restore()
+  assert agent.update_count == 20
+
+
 def test_loss_scale_and_skips_are_saved(tmp_path):
   config = devices.setup(loops.config(tmp_path))
   spaces = envs.make(config).obs_space

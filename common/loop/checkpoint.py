@@ -1,8 +1,10 @@
 """What survives a run: weights, moments, counters and random state."""
 
+import contextlib
 import importlib
 import json
 import pathlib
+import tempfile
 
 import tensorflow as tf
 
@@ -72,7 +74,8 @@ class Checkpoint:
     for path in self._paths():
       path = path.with_suffix('')
       try:
-        status = self._checkpoint.restore(str(path))
+        with _as_it_is(path) as name:
+          status = self._checkpoint.restore(name)
         status.assert_existing_objects_matched()
         status.assert_consumed()
         return True
@@ -88,6 +91,18 @@ class Checkpoint:
   def _paths(self):
     """The indices of the checkpoints, the newest first."""
     return sorted(self._directory.glob('ckpt-*.index'), key=_number)[::-1]
+
+
+@contextlib.contextmanager
+def _as_it_is(path):
+  """A name of the checkpoint at `path` for TensorFlow, which takes names for patterns of names."""
+  if not set(str(path.parent)) & set('*?[]{}\\'):
+    yield str(path)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    link = pathlib.Path(folder, 'checkpoint')
+    link.symlink_to(path.parent.resolve())
+    yield str(link / path.name)
 
 
 def _number(path):
@@ -110,7 +125,8 @@ def restore_world_model(logdir, world_model):
   if not paths:
     raise UserError(f'{directory}: has no checkpoint. Pass the directory of a longer run.')
   try:
-    status = reader.restore(str(paths[-1].with_suffix('')))
+    with _as_it_is(paths[-1].with_suffix('')) as name:
+      status = reader.restore(name)
     status.assert_existing_objects_matched().expect_partial()
   except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
     raise UserError(
