@@ -1,4 +1,8 @@
 """Networks: their sizes, what they see, and the distributions that they give."""
+import os
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -124,3 +128,16 @@ def test_images_of_a_wrong_shape_are_refused():
     nets.ConvEncoder((64, 32, 3))
   with pytest.raises(ValueError):
     nets.ConvDecoder(5, shape=(32, 32, 3))
+
+
+def test_a_users_settings_of_keras_have_no_influence(tmp_path):
+  (tmp_path / 'keras.json').write_text(
+      '{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.5}')
+  code = (
+      'import tensorflow as tf; from common.model import nets\n'
+      'encoder = nets.ConvEncoder((64, 64, 3), 2)\n'
+      'print(encoder(tf.zeros([2, 64, 64, 3])).dtype.name)')
+  done = subprocess.run(
+      [sys.executable, '-c', code], env={**os.environ, 'KERAS_HOME': str(tmp_path)},
+      capture_output=True, text=True)
+  assert done.stdout.split() == ['float32'], done.stderr

@@ -11,6 +11,10 @@ import tf_keras
 
 from common.model import dists
 
+# ~/.keras/keras.json may say otherwise, for programs of the user.
+tf_keras.backend.set_image_data_format('channels_last')
+tf_keras.backend.set_floatx('float32')
+
 ENCODER_KERNELS = (4, 4, 4, 4)
 DECODER_KERNELS = (5, 5, 6, 6)
 
