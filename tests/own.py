@@ -54,3 +54,18 @@ class Single(Own):
 
   def close(self):
     Single.busy = False
+
+
+class HugeBox(Own):
+  """Bounds that only look finite."""
+  act_space = Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (2,), np.float32)
+
+
+class BigBox(Own):
+  """The same in float64."""
+  act_space = Box(np.float64(-1e300), np.float64(1e300), (2,), np.float64)
+
+
+class HalfBox(Own):
+  """One bound of two."""
+  act_space = Box(0, np.inf, (2,), np.float32)

@@ -9,6 +9,8 @@ import pytest
 
 from common import check_env
 from common import config as config_lib
+from common import envs
+from common.config import UserError
 import loops
 
 GUIDE = pathlib.Path(__file__).parents[1] / 'docs' / 'environment.md'
@@ -271,3 +273,13 @@ def test_the_examples_of_the_guide_have_no_faults_and_train(guide, name, tmp_pat
       '--cnn_depth', '1', '--batch_size', '2', '--batch_length', '5', '--horizon', '3'])
   loops.run_start.start(config)
   assert loops.rows(tmp_path, 'eval/return') and loops.rows(tmp_path, 'agent/actor_loss')
+
+
+@pytest.mark.parametrize('name', ['HugeBox', 'BigBox', 'HalfBox'])
+def test_bounds_that_nothing_can_be_scaled_to_are_refused_here_and_in_training(capsys, name):
+  with pytest.raises(SystemExit):
+    check_env.main([f'py_own:{name}'])
+  said = capsys.readouterr()
+  assert 'no finite bounds' in said.out + said.err
+  with pytest.raises(UserError, match='no finite bounds.*within 1e[+]12'):
+    envs.make(config_lib.load('dreamer', ['--configs', 'gym', '--task', f'py_own:{name}']))

@@ -2,6 +2,7 @@
 import gymnasium
 
 from common.config import UserError
+from common.envs import values
 from common.envs import wrappers
 
 
@@ -16,6 +17,10 @@ def wrap(env, config):
     env = wrappers.OneHotAction(env)
   elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
     if not isinstance(space, wrappers.OneHot):
+      if not values.bounded(space):
+        raise UserError(
+            f'{config.task}: the action space {space} has no finite bounds, so actions cannot be scaled '
+            f'to it. Declare low and high within {values.WIDEST:g}.')
       env = wrappers.NormalizeActions(env)
   else:
     raise UserError(

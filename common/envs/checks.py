@@ -139,10 +139,10 @@ def _check_act_space(space, report):
     return
   if 'Box' not in kinds:
     report.fault('act_space', f'the action space {space} is not supported, expected Box or Discrete')
-  elif not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+  elif not values.bounded(space):
     report.fault(
         'action bounds', f'the action space {space} has no finite bounds, so actions cannot be '
-        'scaled to it. Declare low and high')
+        f'scaled to it. Declare low and high within {values.WIDEST:g}')
   elif np.any(np.asarray(space.low) >= np.asarray(space.high)):
     report.fault('action bounds', f'the action space {space} has low >= high')
 

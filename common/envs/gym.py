@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError, nearest
+from common.envs import values
 from common.envs.wrappers import is_image
 
 
@@ -179,7 +180,7 @@ def _action_space(space, task):
   """Return the space of the adapter's actions: Discrete from 0, or a flat Box float32 [A]."""
   if isinstance(space, gymnasium.spaces.Discrete):
     return gymnasium.spaces.Discrete(int(space.n))
-  if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+  if isinstance(space, gymnasium.spaces.Box) and values.bounded(space):
     low, high = (np.asarray(x, np.float32).reshape(-1) for x in (space.low, space.high))
     return gymnasium.spaces.Box(low, high, dtype=np.float32)
   raise UserError(

@@ -4,6 +4,7 @@ import numpy as np
 # Gradients of the first layer grow with the square of what is seen, and their norm squares them
 # once more: beyond this float32 ends.
 LARGEST = 1e9
+WIDEST = 1e12  # bounds of actions; lqr of DeepMind Control has 1e10
 
 
 def check_shapes(obs, like):
@@ -41,3 +42,8 @@ def _number(key, value):
   worst = float(value[~sound].flat[0]) if value.ndim else float(value)
   beyond = f', beyond {LARGEST:g}' if np.isfinite(worst) else ''
   return f'{key} is {worst:g}{beyond}' if not value.ndim else f'{key} holds {worst:g}{beyond}'
+
+
+def bounded(space):
+  """Whether actions can be scaled to a Box: each entry has two bounds within WIDEST."""
+  return all(np.all(np.abs(np.asarray(x, np.float64)) <= WIDEST) for x in (space.low, space.high))
