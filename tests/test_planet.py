@@ -173,6 +173,7 @@ def test_noise_is_clipped_remembered_and_off_in_evaluation():  # 30
 
 def test_random_collection_still_plans_in_evaluation():  # 31
   agent = make('random_collect')
+  assert agent.config.random_style == 'gaussian'  # as in the published code
   latent = agent.world_model.rssm.initial(1)
   seed = tf.constant([0, 1])
   assert not np.any(agent.act(latent, 'train', seed)) and np.any(agent.act(latent, 'eval', seed))
