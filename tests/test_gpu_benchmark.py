@@ -59,7 +59,8 @@ def test_an_interrupt_ends_what_is_running(tmp_path, monkeypatch):
   assert time.monotonic() - started < 20
 
 
-def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(tmp_path):
+def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
+    tmp_path, monkeypatch):
   parts = gpu.parts([], tmp_path)
   assert 0.1 < 1 - sum(part.share for part in parts) < 0.5
   assert parts[-1].name == 'published command' and parts[-1].endless
@@ -73,6 +74,8 @@ def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
   assert dict(config) == dict(config_lib.load('dreamer', ['--configs', 'dmc', '--task', gpu.TASK]))
   fixtures, = (one for one in parts if one.name == 'fixtures')
   assert len(fixtures.argv) > 40 and fixtures.environ == {'NVIDIA_TF32_OVERRIDE': '0'}
+  monkeypatch.setattr(gpu, 'GOLDEN', tmp_path)  # an installed package has none
+  assert len(gpu.parts([], tmp_path)) == len(parts) - 1
 
 
 @pytest.mark.parametrize('argv, message', [
