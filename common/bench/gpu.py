@@ -17,8 +17,13 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden'
 def measure_gpu(args, flags):
   """Run the parts and write args.out; returns the exit code, 1 if a part failed."""
   out = pathlib.Path(args.out).expanduser()
-  if out.exists():
-    raise UserError(f'{out} exists. Pass another --out.')
+  folder = out.with_name(f'{out.name}.runs')
+  for path in (out, folder):
+    if path.exists():
+      raise UserError(f'{path} exists. Pass another --out.')
+  for name in ('logdir', 'task'):
+    if any(flag.partition('=')[0] == f'--{name}' for flag in flags):
+      raise UserError(f'--{name} is chosen for each part. Leave it out.')
   if not (0 < args.minutes < math.inf):
     raise UserError(f'--minutes is {args.minutes:g}, must be above 0.')
   for agent in config_lib.AGENTS:
@@ -27,7 +32,7 @@ def measure_gpu(args, flags):
     out.parent.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'{out.parent}: cannot be made ({error.strerror}). Pass another --out.') from None
-  found = schedule.run(parts(flags, out.with_suffix('')), args.minutes, out, {
+  found = schedule.run(parts(flags, folder), args.minutes, out, {
       'started': datetime.datetime.now().isoformat(timespec='seconds'),
       'machine': platform.node(), 'python': platform.python_version(), 'flags': flags})
   print(f'Written: {out}')

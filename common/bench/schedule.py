@@ -62,8 +62,8 @@ def _run(part, limit):
   """Run one part; returns its dict."""
   argv = [str(arg).replace(SECONDS, f'{limit:.0f}') for arg in part.argv]
   rows, started, over = [], time.monotonic(), False
-  with tempfile.TemporaryFile('w+') as errors, subprocess.Popen(
-      argv, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+  with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as errors, subprocess.Popen(
+      argv, stdout=subprocess.PIPE, stderr=errors, encoding='utf-8', errors='replace', start_new_session=True,
       env={**os.environ, **part.environ}) as process:
     reader = threading.Thread(target=_read, args=(process.stdout, rows), daemon=True)
     reader.start()

@@ -103,7 +103,8 @@ def rendering():
   done = _python(RENDER)
   if done.returncode:
     return Finding('fail', f'no picture can be drawn ({_last_line(done.stderr)})', GL)
-  backend, how, name = done.stdout.strip().split(' ', 2)
+  last = done.stdout.strip().splitlines()[-1]
+  backend, how, name = (last.split(' ', 2) + ['', ''])[:3]
   text = f'drew a picture of 64x64 with MUJOCO_GL={backend} by {name}'
   if how == 'software' and has_nvidia():
     return Finding(

@@ -13,7 +13,8 @@ def _open_streams():
     try:
       os.fstat(number)
     except OSError:
-      os.open(os.devnull, os.O_RDWR)  # takes the lowest number, this one
+      # It takes the lowest number, this one.
+      os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if getattr(sys, name) is None:
       setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))
 

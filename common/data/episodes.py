@@ -12,6 +12,7 @@ specification.
 
 Episode k of environment e is the file `{k:06d}-{e}-{rows}.npz`. All counts come from these names.
 """
+import lzma
 import os
 import pathlib
 import re
@@ -27,7 +28,7 @@ NAME = re.compile(r'(\d{6,})-(\d+)-([1-9]\d*)\.npz')
 PRUNED = 'pruned.txt'  # names of episodes that were deleted on purpose and still count
 UNREADABLE = (  # what numpy and zipfile raise for damaged files
     OSError, ValueError, TypeError, EOFError, KeyError, AttributeError, RuntimeError,
-    zipfile.BadZipFile, zlib.error)
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, MemoryError, OverflowError)
 REQUIRED = {'action': 2, 'reward': 1, 'discount': 1}  # number of axes
 
 

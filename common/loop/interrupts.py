@@ -50,7 +50,9 @@ class Interrupts:
   def _handle(self, number, _):
     if self.signal is not None:
       # A parent that dies with several threads can send more than one, a closed console two kinds.
-      if number != signal.SIGINT and time.monotonic() < self._since + AT_ONCE:
+      # Batch systems warn by one kind and end by another.
+      if number != signal.SIGINT and (
+          number != self.signal or time.monotonic() < self._since + AT_ONCE):
         return
       raise KeyboardInterrupt
     self.signal, self._since = number, time.monotonic()

@@ -32,9 +32,9 @@ class Forgiving:
       return
     try:
       function()
-    except UnicodeEncodeError as error:
-      self._attempt(lambda: self._stream.write(
-          text.encode(error.encoding, 'replace').decode(error.encoding)))
+    except UnicodeEncodeError:
+      encoding = self._stream.encoding or 'ascii'
+      self._attempt(lambda: self._stream.write(text.encode(encoding, 'replace').decode(encoding)))
     except (OSError, ValueError):  # also of a stream that was closed
       self.gone = True
       with contextlib.suppress(OSError, ValueError):
