@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from common.loop import interrupts
 from common.loop import output
 
 LOOPS = os.path.join(os.path.dirname(__file__), 'loops.py')
@@ -29,6 +30,12 @@ def test_characters_that_a_terminal_lacks_become_question_marks():
   assert stream.encoding == 'latin-1'
 
 
+def test_what_an_old_terminal_has_it_shows():
+  terminal = Terminal('koi8-r')
+  output.Forgiving(terminal).write('\u0414\u0430 \xe9 \u2588\n')
+  assert terminal.buffer.getvalue().decode('koi8-r') == '\u0414\u0430 ? \u2588\n'
+
+
 @pytest.mark.parametrize('error', [BrokenPipeError, OSError(28, 'No space left'), ValueError('closed')])
 def test_what_nobody_reads_goes_nowhere(error):
   class Broken(io.StringIO):
@@ -41,6 +48,18 @@ def test_what_nobody_reads_goes_nowhere(error):
   for _ in range(3):
     print('something', file=stream, flush=True)
   assert stream.gone and broken.calls == 1
+
+
+def test_a_second_kind_of_signal_does_not_cut_a_save_short(monkeypatch):
+  """Batch systems warn by SIGUSR1 and end by SIGTERM; Ctrl-C still ends at once."""
+  monkeypatch.setattr(interrupts, 'AT_ONCE', 0.0)
+  with interrupts.Interrupts() as found:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(interrupts.Stop, match='SIGUSR1'):
+      found.check()
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_there_may_be_no_streams_at_all(monkeypatch):

@@ -373,6 +373,13 @@ def test_plain_arrays_are_read_as_numpy_does(tmp_path, dtype, compress):
     assert found[key].dtype == value.dtype and np.array_equal(found[key], value)
 
 
+@pytest.mark.parametrize('error', [MemoryError, OverflowError])
+def test_what_memory_cannot_hold_is_left_out(tmp_path, monkeypatch, error):
+  np.savez(tmp_path / 'x.npz', **episode(5))
+  monkeypatch.setattr(npz, '_array', lambda *args: (_ for _ in ()).throw(error))
+  assert error.__name__ in episodes.read(tmp_path / 'x.npz', 5)[1]
+
+
 def test_a_flipped_bit_is_noticed(tmp_path):
   path = tmp_path / 'x.npz'
   np.savez(path, a=np.arange(1000, dtype=np.uint8))
@@ -383,7 +390,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
 
 
 def test_many_threads_read_at_once(tmp_path):
-  """With the headers evaluated by Python's parser, some of them failed."""
+  """Python's parser, which NumPy evaluates headers with, was seen to break off there."""
   for k in range(20):
     np.savez(tmp_path / f'{k}.npz', **episode(20))
   with concurrent.futures.ThreadPoolExecutor(16) as pool:

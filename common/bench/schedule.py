@@ -3,6 +3,7 @@
 A part prints JSON lines, its rows. Whatever becomes of it, the parts after it run, and the file has
 all that was told up to then: it is replaced after every part.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -46,16 +47,33 @@ def run(parts, minutes, path, about):
   started = time.monotonic()
   found = {**about, 'minutes': minutes, 'parts': []}
   for part in parts:
-    left = 60 * minutes - (time.monotonic() - started)
+    left = 60 * minutes - (time.monotonic() - started) - GRACE * (part is parts[-1])
     limit = left if part is parts[-1] else min(left, 60 * minutes * part.share)
     print(f'{part.name}: at most {limit:.0f} s', flush=True)
-    row = _run(part, limit) if limit >= LEAST else {
-        'name': part.name, 'limit': limit, 'status': 'skipped', 'problem': 'no time was left'}
+    with _signals_raise():
+      row = _run(part, limit) if limit >= LEAST else {
+          'name': part.name, 'limit': limit, 'status': 'skipped', 'problem': 'no time was left'}
     print(f'{part.name}: {row["status"]} {row.get("problem", "")}'.rstrip(), flush=True)
     found['parts'].append(row)
     found['seconds'] = round(time.monotonic() - started, 1)
     _replace(path, found)
   return found
+
+
+@contextlib.contextmanager
+def _signals_raise():
+  """Within, SIGTERM and SIGHUP raise SystemExit, so that what is running is ended, too."""
+  def end(number, _):
+    sys.exit(128 + number)
+  old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+  for number, handler in old.items():
+    if handler != signal.SIG_IGN:  # as nohup has it
+      signal.signal(number, end)
+  try:
+    yield
+  finally:
+    for number, handler in old.items():
+      signal.signal(number, handler)
 
 
 def _run(part, limit):

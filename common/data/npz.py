@@ -1,7 +1,7 @@
 """Arrays of npz files, without trust: what a header promises is compared before memory is taken.
 
-NumPy has headers evaluated by Python's parser, which now and then breaks off where several threads
-use it at once ("SystemError: AST constructor recursion depth mismatch" in Python 3.11). Those of
+NumPy has headers evaluated by Python's parser, which was seen to break off where several threads
+used it at once ("SystemError: AST constructor recursion depth mismatch" in Python 3.11). Those of
 plain arrays are short enough to be matched.
 """
 import math
