@@ -92,7 +92,7 @@ def check_place(args):
   args.cpus_per_run = grid.number('--cpus-per-run', args.cpus_per_run, 1)
   args.gpus_per_run = grid.number('--gpus-per-run', args.gpus_per_run, 0, parts=True)
   if args.ray:
-    ray_jobs.check_installed()
+    cluster.check_installed('sweep')
 
 
 def make_pool(args, config):

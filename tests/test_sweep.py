@@ -17,6 +17,7 @@ from common.loop import logdir
 from common.scores import curves
 from common.study import grid
 from common.study import jobs
+from common.loop import cluster
 from common.study import ray_jobs
 from common.study import task_groups
 
@@ -188,7 +189,7 @@ def test_a_folder_that_is_a_run_or_has_one_of_other_settings_is_refused(run, tmp
 
 
 def test_ray_that_is_missing_is_named_with_its_extra(run, monkeypatch):
-  monkeypatch.setattr(ray_jobs.importlib.util, 'find_spec', lambda name: None)
+  monkeypatch.setattr(cluster.importlib.util, 'find_spec', lambda name: None)
   code, lines = run('--ray', 'local')
   assert code == 2
   assert lines == ["sweep: --ray needs the package ray. Type: pip install -e '.[ray]'"]

@@ -57,6 +57,7 @@ def check(config):
         f'config: overlap meets every {c.train_every} frames, but with train_episodes '
         f'{c.train_episodes} a burst of updates waits for the end of an episode. '
         'Pass --train_episodes 0 or --overlap False.')
+  check_collectors(c)
   if c.devices and c.batch_size % c.devices:
     raise UserError(
         f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '
@@ -69,6 +70,25 @@ def check(config):
     raise UserError(
         f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
         'epsilon_greedy. Pass --expl_amount 1 or less.')
+
+
+def check_collectors(c):
+  """The same for collectors apart from the learner."""
+  if c.ray and not c.collectors:
+    raise UserError(
+        f'config: ray is {c.ray}, but there is nothing to run there. Pass --collectors 2, or more.')
+  if not c.collectors:
+    return
+  if not c.overlap:
+    raise UserError(
+        f'config: collectors {c.collectors} play while updates are made. Pass --overlap True.')
+  if c.envs % c.collectors:
+    more = -(-c.envs // c.collectors) * c.collectors
+    raise UserError(
+        f'config: envs {c.envs} cannot be shared by collectors {c.collectors}. Pass --envs {more}, '
+        'or a divisor of envs as --collectors.')
+  if c.act_on == 'gpu':
+    raise UserError('config: collectors act on the CPU, but act_on is gpu. Pass --act_on auto.')
 
 
 def check_exploration(c):

@@ -10,7 +10,7 @@ CHOICES = {
     'atari_actions': ('minimal', 'full'),
     'jit': ('auto', True, False),
     'act_on': ('auto', 'cpu', 'gpu'),
-    'parallel': ('none', 'thread', 'process'),
+    'parallel': ('auto', 'none', 'thread', 'process'),
     'env_faults': ('restart', 'stop'),
     'clip_rewards': ('none', 'tanh', 'sign'),
     'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
@@ -49,7 +49,7 @@ CHOICES = {
 RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),
-    'nan_limit': (1, None), 'envs': (1, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
+    'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
@@ -114,5 +114,5 @@ FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
 # weights or the data.
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every', 'save_every',
-    'precision', 'jit', 'devices', 'act_on', 'parallel', 'env_faults', 'env_timeout', 'nan_limit', 'replay_capacity',
-    'prune_disk', 'deterministic', 'quiet')
+    'precision', 'jit', 'devices', 'act_on', 'parallel', 'ray', 'env_faults', 'env_timeout',
+    'nan_limit', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet')

@@ -33,7 +33,7 @@ class Driver:
 
   def __init__(
       self, envs, action_repeat, seed, on_episode=None, first_episode=0, in_turn=False,
-      limit=None, faults=None, whole=False):
+      limit=None, faults=None, whole=False, first_env=0):
     """Take over environments; nothing is reset yet.
 
     Args:
@@ -51,6 +51,7 @@ class Driver:
         that begins is over at the latest, which is no real end.
       faults: faults.Faults that decides about environments that fail. Default: the first raises.
       whole: episodes that bad values cut short are played again, not handed over.
+      first_env: number of the first environment, where others step those before.
     """
     self._envs = list(envs)
     self._repeats = _per_env(action_repeat, len(self._envs))
@@ -59,6 +60,7 @@ class Driver:
     self._limits = [np.inf] * len(self._envs)
     self._seed = seed
     self._on_episode = on_episode
+    self._first_env = first_env
     self.next_episode = _per_env(first_episode, len(self._envs))
     self._obs = [None] * len(self._envs)
     self._rows = [[] for _ in self._envs]
@@ -74,8 +76,8 @@ class Driver:
     self.frames = 0
     self.surplus = 0
 
-  def __call__(self, policy, state=None, frames=0, episodes=0):
-    """Collect until so many frames are credited and so many episodes have ended.
+  def __call__(self, policy, state=None, frames=0, episodes=0, decisions=0):
+    """Collect until so many frames are credited, episodes have ended and decisions are taken.
 
     Frames are credited only when their episode ends, so collection stops at the end of an
     episode. Other environments may then be in the middle of theirs, and go on in the next call.
@@ -87,16 +89,18 @@ class Driver:
       state: what the policy gets at first; None at the beginning.
       frames: amount to be credited, the surplus of the last call included.
       episodes: amount to be ended, counted anew in each call.
+      decisions: amount to be taken in each environment that does not wait, counted anew.
     Returns:
       The last state of the policy, to be passed to the next call.
     """
-    credited, ended = (self.surplus if frames else 0), 0
-    while credited < frames or ended < episodes:
+    credited, ended, taken = (self.surplus if frames else 0), 0, 0
+    while credited < frames or ended < episodes or taken < decisions:
       is_first = self._reset()
       action, state = policy(_stack(self._obs), state, is_first)
       action = np.asarray(action, np.float32)
       assert action.shape[:1] == (len(self._envs),), action.shape
       self._step(action)
+      taken += 1
       for index in np.flatnonzero(self._done & self.running):
         if self._rows[index]:  # it was not dropped
           credited += self._finish(index)
@@ -174,13 +178,13 @@ class Driver:
       self._done[e] = done or frames >= self._limits[e]
       self.goes_on[e] = done and info.get('goes_on', False)
       if self._done[e] and self._faults:
-        self._faults.sound(e)
+        self._faults.sound(self._first_env + e)
 
   def _cut(self, e, problem):
     """End an episode before values that cannot be used; without a decision it is dropped."""
     kept = 0 if self._whole else len(self._rows[e]) - 1
     faults = self._faults or Faults()
-    faults.reject(e, self.next_episode[e], len(self._rows[e]), problem, kept)
+    faults.reject(self._first_env + e, self.next_episode[e], len(self._rows[e]), problem, kept)
     if not kept:
       self._drop(e)
     self._done[e], self.goes_on[e] = True, False
@@ -190,7 +194,7 @@ class Driver:
     if self._faults is None or not hasattr(self._envs[e], 'restart'):
       raise error
     while error:
-      self._faults.restart(e, self.next_episode[e], len(self._rows[e]), error)
+      self._faults.restart(self._first_env + e, self.next_episode[e], len(self._rows[e]), error)
       try:
         self._envs[e].restart()
         error = None
@@ -214,12 +218,12 @@ class Driver:
     frames = (len(rows) - 1) * self._repeats[e]
     self.frames += frames
     if self._on_episode:
-      self._on_episode(episode, number, int(e))
+      self._on_episode(episode, number, self._first_env + int(e))
     return frames
 
   def _reset_seed(self, e):
     again = (self._attempts[e],) if self._attempts[e] else ()
-    sequence = np.random.SeedSequence((self._seed, int(e), self.next_episode[e], *again))
+    sequence = np.random.SeedSequence((self._seed, self._first_env + int(e), self.next_episode[e], *again))
     return int(sequence.generate_state(1)[0])
 
 
@@ -246,7 +250,7 @@ def run_episodes(
   return found
 
 
-def random_policy(act_space, seed, first_episode=0):
+def random_policy(act_space, seed, first_episode=0, first_env=0):
   """Return a policy of uniformly random actions, one-hot or in the bounds.
 
   The action at decision t of episode k in environment e is a function of (seed, e, k, t).
@@ -254,7 +258,7 @@ def random_policy(act_space, seed, first_episode=0):
   Args:
     act_space: Box with finite bounds, or OneHot.
     seed: non-negative int.
-    first_episode: as for the Driver that will use the policy.
+    first_episode, first_env: as for the Driver that will use the policy.
   Returns:
     Policy in the form that Driver takes; its state counts episodes and decisions.
   """
@@ -266,7 +270,7 @@ def random_policy(act_space, seed, first_episode=0):
       episode, decision = np.array(_per_env(first_episode, amount)), np.zeros(amount, int)
     else:
       episode, decision = state[0] + is_first, np.where(is_first, 0, state[1] + 1)
-    keys = zip(range(amount), episode.tolist(), decision.tolist())
+    keys = zip(range(first_env, first_env + amount), episode.tolist(), decision.tolist())
     return np.stack([_uniform(act_space, (seed, *key)) for key in keys]), (episode, decision)
   return policy
 

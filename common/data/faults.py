@@ -22,7 +22,7 @@ class Faults:
 
   Attributes:
     counts: dict of metric to number, of the whole run: `env/rejected` episodes that bad values
-      ended, `env/restarts` environments that were built anew.
+      ended, `env/restarts` environments that were built anew, `collector/restarts` collectors.
   """
 
   def __init__(self, mode='stop', say=lambda text: None, log=None, counts=None, name='environment'):
@@ -31,7 +31,7 @@ class Faults:
     Args:
       mode: 'restart', or 'stop' at the first fault.
       say: function of a sentence, for the terminal.
-      log: pathlib.Path that tracebacks are appended to, or None.
+      log: function of a text with a traceback that returns where it can be read, or None.
       counts: dict to count in, or None for one that begins empty.
       name: what the environments are called.
     """
@@ -64,6 +64,15 @@ class Faults:
     logged = self._write(where, error)
     self._note(e, 'env/restarts', f'{where}; built anew, its episode is dropped{logged}')
 
+  def lost(self, number, error):
+    """A collector is gone, and what its environments had begun with it.
+
+    Raises:
+      GaveUp: it is one too many.
+    """
+    where = f'{self._name} {number}: {error}'
+    self._note(number, 'collector/restarts', f'{where}; begun anew, with its running episodes')
+
   def sound(self, e):
     """Environment e has ended an episode as it should."""
     self._row[e] = 0
@@ -87,12 +96,18 @@ class Faults:
     if self._log is None:
       return ''
     lines = ''.join(traceback.format_exception(error))
-    try:
-      with self._log.open('a', encoding='utf-8') as file:
-        file.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")} {where}\n{lines}\n')
-    except OSError:
-      return ''  # what is only said stops nothing
-    return f'; see {self._log}'
+    place = self._log(f'{time.strftime("%Y-%m-%d %H:%M:%S")} {where}\n{lines}\n')
+    return f'; see {place}' if place else ''
+
+
+def append(path, text):
+  """Append a text to a file, for a log that may fail; returns its name, or '' if it did."""
+  try:
+    with path.open('a', encoding='utf-8') as file:
+      file.write(text)
+  except OSError:
+    return ''  # what is only said stops nothing
+  return str(path)
 
 
 def _last_line(error):

@@ -83,7 +83,12 @@ def make_all(config, count, first, mode):
   makers = [
       functools.partial(make, config.replace(task=task, action_repeat=repeat), first + i, mode)
       for i, (task, repeat) in enumerate(tasks * count)]
-  made = [parallel.Parallel(maker, config.parallel, config.env_timeout) for maker in makers]
+  strategy = config.parallel
+  if strategy == 'auto':
+    # A picture is drawn while no other thread works: beside updates, in another process.
+    apart = mode == 'train' and config.get('overlap') and not config.get('collectors')
+    strategy = 'process' if apart else 'none'
+  made = [parallel.Parallel(maker, strategy, config.env_timeout) for maker in makers]
   same = len(tasks) == 1 or not config.get('tasks')  # further tasks share the spaces
   return made if same else _pad(made, tasks)
 

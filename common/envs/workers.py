@@ -194,7 +194,7 @@ def _serve(pipe, constructor):
   try:
     built = constructor()
   except (Exception, SystemExit) as error:  # the parent raises it
-    failure = _describe(error)
+    failure = describe(error)
   try:
     while True:
       method, args = pipe.recv()
@@ -212,7 +212,7 @@ def attempt(worker, method, args):
   try:
     return 'result', _perform(worker, method, args)
   except (Exception, SystemExit) as error:  # the parent raises it
-    return _describe(error)
+    return describe(error)
 
 
 def _perform(worker, method, args):
@@ -220,7 +220,8 @@ def _perform(worker, method, args):
   return value(*args) if callable(value) else value
 
 
-def _describe(error):
+def describe(error):
+  """What `attempt` returns for an exception."""
   if isinstance(error, UserError):
     return 'mistake', str(error)
   return 'failure', ''.join(traceback.format_exception(error))

@@ -32,7 +32,7 @@ class ActingCopy:
     finally:
       tf_keras.mixed_precision.set_global_policy(policy)
     self._agent = agent
-    self._pairs = list(zip(_weights(self.copy), _weights(agent), strict=True))
+    self._pairs = list(zip(weights(self.copy), weights(agent), strict=True))
 
   def take(self):
     """Take over the agent's weights."""
@@ -53,6 +53,6 @@ class ActingCopy:
       return self.copy.policy(*args)
 
 
-def _weights(agent):
-  """Networks and scales of an agent; its counters are whole numbers."""
+def weights(agent):
+  """Variables that a copy takes over: networks and scales of an agent; its counters are whole numbers."""
   return [variable for variable in agent.variables if variable.dtype.is_floating]

@@ -15,6 +15,7 @@ from common.data.replay import Replay
 from common.envs import actions
 from common.loop import banner
 from common.loop import checkpoint as checkpoint_lib
+from common.loop import crew
 from common.loop import logdir as logdir_lib
 from common.loop import view as view_lib
 from common.loop.acting import ActingCopy
@@ -29,10 +30,10 @@ EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 class Parts(NamedTuple):
   """What a run works with."""
   logdir: pathlib.Path
-  envs: list        # that collect; none offline
+  envs: list        # that collect; none offline and with collectors
   eval_envs: list   # one a task; none where nothing is evaluated
   agent: Agent
-  acting: ActingCopy | None  # with overlap
+  acting: object    # with overlap: acting.ActingCopy, or with collectors crew.Crew
   replay: Replay
   loader: Loader    # of batches from it
   logger: Logger
@@ -47,13 +48,14 @@ class Parts(NamedTuple):
     self.closing.close()
 
 
-def build(config, logdir, agent_class=None):
+def build(config, logdir, agent_class=None, workers=None):
   """Build the parts, restored to where the directory's last process left them.
 
   Args:
     config: Config as devices.setup gave it.
     logdir: pathlib.Path of the directory, claimed by this process.
     agent_class: None for that of config.agent.
+    workers: (make, share) as of cluster.workers_of, for collectors on other machines.
   Returns:
     Parts, to be closed at the end.
   Raises:
@@ -65,22 +67,30 @@ def build(config, logdir, agent_class=None):
       for env in environments:
         stack.callback(env.close)
       return environments
-    collecting = [] if config.offline else made(config.envs, 0, 'train')
+    team = _crew(config, workers, stack) if config.collectors else None
+    collecting = [] if config.offline or config.collectors else made(config.envs, 0, 'train')
     # Some environments cannot be there twice.
     needed = config.eval_episodes or config.offline
     evaluating = made(1, EVAL_ENV, 'eval') if needed else []
-    env = (collecting or evaluating)[0]
+    env = None if team else (collecting or evaluating)[0]
+    obs_space, act_space = team.spaces() if team else (env.obs_space, env.act_space)
     relabel = None
     if config.offline:
       relabel = sources.check_spaces(
-          config, logdir_lib.load_config(config.offline), env.obs_space, env.act_space)
+          config, logdir_lib.load_config(config.offline), obs_space, act_space)
     elif config.get('source'):
       sources.continue_from(config, logdir)
     agent_class = agent_class or checkpoint_lib.agent_class(config.agent)
-    settled = actions.settle(config, env.act_space)
-    make = lambda config: agent_class(config, env.obs_space, env.act_space)
+    settled = actions.settle(config, act_space)
+    make = lambda config: agent_class(config, obs_space, act_space)
+    if team:
+      team.build(agent_class, settled)
     agent = make(settled)
-    acting = ActingCopy(make, settled, agent, _acts_on_cpu(config)) if config.overlap else None
+    acting = team
+    if team:
+      team.follow(agent)
+    elif config.overlap:
+      acting = ActingCopy(make, settled, agent, _acts_on_cpu(config))
     replay = _replay(config, logdir, relabel)
     stack.callback(replay.close)
     loader = Loader(
@@ -100,10 +110,16 @@ def build(config, logdir, agent_class=None):
         Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
         checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress), stack)
     _restore(config, parts)
-    logdir_lib.save_config(logdir, config, env.obs_space, env.act_space)
+    logdir_lib.save_config(logdir, config, obs_space, act_space)
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))
     return parts._replace(closing=stack.pop_all())  # from here on the caller closes them
+
+
+def _crew(config, workers, stack):
+  team = crew.Crew(config, *workers) if workers else crew.local(config)
+  stack.callback(team.close)
+  return team
 
 
 def _acts_on_cpu(config):

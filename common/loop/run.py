@@ -18,7 +18,7 @@ import numpy as np
 from common import config as config_lib
 from common.data.coverage import Coverage
 from common.data.driver import Driver, random_policy, run_episodes
-from common.data.faults import Faults
+from common.data.faults import Faults, append
 from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
 from common.loop.learner import Learner
@@ -204,8 +204,10 @@ class Run:
 
   def _make_faults(self, name):
     return Faults(
-        self._config.env_faults, self.say, self._parts.logdir / 'faults.log',
-        self._progress.values['faults'], name)
+        self._config.env_faults, self.say, self._log_fault, self._progress.values['faults'], name)
+
+  def _log_fault(self, text):
+    return append(self._parts.logdir / 'faults.log', text)
 
   def log_faults(self):
     """Write the counts of faults that no row of an episode has told yet."""
@@ -225,13 +227,16 @@ class Run:
     return config.collect_limit * 2 ** (grown / every if every else 0)
 
   def _on_episode(self, episode, k, e):
+    self._take_in(episode, k, e, self._driver.went_on[e], self._driver.goes_on[e])
+
+  def _take_in(self, episode, k, e, went_on, goes_on):
     """Have an episode written while collection goes on; `_count` comes before anything counts it."""
     if not self._config.get('seed_episode_rewards', True):
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
     self._ended.append(Ended(
-        self._replay.begin(episode, k, e), episode, e, self._driver.went_on[e],
-        self._driver.goes_on[e], dict(self._progress.values['faults'])))
+        self._replay.begin(episode, k, e), episode, e, went_on, goes_on,
+        dict(self._progress.values['faults'])))
 
   def _count(self, wait=True):
     """Take the episodes that have ended into the replay, and log them.

@@ -9,6 +9,7 @@ from common import envs
 from common.config import UserError
 from common.data import sources
 from common.data.faults import GaveUp
+from common.loop import cluster
 from common.loop import logdir
 from common.loop.interrupts import Interrupts, Stop
 from common.loop.output import forgiving
@@ -26,22 +27,29 @@ def start(config, report=None):
   """
   envs.check(config)
   sources.check(config)
-  with forgiving(), logdir.claim(config) as path:
+  with forgiving(), logdir.claim(config) as path, contextlib.ExitStack() as stack:
     if logdir.finished(path, config):
       print(
           f'{path}: finished. Pass --steps above {config.steps} to train on, or '
           'another --logdir.')
       return
+    workers = None
+    if config.ray:
+      workers = stack.enter_context(
+          cluster.workers_of(config.ray, 'config', config.collectors))
     # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
     from common.loop import overlap
     from common.loop import parts
+    from common.loop import rounds
     from common.loop import run
     from common.model import devices
     config = devices.setup(config)
     with Interrupts() as interrupts:
-      built = parts.build(config, path)
+      built = parts.build(config, path, workers=workers)
       try:
-        kind = overlap.OverlappedRun if config.overlap else run.Run
+        kind = run.Run
+        if config.overlap:
+          kind = rounds.CrewRun if config.collectors else overlap.OverlappedRun
         _go(kind(config, built, interrupts, report), config, path, interrupts)
       finally:
         built.close()

@@ -35,6 +35,14 @@ def setup(config):
   return config.replace(precision=precision, jit=jit)
 
 
+def setup_collector(config):
+  """As `setup`, for a process that only acts: one thread of the CPU, in float32 and without XLA."""
+  tf.config.set_visible_devices([], 'GPU')
+  tf.config.threading.set_intra_op_parallelism_threads(1)
+  tf.config.threading.set_inter_op_parallelism_threads(1)
+  setup(config.replace(precision='float32', jit=False))
+
+
 def strategy(config):
   """The tf.distribute strategy over config.devices devices; 0 is all of them.
 

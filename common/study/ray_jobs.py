@@ -4,24 +4,15 @@ The project must be installed on every node, or lie on the same path there, and 
 system that all nodes share. Ray queues what finds no room. A job whose worker is lost, as with its
 node, is started in another, where it continues; one that fails by itself is not tried again.
 """
-import importlib.util
 import os
 import pathlib
-import socket
 import time
 
 from common.config import UserError
+from common.loop import cluster
 from common.loop.interrupts import Interrupts
 from common.study import jobs
 from common.study.jobs import Event
-
-STORE = 100 * 2 ** 20  # bytes of shared memory of a local cluster; nothing is kept in it
-
-
-def check_installed():
-  """Refuse without the package ray. Raises UserError."""
-  if importlib.util.find_spec('ray') is None:
-    raise UserError("sweep: --ray needs the package ray. Type: pip install -e '.[ray]'")
 
 
 class Cluster:
@@ -40,7 +31,7 @@ class Cluster:
 
   def __init__(self, address, cpus=1, gpus=None, devices=1):
     self.stopping = False
-    self._ray, self._tasks = connect(address), {}
+    self._ray, self._tasks = cluster.connect(address, 'sweep'), {}
     ray = self._ray
     try:
       nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
@@ -98,31 +89,6 @@ class Cluster:
     except self._ray.exceptions.RayError as error:
       lines = [line.strip() for line in str(error).splitlines() if line.strip()]
       return Event(job, 1, lines[-1] if lines else type(error).__name__)
-
-
-def connect(address):
-  """Join the cluster at an address, as of Cluster. Returns the module ray; raises UserError."""
-  # Read at the import. Nothing is reported to its makers; who does not answer at once, won't.
-  os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
-  os.environ.setdefault('RAY_NUM_REDIS_GET_RETRIES', '2')
-  own = {}
-  if address == 'local':
-    own = dict(include_dashboard=False, object_store_memory=STORE)
-    # What Ray does elsewhere than on Linux: listen on this machine alone.
-    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
-  try:
-    host, _, port = address.removeprefix('ray://').rpartition(':')
-    if port.isdecimal():  # Ray itself would try for many minutes
-      socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
-    import ray  # here, as it takes a second
-    ray.init(address=address, log_to_driver=False, logging_level='ERROR', **own)
-  except Exception as error:  # of many kinds
-    reason = ' '.join(str(error).split()) or type(error).__name__
-    raise UserError(
-        f'sweep: no Ray cluster at --ray {address} ({reason.rstrip(".")}). Start one by: ray start '
-        '--head, or pass --ray local. One that asks for tokens needs RAY_AUTH_MODE=token.'
-    ) from None
-  return ray
 
 
 def work(job, env, cwd):
