@@ -41,6 +41,8 @@ defaults:
   mlp_keys: ''
   seed: 0
   overlap: False
+  collectors: 0
+  ray: ''
   offline: ''
   expl: additive_gaussian
   expl_amount: 0.3

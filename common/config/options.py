@@ -108,7 +108,7 @@ UNUSED = {'planet': (
 # Keys that hold a regular expression, and words that are free here (the task is checked by
 # the environments).
 PATTERNS = ('cnn_keys', 'mlp_keys', 'grad_heads', 'adapt_heads', 'weight_decay_pattern')
-FREE = ('task', 'tasks', 'logdir', 'offline', 'source', 'zero_shot_tasks')
+FREE = ('task', 'tasks', 'logdir', 'ray', 'offline', 'source', 'zero_shot_tasks')
 
 # What may differ when a run is continued: how long, how often, how fast. All other keys shape the
 # weights or the data.
