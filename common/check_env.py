@@ -11,6 +11,7 @@ import numpy as np
 
 from common import config as config_lib
 from common import envs
+from common.envs import check_play
 from common.envs import checks
 
 
@@ -58,7 +59,7 @@ def check(config, report, episodes, steps):
     checks.check_spaces(env, report)
     if report.faults:
       return []
-    played = checks.Player(env, report, config.seed).play(episodes, steps)
+    played = check_play.Player(env, report, config.seed).play(episodes, steps)
     checks.check_seed(env, report, config.seed)
     with report.guard('close()'):
       env.close()

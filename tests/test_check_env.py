@@ -150,9 +150,10 @@ BROKEN = {
     'no dict': (observing(lambda x: x), 'the observation is ndarray, expected a dict with vector'),
     'NaN': (observing(lambda x: {'vector': x * np.float32('nan')}), 'vector holds NaN'),
     'bounds': (observing(lambda x: {'vector': x + np.float32(5)}), 'declared are -1 to 1'),
-    'float image': (declaring(image=Box(0, 1, (64, 64, 3), np.float32)), 'image in floats'),
-    'no channels': (declaring(image=Box(0, 255, (64, 64), np.uint8)), 'without channels'),
-    'channels first': (declaring(image=Box(0, 255, (3, 64, 64), np.uint8)), 'channels first'),
+    'depth image': (declaring(image=Box(0, 9, (64, 64, 1), np.float32)), 'looks like an image'),
+    'stack of images': (declaring(image=Box(0, 255, (4, 64, 64, 3), np.uint8)), 'stack of images'),
+    'four values without an end': (
+        stepping(lambda env, action, result: (*result[:2], 0, {}), GoodGym), r'done is 0 \(int\)'),
     'reused array': (Reusing, 'changed the array vector that was returned before'),
     'reward NaN': (stepping(swap(1, float('nan'))), 'the reward is nan'),
     'reward too large': (stepping(swap(1, 1e30)), r'the reward is 1e\+30, .* beyond 1e\+09'),
@@ -181,10 +182,9 @@ BROKEN = {
     'obs_space': (type('Broken', (Good,), {'obs_space': Box(0, 1, (3,))}), 'expected a dict of name'),
     'reserved key': (declaring(reward=Box(0, 1, (3,), np.float32)), "key 'reward' is a name of"),
     'no environment': (lambda: None, 'returned NoneType, which is no environment'),
-    'old reset': (OldReset, r'expected the pair \(obs, info\)'),
     'terminated number': (stepping(swap(2, 1), GoodGym), r'terminated is 1 \(int\)'),
-    'four values': (
-        stepping(lambda env, action, result: result[:4], GoodGym), 'returned 4 values, expected'),
+    'three values': (
+        stepping(lambda env, action, result: result[:3], GoodGym), 'returned 3 values, expected'),
     'not in discrete': (
         type('Broken', (GoodGym,), {'observe': lambda self: {
             'a': {'b': np.zeros(2, np.float32)}, 'c': 7}}), 'c is 7, which is not in Discrete')}

@@ -12,7 +12,7 @@ import own
 from common import envs
 from common.config import UserError
 from common.data.driver import Driver, run_episodes
-from common.data.faults import MOST, Faults, GaveUp
+from common.data.faults import MOST, Faults, GaveUp, append
 from common.data import replay
 from common.envs import values
 from common.envs.parallel import Parallel
@@ -79,7 +79,7 @@ def policy(obs, state, is_first):
 def collect(envs, episodes, tmp_path, **kwargs):
   """Episodes [(k, e, rows)], sentences and counts of a driver."""
   said, ended = [], []
-  faults = Faults('restart', said.append, tmp_path / 'faults.log', **kwargs)
+  faults = Faults('restart', said.append, functools.partial(append, tmp_path / 'faults.log'), **kwargs)
   driver = Driver(
       envs, 2, 3, lambda episode, k, e: ended.append((k, e, len(episode['reward']))),
       faults=faults)

@@ -20,7 +20,8 @@ import numpy as np
 from common import config as config_lib
 from common.config import SUITES, UserError
 from common.envs import (
-    actions, atari, dmc, dmc_extras, dmlab, dummy, gym, memorymaze, noisytv, parallel, toy, wrappers)
+    actions, atari, dmc, dmc_extras, dmlab, dummy, gym, memorymaze, noisytv, parallel, protocol, toy,
+    wrappers)
 
 # Suites whose environments repeat actions by themselves.
 REPEATING = ('atari', 'dmlab')
@@ -230,7 +231,7 @@ def _make_env(suite, name, config, seed, mode):
 def _adapt(env, task):
   """Bring what a function of the user's returned into the protocol."""
   if hasattr(env, 'obs_space') and hasattr(env, 'act_space'):
-    return env
+    return protocol.Own(env)
   if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
     return gym.GymEnv(env, task)
   raise UserError(

@@ -1,4 +1,4 @@
-"""Gymnasium and Gym environments: gym_ID, or those that a function of the user's returns.
+"""Gymnasium and Gym environments of any version: gym_ID, or what a function of the user's returns.
 
 Observations: a plain space gets the name `image` (uint8 of rank 3) or `vector` (all else); the
 entries of a Dict keep theirs, joined by '/' if nested. Discrete observations become one-hot.
@@ -12,8 +12,10 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError, nearest
+from common.envs import images
+from common.envs import protocol
 from common.envs import values
-from common.envs.wrappers import is_image
+from common.envs.images import is_image
 
 
 class GymEnv:
@@ -23,19 +25,23 @@ class GymEnv:
   """
 
   def __init__(self, env, task):
-    """Take over an environment of Gymnasium or Gym 0.26.
+    """Take over an environment of Gymnasium or Gym.
 
     Args:
-      env: environment with the five values of `step`.
+      env: environment.
       task: name for messages.
     Raises:
       UserError: its observation or action space is not supported.
     """
-    self._env = env
+    self._env = protocol.Caller(env)
+    self.notes = self._env.notes + _skipping(env, task)
     spaces = _convert(env.observation_space, task)
     self._plain = ''
     if not isinstance(spaces, dict):
-      self._plain = 'image' if is_image(spaces) else 'vector'
+      self._plain = 'vector'
+      if isinstance(spaces, gymnasium.spaces.Box):
+        form = images.form('image', spaces)
+        self._plain = 'image' if form.unclear or is_image(form.space) else 'vector'
       spaces = {self._plain: spaces}
     self._spaces = _flatten(spaces)
     self.obs_space = {key: _vector_space(space) for key, space in self._spaces.items()}
@@ -44,12 +50,13 @@ class GymEnv:
 
   def reset(self, seed=None):
     """Begin an episode, which is a function of the seed if one is given."""
-    obs, _ = self._env.reset(seed=seed)
-    return self._observe(obs)
+    return self._observe(self._env.reset(seed))
 
   def step(self, action):
-    """Take action float [A] or an int and return (obs, reward, done, info)."""
-    obs, reward, terminated, truncated, _ = self._env.step(self._native(action))
+    """Take an action as of `act_space` and return (obs, reward, done, info)."""
+    if not isinstance(self._action, gymnasium.spaces.Discrete):
+      action = np.reshape(action, self._action.shape)
+    obs, reward, terminated, truncated = self._env.step(action)
     done = bool(terminated or truncated)
     return self._observe(obs), float(reward), done, {'discount': np.float32(not terminated)}
 
@@ -57,17 +64,19 @@ class GymEnv:
     """Close the environment."""
     self._env.close()
 
-  def _native(self, action):
-    space = self._action
-    if isinstance(space, gymnasium.spaces.Discrete):
-      return int(action) + int(space.start)
-    # Rounding while normalising may leave the bounds by a hair, which some environments refuse.
-    action = np.reshape(action, space.shape).astype(space.dtype)
-    return np.clip(action, space.low, space.high)
-
   def _observe(self, obs):
     flat = _flatten({self._plain: obs} if self._plain else obs)
     return {key: _one_hot(flat[key], space) for key, space in self._spaces.items()}
+
+
+def _skipping(env, task):
+  """A note where the environment repeats actions by itself."""
+  frames = getattr(getattr(env, 'spec', None), 'kwargs', {}).get('frameskip', 1)
+  if frames in (1, None):
+    return []
+  return [
+      f'{task} repeats each action by itself ({frames} frames), which count as one here. Pass '
+      '--action_repeat 1, and for games of the Arcade Learning Environment better --task atari_GAME']
 
 
 def make(identifier):
@@ -172,17 +181,18 @@ def _vector_space(space):
 def _one_hot(value, space):
   """Return the value of a Discrete space as a one-hot vector, of a Box as it is."""
   if isinstance(space, gymnasium.spaces.Discrete):
-    return np.eye(int(space.n), dtype=np.float32)[int(value) - int(space.start)]
+    vector = np.zeros(int(space.n), np.float32)
+    vector[int(value) - int(space.start)] = 1
+    return vector
   return np.asarray(value)
 
 
 def _action_space(space, task):
-  """Return the space of the adapter's actions: Discrete from 0, or a flat Box float32 [A]."""
+  """Return the space of the adapter's actions: Discrete, or a Box [A] of the same dtype."""
   if isinstance(space, gymnasium.spaces.Discrete):
-    return gymnasium.spaces.Discrete(int(space.n))
+    return space
   if isinstance(space, gymnasium.spaces.Box) and values.bounded(space):
-    low, high = (np.asarray(x, np.float32).reshape(-1) for x in (space.low, space.high))
-    return gymnasium.spaces.Box(low, high, dtype=np.float32)
+    return gymnasium.spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype)
   raise UserError(
       f'{task}: the action space {space} is not supported. Wrap the environment so that it is '
       'Discrete, or Box with finite bounds.')

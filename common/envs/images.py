@@ -1,28 +1,119 @@
 """Images as environments give them, and in the size and dtype that agents see."""
 import functools
+from typing import NamedTuple
 
+import gymnasium
 import numpy as np
 
+CHANNELS = 16  # at most; a longer axis is height or width
+SIDE = 16      # pixels of a picture at least, where the dtype does not say that it is one
+LARGE = 1024   # numbers that are more likely a picture than a vector
 
-def whole_image(key, value, space):
+
+class Form(NamedTuple):
+  """How an observation is understood.
+
+  Attributes:
+    space: Box uint8 [H, W, C] of an image, else the declared one, of a vector.
+    image: function of an array as declared that returns it as uint8 [H, W, C]; raises ValueError
+      for values that are none. None for a vector.
+    note: what people should know about it, or ''.
+    unclear: why it cannot be used, and what to do; or ''.
+  """
+  space: object
+  image: object = None
+  note: str = ''
+  unclear: str = ''
+
+
+def is_image(space):
+  """Return whether a Box holds images: uint8 with height, width and channels."""
+  return space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def form(key, space):
+  """How observations of a declared Box are understood: returns Form.
+
+  Images are uint8 [H, W, C]. Channels at first, no channels, whole numbers from 0 to 255 and floats
+  from 0 to 1 or 255 are converted; other pictures are unclear, as a float array of their size would
+  be taken for a vector.
+  """
+  shape, where = tuple(space.shape), f'{key} is declared as {space.dtype} {list(space.shape)}'
+  small = np.prod(shape) < LARGE
+  if len(shape) > 3 and not small:
+    return Form(space, unclear=(
+        f'{where}, which looks like a stack of images. Stack them as channels, [height, width, '
+        'channels], or give the last one'))
+  axes = _axes(shape)
+  if len(shape) not in (2, 3) or space.dtype != np.uint8 and (small or axes is None):
+    return Form(space)
+  if space.dtype == np.uint8 and len(shape) == 2 and (small or axes is None):
+    return Form(space)
+  axes = axes or (0, 1, 2)
+  scale = _scale(space)
+  if scale is None:
+    return Form(space, unclear=(
+        f'{where} from {np.min(space.low):.4g} to {np.max(space.high):.4g}, which looks like an '
+        'image. Give it as uint8 from 0 to 255, or as one long vector'))
+  notes = []
+  if space.dtype != np.uint8:
+    notes.append(f'scaled by {scale:g}' if scale != 1 else 'as uint8')
+  if len(shape) == 2:
+    notes.append('with one channel')
+  elif axes != (0, 1, 2):
+    notes.append('with its channels at first')
+  full = shape + (1,) if len(shape) == 2 else tuple(shape[axis] for axis in axes)
+  def image(value):
+    value = whole_image(key, np.asarray(value) * scale if scale != 1 else value, space, scale != 1)
+    return value.reshape(full) if len(shape) == 2 else value.transpose(axes)
+  note = f'{where}: taken for an image, {", ".join(notes)}' if notes else ''
+  return Form(gymnasium.spaces.Box(0, 255, full, np.uint8), image, note)
+
+
+def _axes(shape):
+  """The order of axes that gives height, width and channels; None if they hardly are that."""
+  if len(shape) == 2:
+    return (0, 1, 2) if min(shape) >= SIDE else None
+  if len(shape) == 3 and min(shape[:2]) >= SIDE and shape[2] <= CHANNELS:
+    return 0, 1, 2
+  if len(shape) == 3 and min(shape[1:]) > CHANNELS >= shape[0]:
+    return 1, 2, 0
+  return None
+
+
+def _scale(space):
+  """What numbers of a Box are multiplied with to lie between 0 and 255; None if that is unclear."""
+  if space.dtype == np.uint8:
+    return 1
+  low, high = np.min(space.low), np.max(space.high)
+  if low == 0 and high == 255:
+    return 1
+  return 255 if low == 0 and high == 1 and space.dtype.kind == 'f' else None
+
+
+def whole_image(key, value, space, scaled=False):
   """An image as uint8, if its values say that it is one.
 
   Args:
     key: name of the observation.
     value: array [H, W, C] of any dtype.
-    space: Box, uint8.
+    space: Box that declares it.
+    scaled: the values are floats that were scaled to 0 to 255.
   Returns:
     uint8 [H, W, C].
   Raises:
-    ValueError: floats, or numbers that uint8 would wrap around.
+    ValueError: floats where whole numbers are declared, or numbers that uint8 would wrap around.
   """
   if value.dtype == np.uint8:
     return value
-  if value.dtype.kind not in 'iub' or value.size and (value.min() < 0 or value.max() > 255):
+  floats = scaled or space.dtype.kind == 'f'
+  kinds = 'iubf' if floats else 'iub'
+  inside = not value.size or (value.min() >= 0 and value.max() <= 255)  # NaN is not
+  if value.dtype.kind not in kinds or not inside:
     held = f'{value.min():.4g} to {value.max():.4g}' if value.size else 'nothing'
     raise ValueError(
         f'{key} is {value.dtype} and holds {held}, declared is {space.dtype} from 0 to 255')
-  return value.astype(np.uint8)
+  return np.rint(value).astype(np.uint8)
 
 
 def resize(image, size):

@@ -19,7 +19,8 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError
-from common.envs.images import resize, whole_image
+from common.envs import images
+from common.envs.images import is_image
 
 # Names of an episode's other arrays, and of what agents and metrics add.
 RESERVED = (
@@ -94,6 +95,11 @@ class Wrapper:
     """Build the environment anew, where it is one of `Parallel`."""
     self.env.restart()
 
+  @property
+  def notes(self):
+    """Sentences on how the environment is understood, for people."""
+    return getattr(self.env, 'notes', [])
+
 
 class ActionRepeat(Wrapper):
   """Repeats each action until the end of the episode or `amount` times; sums the rewards.
@@ -130,16 +136,19 @@ class ActionRepeat(Wrapper):
 class NormalizeActions(Wrapper):
   """Maps actions from [-1, 1] to the bounds: low + (action + 1) / 2 * (high - low).
 
-  Entries without two finite bounds pass through unscaled.
+  Entries without two finite bounds pass through unscaled. What arrives has the dtype that the space
+  declares. Of whole numbers each gets an equal share of [-1, 1].
   """
 
   def __init__(self, env):
     super().__init__(env)
-    low = np.asarray(env.act_space.low, np.float32)
-    high = np.asarray(env.act_space.high, np.float32)
+    self._inner = env.act_space
+    self._whole = self._inner.dtype.kind in 'iub'
+    low, high = self._inner.low, self._inner.high
     finite = np.isfinite(low) & np.isfinite(high)
-    self._low = np.where(finite, low, -1.0).astype(np.float32)
-    self._high = np.where(finite, high, 1.0).astype(np.float32)
+    kind = np.float64 if self._whole else np.float32
+    self._low = np.where(finite, low, -1.0).astype(kind)
+    self._high = np.where(finite, high, 1.0).astype(kind)
     self._bounds = np.where(finite, low, -np.inf), np.where(finite, high, np.inf)
     self._space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
 
@@ -151,9 +160,13 @@ class NormalizeActions(Wrapper):
   def step(self, action):
     """Take one action, float32 [A] in [-1, 1], and return (obs, reward, done, info)."""
     action = np.asarray(action, np.float32)
-    action = (action + 1) / 2 * (self._high - self._low) + self._low
+    if self._whole:
+      action = np.floor((action + 1) / 2 * (self._high - self._low + 1)) + self._low
+    else:
+      action = (action + 1) / 2 * (self._high - self._low) + self._low
+      action = action.astype(self._inner.dtype)
     # Rounding leaves some bounds by a bit, which many simulators refuse. Infinite ones stay.
-    return self.env.step(np.clip(action, *self._bounds))
+    return self.env.step(np.clip(action, *self._bounds).astype(self._inner.dtype))
 
 
 class PadActions(Wrapper):
@@ -182,6 +195,7 @@ class OneHotAction(Wrapper):
     super().__init__(env)
     assert isinstance(env.act_space, gymnasium.spaces.Discrete), env.act_space
     self._space = OneHot(env.act_space.n)
+    self._start = int(env.act_space.start)
 
   @property
   def act_space(self):
@@ -196,7 +210,7 @@ class OneHotAction(Wrapper):
     """
     if not self._space.contains(action):
       raise ValueError(f'not a one-hot vector of length {self._space.n}: {action}')
-    return self.env.step(int(np.argmax(action)))
+    return self.env.step(int(np.argmax(action)) + self._start)
 
 
 class TimeLimit(Wrapper):
@@ -241,14 +255,24 @@ class SelectKeys(Wrapper):
     """store: keep what fits STORED, too, as it is."""
     super().__init__(env)
     self._stored = [key for key in env.obs_space if store and STORED.fullmatch(key)]
-    spaces = {key: _plain_space(space, size) for key, space in env.obs_space.items()}
+    forms = {key: images.form(key, space) for key, space in env.obs_space.items()}
+    spaces = {key: _plain_space(form.space, size) for key, form in forms.items()}
     self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
+    self._forms = {key: forms[key] for key in self._space}
+    for key, form in self._forms.items():
+      if form.unclear:
+        raise UserError(f'{task}: {form.unclear}')
     self._declared = {key: tuple(env.obs_space[key].shape) for key in self._space}
 
   @property
   def obs_space(self):
     """Dict of name -> Box, selected keys only."""
     return self._space
+
+  @property
+  def notes(self):
+    """Sentences on how the environment is understood, for people."""
+    return super().notes + [form.note for form in self._forms.values() if form.note]
 
   def reset(self, seed=None):
     """Begin an episode and return the selected observation."""
@@ -267,17 +291,12 @@ class SelectKeys(Wrapper):
         raise ValueError(
             f'{key} has shape {list(value.shape)}, declared is {list(self._declared[key])}')
       if is_image(space):
-        value = whole_image(key, value, space)
+        value = self._forms[key].image(value)
         if value.shape != space.shape:
-          value = resize(value, space.shape[0])
+          value = images.resize(value, space.shape[0])
       result[key] = value.astype(space.dtype).reshape(space.shape)
     result.update({key: obs[key] for key in self._stored})
     return result
-
-
-def is_image(space):
-  """Return whether a Box holds images: uint8 with height, width and channels."""
-  return space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def select_keys(spaces, cnn_keys, mlp_keys, task):

@@ -1,0 +1,181 @@
+"""Episodes of random actions, and what is wrong with what comes back."""
+import numpy as np
+
+from common.envs import protocol
+from common.envs import values
+from common.envs.checks import flatten
+
+FAR = 1000  # between the sizes of entries of a vector, or beyond 1
+
+
+class Player:
+  """Plays episodes of random actions and looks at everything that comes back."""
+
+  def __init__(self, env, report, seed):
+    self._env, self._report, self._seed = env, report, seed
+    self._env.act_space.seed(seed)
+    self._kept = None  # the last observation and a copy of it
+    self._sizes = {}   # key of a vector -> largest absolute value of each entry
+
+  def play(self, episodes, steps):
+    """Returns the list of (length, return) of the episodes that could be played."""
+    played = []
+    for number in range(episodes):
+      with self._report.guard('an episode'):
+        result = self._episode(number, steps)
+        if result:
+          played.append(result)
+    self._look_at_sizes()
+    lengths = [length for length, _ in played]
+    if len(lengths) > 1 and lengths[0] > 1 and set(lengths[1:]) == {1}:
+      self._report.fault(
+          'no new episode', f'the first episode had {lengths[0]} steps, all later ones end at '
+          'their first: reset does not begin a new one')
+    return played
+
+  def _measure(self, key, value):
+    array = np.asarray(value)
+    if array.ndim == 1 and array.dtype.kind in 'if' and np.isfinite(array).all():
+      size = np.abs(array.astype(np.float64))
+      before = self._sizes.get(key, size)
+      self._sizes[key] = np.maximum(before, size) if before.shape == size.shape else size
+
+  def _look_at_sizes(self):
+    for key, sizes in self._sizes.items():
+      large, small = sizes.max(), sizes[sizes > 0].min(initial=np.inf)
+      if large > FAR and large > FAR * min(small, 1):
+        self._report.note(
+            f'scale {key}', f'{key}: entries reach from {small:.3g} to {large:.3g}. Networks learn '
+            'badly from numbers that are large or far apart: divide them by their usual size, in the '
+            'environment or by gymnasium.wrappers.TransformObservation')
+
+  def _episode(self, number, steps):
+    obs, old = self._env.reset(self._seed + number)
+    where = f'reset {number + 1}'
+    if old:
+      self._report.note(
+          'old', f'{where} returned the observation alone, as before Gym 0.26, where training '
+          'understands it: return (obs, info)')
+    self._kept = None
+    self._look(obs, where)
+    total = 0.0
+    ends = self._ends() if not number else []
+    for t in range(1, steps + 1):
+      where = f'step {t} of episode {number + 1}'
+      result = self._step(where, ends.pop() if ends else self._env.act_space.sample())
+      if result is None:
+        return None
+      reward, over = result
+      total += reward
+      if over:
+        return t, total
+    self._report.note(
+        'endless', f'no end within {steps} steps, so only time_limit ends episodes')
+    return steps, total
+
+  def _ends(self):
+    """The lowest and the highest actions, which random ones hardly reach."""
+    space = self._env.act_space
+    return [space.low.copy(), space.high.copy()] if hasattr(space, 'low') else []
+
+  def _step(self, where, action):
+    """Take an action; returns (reward, over), or None if one cannot go on."""
+    report = self._report
+    given = np.array(action)
+    result = self._env.step(action)
+    if not np.array_equal(given, action):
+      report.fault('action changed', f'{where}: step changed the array of the action. Copy it first')
+    parts = self._env.parts(result)
+    if not (isinstance(result, tuple) and len(result) == len(parts)):
+      count = len(result) if isinstance(result, tuple) else type(result).__name__
+      report.fault('step', f'{where} returned {count} values, expected ({", ".join(parts)})')
+      return None
+    self._look(result[0], where)
+    over = False
+    for name, value in zip(parts[2:-1], result[2:-1]):
+      if not isinstance(value, (bool, np.bool_)):
+        report.fault(
+            name, f'{where}: {name} is {value!r} ({type(value).__name__}), expected True or False')
+      over = over or bool(np.any(value))
+    self._look_at_info(result[-1], where)
+    return self._reward(result[1], where), over
+
+  def _reward(self, reward, where):
+    report = self._report
+    if not isinstance(reward, (bool, int, float, np.number, np.bool_)):
+      report.fault(
+          'reward', f'{where}: the reward is {reward!r} ({type(reward).__name__}), expected one '
+          'number')
+      return 0.0
+    if not np.isfinite(reward):
+      report.fault('reward not finite', f'{where}: the reward is {reward}')
+      return 0.0
+    if values.problem({'reward': np.float64(reward)}, 1.0):
+      report.fault(
+          'reward too large', f'{where}: the reward is {reward:g}, training ends episodes at '
+          f'values beyond {values.LARGEST:g}')
+    return float(reward)
+
+  def _look_at_info(self, info, where):
+    if not isinstance(info, dict):
+      self._report.fault('info', f'{where}: info is {type(info).__name__}, expected a dict')
+    elif self._env.own and not 0 <= np.min(info.get('discount', 1)) <= 1:
+      self._report.fault(
+          'discount', f'{where}: the discount in info is {info["discount"]}, expected 0 to 1')
+
+  def _look(self, obs, where):
+    """Compare an observation with the declared spaces, and the last one with its copy."""
+    env, report = self._env, self._report
+    if self._kept is not None:
+      for key, (array, copy) in self._kept.items():
+        if not np.array_equal(array, copy, equal_nan=copy.dtype.kind == 'f'):
+          report.fault(
+              f'reused {key}', f'{where} changed the array {key} that was returned before: each '
+              'observation has to be an array of its own. Return a copy')
+    if env.plain:
+      obs = {env.plain: obs}
+    if not isinstance(obs, dict):
+      report.fault(
+          'obs', f'{where}: the observation is {type(obs).__name__}, expected a dict with '
+          f'{", ".join(env.spaces)}')
+      self._kept = None
+      return
+    obs = flatten(obs)
+    for word, keys in (
+        ('lacks', env.spaces.keys() - obs.keys()), ('has undeclared', obs.keys() - env.spaces.keys())):
+      for key in sorted(keys):
+        report.fault(f'{word} {key}', f'{where}: the observation {word} {key}')
+    for key in sorted(env.spaces.keys() & obs.keys()):
+      _compare(key, obs[key], env.spaces[key], where, report)
+      self._measure(key, obs[key])
+    self._kept = {
+        key: (value, value.copy()) for key, value in obs.items() if isinstance(value, np.ndarray)}
+
+
+def _compare(key, value, space, where, report):
+  """Compare one entry of an observation with its space."""
+  if 'Discrete' in {cls.__name__ for cls in type(space).__mro__}:
+    if not space.contains(value):
+      report.fault(f'value {key}', f'{where}: {key} is {value!r}, which is not in {space}')
+    return
+  array = np.asarray(value)
+  if array.shape != tuple(space.shape):
+    report.fault(
+        f'shape {key}', f'{where}: {key} has shape {list(array.shape)}, declared is '
+        f'{list(space.shape)}')
+    return
+  if array.dtype != space.dtype:
+    report.fault(
+        f'dtype {key}', f'{where}: {key} is {array.dtype}, declared is {space.dtype}')
+    if array.dtype == object:
+      return
+  if not np.isfinite(array).all():
+    report.fault(f'finite {key}', f'{where}: {key} holds NaN or infinite numbers')
+  elif values.problem({key: array}, 1.0):
+    report.fault(
+        f'large {key}', f'{where}: {key} holds {np.abs(array).max():.4g}, training ends episodes at '
+        f'values beyond {values.LARGEST:g}')
+  elif np.any(array < space.low) or np.any(array > space.high):
+    report.fault(
+        f'bounds {key}', f'{where}: {key} is between {array.min():.4g} and {array.max():.4g}, '
+        f'declared are {np.min(space.low):.4g} to {np.max(space.high):.4g}')
