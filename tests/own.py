@@ -69,3 +69,53 @@ class BigBox(Own):
 class HalfBox(Own):
   """One bound of two."""
   act_space = Box(0, np.inf, (2,), np.float32)
+
+
+class TimeOut(Own):
+  """Ends by time alone, and says so as Gym before 0.26 did."""
+
+  def step(self, action):
+    obs, reward, done, _ = super().step(action)
+    return obs, reward, done, {'TimeLimit.truncated': done}
+
+
+class KwReset(Own):
+  """reset with keyword arguments alone, as Gymnasium has it."""
+
+  def reset(self, *, seed=None, options=None):
+    return super().reset(seed)
+
+
+class NoSeed(Own):
+  """reset without a seed."""
+
+  def reset(self):
+    return super().reset()
+
+
+class Start(Own):
+  """Actions 1, 2, 3."""
+  act_space = gymnasium.spaces.Discrete(3, start=1)
+
+  def step(self, action):
+    self.seen = getattr(self, 'seen', []) + [action]
+    return super().step(action)
+
+
+class Int(Start):
+  """Actions 0 to 4."""
+  act_space = Box(0, 4, (1,), np.int32)
+
+
+class Double(Start):
+  """Actions in float64, between bounds that float32 does not have."""
+  act_space = Box(np.array([-0.1, -0.3]), np.array([0.7, 1.1]), dtype=np.float64)
+
+
+class Many(Own):
+  """A plant in its own units: 1e5, 1e7, 1."""
+  obs_space = {'vector': Box(-np.inf, np.inf, (3,), np.float64)}
+
+  def obs(self):
+    x = self.rng.uniform(-1, 1, 3)
+    return {'vector': np.array([1e5 * (1 + x[0]), 1e7 * x[1], x[2]])}

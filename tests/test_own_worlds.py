@@ -1,0 +1,177 @@
+"""Environments of users: what spaces declare is honoured, in training and in check_env."""
+import gymnasium
+import numpy as np
+import pytest
+
+from common import check_env
+from common import config as config_lib
+from common import envs
+from common.config import UserError
+
+import odd
+
+
+def make(task, *flags):
+  """The environment as agents see it."""
+  return envs.make(config_lib.load('dreamer', ['--configs', 'gym', '--task', task, *flags]))
+
+
+def inner(env):
+  """What the user wrote, below all adapters."""
+  while True:
+    below = getattr(env, 'env', None) or env.__dict__.get('_env')
+    if below is None:
+      return env
+    env = below
+
+
+def checked(task, capsys, *flags):
+  """Exit code and output of check_env."""
+  try:
+    check_env.main([task, *flags])
+    code = 0
+  except SystemExit as stop:
+    code = stop.code
+  return code, capsys.readouterr().out
+
+
+def uniform_actions(env, count=4000):
+  """What the user's environment gets of uniformly random actions."""
+  rng = np.random.default_rng(0)
+  user = inner(env)
+  for _ in range(count):
+    if not hasattr(user, 't') and not hasattr(user, 'time') or getattr(env, '_count', None) is None:
+      env.reset()
+    env.step(rng.uniform(-1, 1, env.act_space.shape).astype(np.float32))
+  return np.array(user.seen)
+
+
+@pytest.mark.parametrize('low, high, dtype', [
+    (0, 1, np.int8), (-2, 2, np.int64), (0, 4, np.int32), (0, 1, bool)])
+def test_each_whole_number_comes_equally_often_in_its_dtype(monkeypatch, low, high, dtype):
+  space = odd.Box(low, high, (2,), dtype)
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(odd.VECTOR, space), raising=False)
+  env = make('py_odd:Made')
+  seen = uniform_actions(env)
+  assert seen.dtype == dtype and all(space.contains(x) for x in seen)
+  counts = np.array([(seen == value).sum() for value in range(low, high + 1)])
+  np.testing.assert_allclose(counts / seen.size, 1 / len(counts), rtol=0.1)
+  for end, value in ((-1, low), (1, high)):
+    env.reset()
+    env.step(np.full(2, end, np.float32))
+    assert (inner(env).seen[-1] == value).all()
+
+
+def test_own_environments_get_what_their_space_declares():
+  assert {*uniform_actions(make('py_own:Int'))[:, 0].tolist()} == {0, 1, 2, 3, 4}
+  env = make('py_own:Int')
+  env.reset()
+  env.step(np.ones(1, np.float32))
+  assert inner(env).seen[-1].dtype == np.int32
+  env = make('py_own:Start')
+  env.reset()
+  for vector in np.eye(3, dtype=np.float32):
+    env.step(vector)
+  assert inner(env).seen == [1, 2, 3]
+  env = make('py_own:Double')
+  for end in (-1, 1):
+    env.reset()
+    env.step(np.full(2, end, np.float32))
+    action = inner(env).seen[-1]
+    assert action.dtype == np.float64 and env.env.env.env.act_space.contains(action)
+
+
+@pytest.mark.parametrize('kind, shape', [
+    ('chw', (64, 64, 3)), ('stack5', (64, 64, 5)), ('stack2', (64, 64, 2)), ('gray2d', (64, 64, 1)),
+    ('float_img', (64, 64, 3)), ('float255', (64, 64, 3)), ('int_img', (64, 64, 3))])
+def test_plain_kinds_of_pictures_are_converted_and_said(monkeypatch, capsys, kind, shape):
+  monkeypatch.setattr(odd, 'Made', lambda: odd.picture(kind), raising=False)
+  env = make('py_odd:Made')
+  assert env.obs_space['image'].shape == shape and env.obs_space['image'].dtype == np.uint8
+  image = env.reset(0)['image']
+  assert image.dtype == np.uint8 and image.shape == shape and 100 < image.mean() < 155
+  assert ['taken for an image' in note for note in env.notes] == [True]
+  code, out = checked('py_odd:Made', capsys)
+  assert code == 0 and 'note: image is declared as' in out
+
+
+def test_channels_and_pixels_stay_where_they_are(monkeypatch):
+  source = np.arange(3 * 64 * 64, dtype=np.uint8).reshape(3, 64, 64)
+  monkeypatch.setattr(
+      odd, 'Made', lambda: odd.Odd(odd.pixels(3, 64, 64), make=lambda: source), raising=False)
+  np.testing.assert_array_equal(make('py_odd:Made').reset()['image'], source.transpose(1, 2, 0))
+  floats = np.random.default_rng(0).uniform(0, 1, (64, 64, 3)).astype(np.float32)
+  space = odd.Box(0, 1, (64, 64, 3), np.float32)
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(space, make=lambda: floats))
+  np.testing.assert_array_equal(make('py_odd:Made').reset()['image'], np.rint(floats * 255))
+
+
+@pytest.mark.parametrize('kind, word', [('stackrgb', 'stack of images'), ('u16_depth', 'as uint8')])
+def test_other_pictures_are_refused_by_name(monkeypatch, capsys, kind, word):
+  monkeypatch.setattr(odd, 'Made', lambda: odd.picture(kind), raising=False)
+  with pytest.raises(UserError, match=f'image is declared as .*{word}'):
+    make('py_odd:Made')
+  code, out = checked('py_odd:Made', capsys)
+  assert code == 1 and word in out
+
+
+@pytest.mark.parametrize('make_values', [
+    lambda rng: rng.random((64, 64, 3), np.float32), lambda rng: np.full((64, 64, 3), 300),
+    lambda rng: np.full((64, 64, 3), -1), lambda rng: np.full((64, 64, 3), np.nan)])
+def test_pictures_that_are_not_what_is_declared_are_refused(monkeypatch, make_values):
+  space, rng = odd.pixels(64, 64, 3), np.random.default_rng(0)
+  monkeypatch.setattr(
+      odd, 'Made', lambda: odd.Odd(space, make=lambda: make_values(rng)), raising=False)
+  with pytest.raises(ValueError, match='image is .* declared is uint8 from 0 to 255'):
+    make('py_odd:Made').reset()
+
+
+@pytest.mark.parametrize('name, discount', [('Old', 1), ('OldSeeded', 1), ('OldKeyword', 0)])
+def test_the_interface_before_gym_026_works(capsys, name, discount):
+  odd.Old.seeds.clear()
+  env = make(f'py_odd:{name}')
+  env.reset(3)
+  for _ in range(20):
+    _, reward, done, info = env.step(np.eye(5, dtype=np.float32)[0])
+  assert done and reward == 0.1 and info['discount'] == discount
+  assert odd.Old.seeds == ([3] if name == 'OldSeeded' else [])
+  assert name == 'OldKeyword' or 'interface of Gym before 0.26' in env.notes[0]
+  code, out = checked(f'py_odd:{name}', capsys)
+  assert code == 0 and 'as before Gym 0.26' in out
+
+
+@pytest.mark.parametrize('name', ['Old', 'OldSeeded', 'OldKeyword'])
+def test_old_environments_that_are_registered_keep_their_limit_of_time(monkeypatch, name):
+  gymnasium.register('OldWorld-v0', f'odd:{name}', max_episode_steps=7)
+  monkeypatch.setattr(odd.Old, 'step', lambda self, action: (odd.VECTOR.sample(), 0.1, False, {}))
+  try:
+    env = make('gym_OldWorld-v0')
+    env.reset(0)
+    ends = [env.step(np.eye(5, dtype=np.float32)[0]) for _ in range(7)]
+  finally:
+    del gymnasium.registry['OldWorld-v0']
+  assert [end[2] for end in ends] == [False] * 6 + [True] and ends[-1][3]['discount'] == 1
+
+
+def test_limits_of_time_and_resets_of_own_environments(capsys):
+  env = make('py_own:TimeOut')
+  env.reset()
+  results = [env.step(np.zeros(2, np.float32)) for _ in range(25)]
+  assert results[-1][2] and results[-1][3]['discount'] == 1
+  for name in ('TimeOut', 'KwReset', 'NoSeed'):
+    make(f'py_own:{name}').reset(5)
+    assert checked(f'py_own:{name}', capsys)[0] == 0
+  first, second = (make('py_own:KwReset').reset(5)['vector'] for _ in range(2))
+  np.testing.assert_array_equal(first, second)
+
+
+def test_many_discrete_states_cost_no_more_than_few(monkeypatch):
+  monkeypatch.setattr(odd, 'Made', lambda: odd.States(20_000), raising=False)
+  monkeypatch.setattr(np, 'eye', lambda *args, **kwargs: pytest.fail('a matrix for one vector'))
+  vector = make('py_odd:Made').reset()['vector']
+  assert vector.shape == (20_000,) and vector.sum() == 1
+
+
+def test_units_far_apart_are_noted(capsys):
+  code, out = checked('py_own:Many', capsys)
+  assert code == 0 and 'note: vector: entries reach from' in out and 'TransformObservation' in out
