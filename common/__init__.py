@@ -16,6 +16,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 # they can do without (tensorflow/tensorflow#124205). Its copy of LLVM then
 # meets that of Mesa, which renders on machines without a GPU, and they crash.
 sys.modules.setdefault('tensorflow.python.pywrap_dlopen_global_flags', None)
+if 'OpenGL' in sys.modules and 'tensorflow' not in sys.modules:
+  # Something renders already. Libraries that come now prefer symbols of their own.
+  sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
 
 
 def load(logdir):

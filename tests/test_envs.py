@@ -1,5 +1,6 @@
 """Every suite gives environments in one form, and mistakes are named."""
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -178,6 +179,31 @@ def test_tensorflow_and_a_renderer_live_in_one_process(first):
       env.close()
   '''
   assert run_python(code).returncode == 0
+
+
+@pytest.mark.parametrize('backend', ['egl', None])
+@pytest.mark.parametrize('first', [
+    "envs.make(config.load('dreamer', ['--configs', 'gym', '--task', 'py_own_dmc:Pole']))",
+    'own_dmc.Pole()'])
+def test_own_tasks_on_dm_control_draw_before_tensorflow_comes(backend, first):
+  if backend is None and first.startswith('own'):
+    pytest.skip('what a program of its own draws with is its own business')
+  code = f'''
+      import sys
+      sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+      if {first.startswith('own')}:
+        import own_dmc
+        env = own_dmc.Pole()
+        env.reset()
+      from common import config, envs
+      env = {first}
+      assert env.reset()['image'].std() > 5
+      import tensorflow as tf
+      double = tf.function(lambda x: x + x, jit_compile=True)
+      assert double(tf.ones(3)).numpy().sum() == 6 and env.reset()['image'].std() > 5
+  '''
+  done = run_python(code, MUJOCO_GL=backend)
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize('backend, said', [

@@ -169,6 +169,7 @@ def find_function(name):
   if not (path and colon and attribute):
     raise UserError(
         f'task: py_{name} does not name a function. Expected --task py_PACKAGE.MODULE:FUNCTION.')
+  dmc.before_foreign_code()
   try:
     module = importlib.import_module(path)
   except ModuleNotFoundError as error:

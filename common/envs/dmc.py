@@ -4,6 +4,7 @@ Nothing touches OpenGL unless images are asked for: dm_control is imported witho
 gets one when the first environment with images is built. MUJOCO_GL is respected if the user set
 it; else EGL is tried, then OSMesa.
 """
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -196,9 +197,27 @@ def enable_rendering():
       raise UserError(
           f'dmc: images were asked for but MUJOCO_GL={backend} forbids rendering. '
           'Unset MUJOCO_GL, or learn from vectors: --configs dmc_proprio.')
-    # Mesa, which renders without a GPU, shows its LLVM to the whole process. TensorFlow brings
-    # another one, and would crash when imported after this unless it prefers its own.
-    sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
+    keep_apart()
+
+
+def before_foreign_code():
+  """What has to be settled before code is imported that is not ours, which may render.
+
+  What it imports would choose a renderer by itself, such as one that needs a screen.
+  """
+  if 'MUJOCO_GL' not in os.environ:
+    with contextlib.suppress(UserError):  # it may not need one
+      os.environ['MUJOCO_GL'] = _choose_backend()
+  keep_apart()
+
+
+def keep_apart():
+  """Let TensorFlow be imported after a renderer.
+
+  Mesa, which renders without a GPU, shows its LLVM to the whole process. TensorFlow brings another
+  one, and would crash when imported later unless it prefers its own.
+  """
+  sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
 
 
 def gl_renderer():

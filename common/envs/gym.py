@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from common.config import UserError, nearest
+from common.envs import dmc
 from common.envs import images
 from common.envs import protocol
 from common.envs import values
@@ -95,6 +96,7 @@ def build(identifier):
     UserError: unknown id or missing dependency.
   """
   library = find(identifier)
+  dmc.before_foreign_code()
   try:
     # Gym's checker fails on NumPy 2, and Gymnasium's only warns.
     return library.make(identifier, disable_env_checker=True)
@@ -129,6 +131,7 @@ def find(identifier):
 
 def _import_package(package, identifier):
   """Import a package that registers environments."""
+  dmc.before_foreign_code()
   try:
     importlib.import_module(package)
   except ModuleNotFoundError as error:
