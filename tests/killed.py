@@ -100,7 +100,9 @@ def main(seed, agent, moments, path, *flags):
     agent = 'dreamer'
   for number, moment in enumerate([*filter(None, moments.split(',')), '']):
     code = start(agent, path, flags, moment, f'{seed} {number}')
-    print(json.dumps({'moment': moment, 'code': code, **look(pathlib.Path(path))}), flush=True)
+    # On a line of its own: what was killed may have left half of one.
+    found = {'moment': moment, 'code': code, **look(pathlib.Path(path))}
+    print(f'\n{json.dumps(found)}', flush=True)
 
 
 if __name__ == '__main__':
