@@ -4,7 +4,6 @@ from PIL import Image
 import pytest
 
 from common import config as config_lib
-from common.config import UserError
 from common.loop import pictures
 from common.model import devices
 from planet.agent import PlaNet
@@ -85,10 +84,17 @@ def test_a_strip_shows_the_pictures_of_its_times():
     assert left < axis.get_xticks()[column] < right and top < axis.get_yticks()[row]
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
-  (tmp_path / 'pictures').write_text('a file')
-  with pytest.raises(UserError, match='cannot be written .* start the same command again'):
-    pictures.Pictures(tmp_path, Log(), None, 1).episode(1, 'image', film())
+def test_a_folder_that_cannot_be_made_is_said_once(tmp_path, folder, capsys):
+  folder.write_text('a file')
+  kept = pictures.Pictures(tmp_path, Log(), None, 1)
+  for step in (1, 2):
+    kept.episode(step, 'image', film())
+    kept.open_loop(step, 'image', film(height=48, width=32))
+  assert capsys.readouterr().out == (
+      'Pictures cannot be written (File exists). The run goes on without.\n')
+  folder.unlink()
+  kept.episode(3, 'image', film())
+  assert [path.name for path in folder.iterdir()] == ['eval_image-000000003.gif']
 
 
 def test_dreams_begin_with_what_was_seen_and_follow_the_actor():

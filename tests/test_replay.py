@@ -232,7 +232,7 @@ def test_really_full_file_system_is_one_clear_error(tmp_path, monkeypatch):
   temporary.symlink_to('/dev/full')
   big = episode(900)
   big['image'] = np.random.default_rng(0).integers(0, 256, (900, 4, 4, 3)).astype(np.uint8)
-  with pytest.raises(config.UserError, match='could not be saved'):
+  with pytest.raises(config.UserError, match='cannot be written .No space left on device'):
     store.add(big, 1, 0)
   assert names(tmp_path) == ['000000-0-11.npz']
 

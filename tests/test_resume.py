@@ -299,7 +299,7 @@ def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(tf.train.Checkpoint, 'save', fail)
     with pytest.raises(UserError, match='No space left on device.*start the same command'):
-      loops.start(tmp_path)
+      loops.start(tmp_path, '--disk_wait', 0)
   assert loops.same(saved, loops.saved(tmp_path))
 
 

@@ -350,7 +350,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
       resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   monkeypatch.setattr(owner, name, full)
   with pytest.raises(UserError) as error:
-    loops.start(tmp_path)
+    loops.start(tmp_path, '--disk_wait', 0)
   message = str(error.value)
   assert 'same command again' in message and '\n' not in message and str(tmp_path) in message
   before = loops.episodes(tmp_path)

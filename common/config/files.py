@@ -19,13 +19,17 @@ def save(config, path, extra=None):
   """
   path = pathlib.Path(path)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  with temporary.open('w') as file:
-    writer = _yaml()
-    writer.default_flow_style = False
-    writer.dump({**config, **(extra or {})}, file)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
+  try:
+    with temporary.open('w') as file:
+      writer = _yaml()
+      writer.default_flow_style = False
+      writer.dump({**config, **(extra or {})}, file)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError:
+    temporary.unlink(missing_ok=True)
+    raise
 
 
 def read(path):

@@ -49,7 +49,7 @@ CHOICES = {
 RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),
-    'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
+    'disk_wait': (0, None), 'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),
@@ -115,4 +115,4 @@ FREE = ('task', 'tasks', 'logdir', 'ray', 'offline', 'source', 'zero_shot_tasks'
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every', 'save_every',
     'precision', 'jit', 'devices', 'act_on', 'parallel', 'ray', 'env_faults', 'env_timeout',
-    'nan_limit', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet')
+    'nan_limit', 'disk_wait', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet')

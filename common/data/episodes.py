@@ -12,6 +12,7 @@ specification.
 
 Episode k of environment e is the file `{k:06d}-{e}-{rows}.npz`. All counts come from these names.
 """
+import contextlib
 import lzma
 import os
 import pathlib
@@ -22,6 +23,7 @@ import zlib
 import numpy as np
 
 from common import config
+from common.data import disk
 from common.data import npz
 
 NAME = re.compile(r'(\d{6,})-(\d+)-([1-9]\d*)\.npz')
@@ -73,12 +75,20 @@ def pruned(directory):
 
 
 def prune(directory, paths):
-  """Delete files, after noting their names so that a kill in between loses no count."""
-  if paths:
-    with (directory / PRUNED).open('a') as file:
-      file.writelines(f'{path.name}\n' for path in paths)
+  """Delete files, after noting their names so that a kill in between loses no count.
+
+  Raises:
+    disk.DiskError: the system refuses. It can be called again.
+  """
+  if not paths:
+    return
+  try:
+    with (directory / PRUNED).open('a+b', buffering=0) as file:
+      disk.append(file, ''.join(f'{path.name}\n' for path in paths).encode())
     for path in paths:
-      path.unlink()
+      path.unlink(missing_ok=True)
+  except OSError as error:
+    raise disk.DiskError(directory / PRUNED, error) from None
 
 
 def strangers(directory):
@@ -144,7 +154,7 @@ def problem(data, rows):
 
 
 def write(path, data):
-  """Write the arrays as compressed npz through a temporary name, or raise UserError."""
+  """Write the arrays as compressed npz through a temporary name, or raise disk.DiskError."""
   temporary = path.with_name(f'.{path.name}.tmp')
   try:
     with temporary.open('wb') as file:
@@ -152,13 +162,12 @@ def write(path, data):
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
-  except OSError as error:
-    temporary.unlink(missing_ok=True)
-    raise config.UserError(
-        f'{path}: could not be saved ({error.strerror}). Free space, then give the same command '
-        'again: the run goes on from its last checkpoint.') from error
-  except BaseException:
-    temporary.unlink(missing_ok=True)
+  except BaseException as error:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+    if isinstance(error, OSError):
+      size = sum(value.nbytes for value in data.values())
+      raise disk.DiskError(path, error, size) from error
     raise
 
 

@@ -101,12 +101,9 @@ class Faults:
 
 
 def append(path, text):
-  """Append a text to a file, for a log that may fail; returns its name, or '' if it did."""
-  try:
-    with path.open('a', encoding='utf-8') as file:
-      file.write(text)
-  except OSError:
-    return ''  # what is only said stops nothing
+  """Append a text to a file, and return its name."""
+  with path.open('a', encoding='utf-8') as file:
+    file.write(text)
   return str(path)
 
 

@@ -13,6 +13,7 @@ import zipfile
 
 from common import config
 from common.data import episodes as files
+from common.data.disk import Disk
 from common.data.windows import Windows, last_start
 
 WRITERS = 2  # threads; several environments may end at the same time
@@ -42,13 +43,14 @@ class Replay:
     readonly: change nothing in the directory, for reading what another run collects.
     relabel: name of the array that is served as `reward` in its place.
     warn: called with one sentence for each file that is skipped. Default: print to stderr.
+    disk: Disk that waits where the system refuses. Default: that is an error at once.
   Raises:
     UserError: the directory cannot be made, or a readonly one does not exist.
   """
 
   def __init__(
       self, directory, action_repeat, capacity=0, *, prune_disk=False, last_row=True,
-      balance=False, readonly=False, relabel=None, warn=None):
+      balance=False, readonly=False, relabel=None, warn=None, disk=None):
     self._directory = pathlib.Path(directory)
     self._repeat = action_repeat
     self._capacity = capacity or math.inf
@@ -58,6 +60,7 @@ class Replay:
     self._readonly = readonly
     self._relabel = {'reward': relabel} if relabel else {}
     self._warn = warn or (lambda message: print(message, file=sys.stderr))
+    self._disk = disk or Disk()
     self._rows = {}  # (k, e) -> rows, of every episode that counts
     self._broken = set()  # (k, e) of files that were reported and skipped
     self._memory = []  # Episodes sorted by (k, e)
@@ -123,14 +126,14 @@ class Replay:
           f'environment gives {files.describe(forms)}. Use another --logdir or remove them.')
     self._forms = forms
     path = self._directory / files.name(k, e, rows)
-    self._written[e] = self._writer.submit(_write_after, self._written.get(e), path, data)
+    self._written[e] = self._writer.submit(_write_after, self._written.get(e), self._disk, path, data)
     return Begun(Episode(k, e, rows, data), self._written[e])
 
   def finish(self, begun):
     """Count an episode and keep it in memory, once it is on disk.
 
     Raises:
-      UserError: the disk is full or refuses; no half-written file remains.
+      DiskError: the disk is full or refuses; no half-written file remains.
     """
     begun.written.result()
     k, e, rows, _ = begun.episode
@@ -273,7 +276,8 @@ class Replay:
         if usable and usable[0] is gone[-1]:
           usable.pop(0)
     if self._prune_disk:
-      files.prune(self._directory, [self._directory / files.name(*x[:3]) for x in gone])
+      paths = [self._directory / files.name(*x[:3]) for x in gone]
+      self._disk.insist(files.prune, self._directory, paths)
     elif gone:
       self._left = max(self._left, gone[-1][:2])
 
@@ -329,8 +333,8 @@ class Replay:
     self._warn(f'{self._directory / name}: {problem}. Skipped; delete the file to silence this.')
 
 
-def _write_after(earlier, path, data):
+def _write_after(earlier, disk, path, data):
   """Write an episode once the one before it is there, so that a full disk leaves no gap."""
   if earlier:
     earlier.result()
-  files.write(path, data)
+  disk.insist(files.write, path, data)

@@ -4,14 +4,18 @@ import contextlib
 import importlib
 import json
 import pathlib
+import re
+import shutil
 import tempfile
 
 import tensorflow as tf
 
 from common.config import UserError
+from common.data.disk import Disk, DiskError
 from common.loop import logdir as logdir_lib
 from common.model import devices
 
+NAME = re.compile(r'ckpt-(\d+)[._].*')
 KEEP = 2  # the last good one survives when the newest proves damaged
 DAMAGED = (IndexError, ValueError, RuntimeError)  # what TensorFlow raises besides its own
 
@@ -44,25 +48,46 @@ class Checkpoint:
   No list of them is read, because that could be damaged, too.
   """
 
-  def __init__(self, directory, agent, progress):
-    self._directory = pathlib.Path(directory)
+  def __init__(self, directory, agent, progress, disk=None):
+    """Take what is saved; disk: Disk that waits where the system refuses, or None."""
+    self._directory, self._disk = pathlib.Path(directory), disk or Disk()
     self._checkpoint = tf.train.Checkpoint(
         agent=agent, progress=progress, optimizers=agent.optimizers())
 
   def save(self):
-    """Write a checkpoint. Raises UserError if the disk refuses."""
+    """Write a checkpoint. Raises DiskError if the system refuses; those before are kept."""
+    self._disk.insist(self._write)
+    oldest = min(map(_number, self._paths()[:KEEP]), default=0)
+    self._remove(lambda number: number < oldest)
+
+  def _write(self):
+    count = int(self._checkpoint.save_counter)
     try:
       self._checkpoint.save(str(self._directory / 'ckpt'))
-      for path in self._paths()[KEEP:]:
-        path.unlink()  # the index at first
-        for part in self._directory.glob(f'{path.stem}.data-*'):
-          part.unlink()
     except (tf.errors.OpError, OSError) as error:
-      reason = str(error).splitlines()[0]
-      raise UserError(
-          f'{self._directory}: the checkpoint cannot be written ({reason}). The '
-          'one before it is kept: make room, then start the same command again '
-          'to continue.') from None
+      # What is there of it takes room, and is no checkpoint. The next attempt has its number.
+      self._remove(lambda number: number == count + 1)
+      self._checkpoint.save_counter.assign(count)
+      raise DiskError(self._directory, error, self._size()) from None
+
+  def _size(self):
+    """Bytes of the newest checkpoint; 0 if there is none."""
+    paths = self._paths()
+    with contextlib.suppress(OSError):
+      if paths:
+        return sum(path.stat().st_size for path in self._directory.glob(f'{paths[0].stem}.*'))
+    return 0
+
+  def _remove(self, chosen):
+    """Remove the files of chosen numbers, as far as the system lets."""
+    found = [(path, NAME.fullmatch(path.name)) for path in self._directory.glob('ckpt-*')]
+    paths = [path for path, match in found if match and chosen(int(match[1]))]
+    for path in sorted(paths, key=lambda path: path.suffix != '.index'):  # which make them count
+      if path.is_dir():  # of a save that broke off
+        shutil.rmtree(path, ignore_errors=True)
+      else:
+        with contextlib.suppress(OSError):
+          path.unlink()
 
   def restore(self):
     """Load the newest checkpoint that is whole; False if there is none.

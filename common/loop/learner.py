@@ -27,7 +27,7 @@ class Learner:
     """
     self._config, self._clock, self._interrupts = config, clock, interrupts
     self._agent, self._loader, self._view = parts.agent, parts.loader, parts.view
-    self._values, self._logdir = parts.progress.values, parts.logdir
+    self._values, self._logdir, self._disk = parts.progress.values, parts.logdir, parts.disk
     self.means = Means(self._values['means'])
     self.updates = self._agent.update_count
     # Updates until the devices are asked for the count of skipped ones, for which they have to wait.
@@ -109,11 +109,12 @@ class Learner:
     path = self._logdir / f'nonfinite-{self._agent.update_count}.npz'
     if not isinstance(data, dict):
       data = self._agent.strategy.experimental_local_results(data)[0]
-    np.savez_compressed(path, **{key: value.numpy() for key, value in data.items()})
+    kept = self._disk.attempt(
+        'The batch', lambda: np.savez_compressed(path, **{k: v.numpy() for k, v in data.items()}))
     self._view.close()
     print(
         f'The last {self._agent.skipped} updates were skipped because losses or '
-        f'gradients were not finite. The batch is in {path}; the last checkpoint '
-        'is intact. Try --precision float32, or a lower --model_lr.',
+        f'gradients were not finite. {f"The batch is in {path}; the" if kept else "The"} last '
+        'checkpoint is intact. Try --precision float32, or a lower --model_lr.',
         file=sys.stderr)
     sys.exit(1)

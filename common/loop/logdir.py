@@ -19,6 +19,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.config import FREE_TO_CHANGE, UserError
+from common.data.disk import DiskError
 from common.envs import actions
 from common.envs import wrappers
 
@@ -101,7 +102,7 @@ def finished(path, config):
 
 
 def save_config(path, config, obs_space, act_space):
-  """Write config.yaml with the spaces of the environment."""
+  """Write config.yaml with the spaces of the environment. Raises DiskError if that fails."""
   box = lambda space: {
       'shape': list(space.shape), 'dtype': str(space.dtype)}
   with _writing(path / 'config.yaml'):
@@ -115,6 +116,7 @@ def save_run(path, seconds, finished_at=None):
   """Write run.json: command, commit, versions and seconds of running so far.
 
   finished_at: frames, once a run has nothing left to do.
+  Raises DiskError if the system refuses.
   """
   packages = (
       'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
@@ -180,10 +182,8 @@ def load_config(path):
 
 @contextlib.contextmanager
 def _writing(path):
-  """Turns a disk that refuses into a UserError."""
+  """Turns a disk that refuses into a DiskError."""
   try:
     yield
   except OSError as error:
-    raise UserError(
-        f'{path}: cannot be written ({error.strerror}). Everything saved before is '
-        'kept: make room, then start the same command again to continue.') from None
+    raise DiskError(path, error) from None

@@ -3,7 +3,7 @@
 A row of metrics.jsonl is a JSON object with `step` (frames), `time` (seconds of running, summed
 over resumes) and the metrics under their full names, such as `train/return`.
 """
-import errno
+import contextlib
 import json
 import math
 import os
@@ -13,6 +13,11 @@ import time
 import numpy as np
 
 from common.config import UserError
+from common.data import disk as disk_lib
+from common.data.disk import DiskError
+
+BOARD = 'TensorBoard files'
+
 
 class Logger:
   """Writes the metrics of one run, and continues those of an earlier process on the same logdir.
@@ -23,24 +28,25 @@ class Logger:
   Args:
     logdir: existing directory.
     show: function (step, metrics, kind) that shows a row on the terminal, or None.
+    disk: disk.Disk that waits where the system refuses. Default: that is an error at once.
   Attributes:
     rows: number of rows in metrics.jsonl.
   Raises:
     UserError: metrics.jsonl holds something else, or cannot be written.
   """
 
-  def __init__(self, logdir, show=None):
+  def __init__(self, logdir, show=None, disk=None):
     self._logdir = pathlib.Path(logdir)
     self._path = self._logdir / 'metrics.jsonl'
-    self._show = show
+    self._show, self._disk = show, disk or disk_lib.Disk()
     self._board = None
     self._start = time.monotonic()
-    self.rows, self._before = self._restore()
     try:
+      self.rows, self._before = self._restore()
       # Unbuffered, so that a row is either written now or reported now.
-      self._file = self._path.open('ab', buffering=0)
+      self._file = self._path.open('a+b', buffering=0)
     except OSError as error:
-      raise unwritable(self._path, error) from None
+      raise DiskError(self._path, error) from None
 
   @property
   def time(self):
@@ -56,19 +62,19 @@ class Logger:
         finite becomes null in metrics.jsonl.
       kind: the word that names the event on the terminal: episode, eval, train, ...
     Raises:
-      UserError: the disk is full. No row that was written before is lost.
+      DiskError: metrics.jsonl cannot be written. No row that was written before is lost.
     """
     metrics = {name: _plain(value) for name, value in metrics.items()}
     row = {'step': int(step), 'time': round(self.time, 3)}
     row.update({name: _finite(value) for name, value in metrics.items()})
-    self._append(json.dumps(row, allow_nan=False).encode() + b'\n')
-    self._tensorboard().scalars(step, metrics)
+    self._disk.insist(self._append, json.dumps(row, allow_nan=False).encode() + b'\n')
+    self._disk.attempt(BOARD, self._tensorboard().scalars, step, metrics)
     if self._show:
       self._show(step, metrics, kind)
 
   def gif(self, step, name, gif, shape):
     """Write an animated GIF (bytes) of frames of shape [H, W, C] to TensorBoard."""
-    self._tensorboard().gif(step, name, gif, shape)
+    self._disk.attempt(BOARD, self._tensorboard().gif, step, name, gif, shape)
 
   def rewind(self, rows):
     """Keep only the first rows of metrics.jsonl: a deterministic run repeats the later ones."""
@@ -100,14 +106,10 @@ class Logger:
           'another --logdir.') from None
 
   def _append(self, line):
-    size = os.fstat(self._file.fileno()).st_size
     try:
-      written = self._file.write(line)
-      if written < len(line):  # the disk filled up in the middle; the next write says why
-        self._file.write(line[written:])
+      disk_lib.append(self._file, line)
     except OSError as error:
-      os.truncate(self._path, size)
-      raise unwritable(self._path, error) from None
+      raise DiskError(self._path, error, len(line)) from None
     self.rows += 1
 
   def _tensorboard(self):
@@ -117,24 +119,27 @@ class Logger:
 
 
 class TensorBoard:
-  """Event file for TensorBoard in a logdir. Each call is flushed, so that a kill loses nothing."""
+  """Event files for TensorBoard in a logdir. Each call is flushed, so that a kill loses nothing.
+
+  There is one, and a further one after each that could not be written to its end.
+  """
 
   def __init__(self, logdir):
     # Delayed: TensorFlow takes seconds to import, and who reads metrics does not need it.
     import tensorflow as tf
     self._tf = tf
-    self._logdir = logdir
-    self._writer = tf.summary.create_file_writer(str(logdir))
+    self._logdir = pathlib.Path(logdir)
+    self._writer = None
 
   def scalars(self, step, metrics):
-    """Write numbers under their names. Raises UserError when the disk is full."""
+    """Write numbers under their names. Raises DiskError when the disk is full."""
     summary = self._tf.compat.v1.Summary()
     for name, value in metrics.items():
       summary.value.add(tag=name, simple_value=value)
     self._write(step, summary)
 
   def gif(self, step, name, gif, shape):
-    """Write bytes of frames of shape [H, W, C]. Raises UserError when the disk is full."""
+    """Write bytes of frames of shape [H, W, C]. Raises DiskError when the disk is full."""
     summary = self._tf.compat.v1.Summary()
     image = summary.value.add(tag=name).image
     image.height, image.width, image.colorspace = shape
@@ -143,16 +148,31 @@ class TensorBoard:
 
   def close(self):
     """Close the event file."""
-    self._writer.close()
+    writer, self._writer = self._writer, None
+    with contextlib.suppress(OSError, self._tf.errors.OpError):
+      if writer:
+        writer.close()
 
   def _write(self, step, summary):
     try:
+      if not self._writer:
+        self._writer = self._tf.summary.create_file_writer(str(self._logdir))
       with self._writer.as_default():
         # tf.summary.scalar would need the tensorboard package, which only viewing needs.
         self._tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
       self._writer.flush()
     except (OSError, self._tf.errors.OpError) as error:
-      raise unwritable(self._logdir, error) from None
+      # TensorFlow would go on after a torn event, which readers do not get past.
+      self.close()
+      self._remove_empty()
+      raise DiskError(self._logdir, error) from None
+
+  def _remove_empty(self):
+    """Remove what attempts on a full disk leave, or there would be one more at every row."""
+    with contextlib.suppress(OSError):
+      for path in self._logdir.glob('events.out.tfevents.*'):
+        if not path.stat().st_size:
+          path.unlink()
 
 
 def _plain(value):
@@ -164,13 +184,3 @@ def _plain(value):
 
 def _finite(value):
   return value if math.isfinite(value) else None
-
-
-def unwritable(path, error):
-  """The UserError for a file that the system refuses to write."""
-  full = os.strerror(errno.ENOSPC)
-  reason = ' '.join(str(getattr(error, 'strerror', None) or error).split())
-  reason = full if full in reason else reason  # TensorFlow wraps it in four lines
-  return UserError(
-      f'{path}: cannot be written ({reason}). Everything saved before is kept: make room, then '
-      'start the same command again to continue.')

@@ -11,6 +11,7 @@ from common import envs
 from common.agent import Agent
 from common.data import sources
 from common.data.dataset import Loader
+from common.data.disk import Disk
 from common.data.replay import Replay
 from common.envs import actions
 from common.loop import banner
@@ -41,6 +42,7 @@ class Parts(NamedTuple):
   pictures: Pictures
   progress: checkpoint_lib.Progress
   checkpoint: checkpoint_lib.Checkpoint
+  disk: Disk        # by which all of them write
   closing: contextlib.ExitStack
 
   def close(self):
@@ -48,7 +50,7 @@ class Parts(NamedTuple):
     self.closing.close()
 
 
-def build(config, logdir, agent_class=None, workers=None):
+def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False):
   """Build the parts, restored to where the directory's last process left them.
 
   Args:
@@ -56,6 +58,7 @@ def build(config, logdir, agent_class=None, workers=None):
     logdir: pathlib.Path of the directory, claimed by this process.
     agent_class: None for that of config.agent.
     workers: (make, share) as of cluster.workers_of, for collectors on other machines.
+    stopped: function that says whether the run was asked to end, which ends waiting for the disk.
   Returns:
     Parts, to be closed at the end.
   Raises:
@@ -91,8 +94,11 @@ def build(config, logdir, agent_class=None, workers=None):
       team.follow(agent)
     elif config.overlap:
       acting = ActingCopy(make, settled, agent, _acts_on_cpu(config))
-    replay = _replay(config, logdir, relabel)
+    # Nothing is written before there is a view.
+    disk = Disk(config.disk_wait, lambda text: view.say(text), stopped)
+    replay = _replay(config, logdir, relabel, disk)
     stack.callback(replay.close)
+    stack.callback(disk.end)  # or closing would wait for threads that wait
     loader = Loader(
         replay, config.seed, config.batch_size, config.batch_length, agent.data_keys,
         agent.distribute)
@@ -100,15 +106,15 @@ def build(config, logdir, agent_class=None, workers=None):
     view = view_lib.make(
         config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
     stack.callback(view.close)
-    logger = Logger(logdir, view.row)
+    logger = Logger(logdir, view.row, disk)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
         pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
-        Pictures(logdir, logger, config, config_lib.repeats(config)[0]), progress,
-        checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress), stack)
+        Pictures(logdir, logger, config, config_lib.repeats(config)[0], disk), progress,
+        checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress, disk), disk, stack)
     _restore(config, parts)
     logdir_lib.save_config(logdir, config, obs_space, act_space)
     logdir_lib.save_run(logdir, logger.time)
@@ -134,13 +140,14 @@ def frames(config, agent, replay):
   return sources.frames(config, agent.update_count) if config.offline else replay.frames
 
 
-def _replay(config, logdir, relabel):
+def _replay(config, logdir, relabel, disk):
   """The episodes of the run, or of another one that it learns from."""
   home = pathlib.Path(config.offline).expanduser() if config.offline else logdir
   return Replay(
       home / 'episodes', config_lib.repeats(config), config.replay_capacity,
       prune_disk=config.prune_disk, last_row=config.dataset_last_row,
-      balance=config.dataset_balance, readonly=bool(config.offline), relabel=relabel)
+      balance=config.dataset_balance, readonly=bool(config.offline), relabel=relabel,
+      disk=disk)
 
 
 def _restore(config, parts):

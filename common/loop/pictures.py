@@ -3,6 +3,8 @@
 Of each kind the first is kept and the last few, so that a long run stays small. They go to
 TensorBoard, too. Making them draws no random numbers that a run depends on.
 """
+import contextlib
+import os
 import pathlib
 import re
 
@@ -11,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 import numpy as np
 
+from common.data.disk import Disk
 from common.loop import video
-from common.loop.logger import unwritable
 from common.scores import figures
 
 KEPT = 3     # newest of each kind, besides the first
@@ -24,18 +26,20 @@ CONTEXT = 5  # rows that are seen before the model goes on alone
 
 
 class Pictures:
-  """Writer of the pictures of one run.
+  """Writer of the pictures of one run, which goes on without those that cannot be written.
 
   Args:
     logdir: directory of the run.
     logger: logger.Logger.
     config: Config of the run.
     repeat: frames per decision, for the labels.
+    disk: Disk that says so. Default: one that prints.
   """
 
-  def __init__(self, logdir, logger, config, repeat):
+  def __init__(self, logdir, logger, config, repeat, disk=None):
     self._logdir, self._folder = logdir, pathlib.Path(logdir) / 'pictures'
     self._logger, self._config, self._repeat = logger, config, repeat
+    self._disk = disk or Disk()
 
   def evaluation(self, step, agent, replay, episode):
     """Keep all that an evaluation has to show, and the learning curve with its result.
@@ -45,8 +49,6 @@ class Pictures:
       agent: agent.Agent.
       replay: replay.Replay that predictions and dreams start from.
       episode: dict of arrays [rows, ...], as evaluated.
-    Raises:
-      UserError: a file cannot be written.
     """
     model = agent.world_model
     for key in model.encoder.image_keys:
@@ -58,7 +60,7 @@ class Pictures:
         self.open_loop(step, key, film)
       for key, film in agent.dream(sample).items():
         self.dream(step, key, film)
-    figures.write_curve(self._logdir, config=self._config)
+    self._disk.attempt('curve.png', figures.write_curve, self._logdir, None, self._config)
 
   def episode(self, step, key, frames):
     """Keep the film uint8 [T, H, W, C] of an evaluation episode."""
@@ -97,13 +99,21 @@ class Pictures:
     self._write(step, stem, '.png', lambda path: figures.save(figure, path))
 
   def _write(self, step, stem, suffix, write):
-    path = self._folder / f'{stem}-{step:09d}{suffix}'
-    try:
-      self._folder.mkdir(exist_ok=True)
-      write(path)
+    self._disk.attempt(
+        'Pictures', self._replace, self._folder / f'{stem}-{step:09d}{suffix}', write)
+    with contextlib.suppress(OSError):
       self._prune(stem, suffix)
-    except OSError as error:
-      raise unwritable(path, error) from None
+
+  def _replace(self, path, write):
+    """Write a picture through a temporary name: half of one is none."""
+    temporary = path.with_name(f'.{path.name}')
+    try:
+      path.parent.mkdir(exist_ok=True)
+      write(temporary)
+      os.replace(temporary, path)
+    finally:
+      with contextlib.suppress(OSError):
+        temporary.unlink()
 
   def _prune(self, stem, suffix):
     name = re.compile(re.escape(stem) + r'-\d{9,}' + re.escape(suffix))

@@ -185,11 +185,15 @@ class Run:
         rows=self._logger.rows, means=self._learner.means.values)
     self._parts.checkpoint.save()
     self._saved = self._learner.updates
-    logdir_lib.save_run(self._parts.logdir, self._logger.time)
+    self._save_run()
 
   def mark_finished(self):
     """Tell later processes that nothing is left to do up to here."""
-    logdir_lib.save_run(self._parts.logdir, self._logger.time, self.frames)
+    self._save_run(self.frames)
+
+  def _save_run(self, *finished_at):
+    self._parts.disk.insist(
+        logdir_lib.save_run, self._parts.logdir, self._logger.time, *finished_at)
 
   def say(self, text):
     """Show a message on the terminal."""
@@ -207,7 +211,8 @@ class Run:
         self._config.env_faults, self.say, self._log_fault, self._progress.values['faults'], name)
 
   def _log_fault(self, text):
-    return append(self._parts.logdir / 'faults.log', text)
+    path = self._parts.logdir / 'faults.log'
+    return str(path) if self._parts.disk.attempt('Tracebacks', append, path, text) else ''
 
   def log_faults(self):
     """Write the counts of faults that no row of an episode has told yet."""

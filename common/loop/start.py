@@ -3,11 +3,13 @@
 Nothing here imports TensorFlow before everything that can be checked without it is.
 """
 import contextlib
+import signal
 import sys
 
 from common import envs
 from common.config import UserError
 from common.data import sources
+from common.data.disk import DiskError
 from common.data.faults import GaveUp
 from common.loop import cluster
 from common.loop import logdir
@@ -45,7 +47,8 @@ def start(config, report=None):
     from common.model import devices
     config = devices.setup(config)
     with Interrupts() as interrupts:
-      built = parts.build(config, path, workers=workers)
+      built = parts.build(
+          config, path, workers=workers, stopped=lambda: interrupts.signal is not None)
       try:
         kind = run.Run
         if config.overlap:
@@ -56,6 +59,17 @@ def start(config, report=None):
 
 
 def _go(run, config, path, interrupts):
+  """Train to the end, and say what becomes of an interrupt while the disk takes nothing."""
+  try:
+    _train(run, config, path, interrupts)
+  except DiskError as error:
+    if interrupts.signal is None:
+      raise
+    run.say(f'{signal.Signals(interrupts.signal).name}: {error}')
+    sys.exit(128 + interrupts.signal)
+
+
+def _train(run, config, path, interrupts):
   """Train to the end, or save what an interrupt leaves."""
   try:
     run.train()
