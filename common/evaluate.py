@@ -47,14 +47,14 @@ def main(argv=None):
   row, episodes = evaluate(logdir, args.episodes)
   with (logdir / 'evaluate.jsonl').open('a') as file:
     file.write(json.dumps(row) + '\n')
-  if args.video:
-    video.write(args.video, episodes[0][images[0]])
   print(
       f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '
       f'+- {row["return_std"]:.1f} over {args.episodes} episodes '
       f'(zero action {row["zero_return"]:.1f}, random actions '
       f'{row["random_return"]:.1f})')
   print(json.dumps(row))
+  if args.video:
+    video.write(args.video, episodes[0][images[0]])
 
 
 def evaluate(logdir, episodes):

@@ -11,7 +11,7 @@ from PIL import Image
 from common import config as config_lib
 from common import envs
 from common.config import UserError
-from common.envs import atari, dmlab, toy, wrappers
+from common.envs import atari, dmlab, images, toy
 from dreamer import train
 
 ale_py = pytest.importorskip('ale_py')
@@ -28,7 +28,7 @@ def bare(seed=0):
 
 
 def small(screen):
-  return wrappers.resize(screen, 64)
+  return images.resize(screen, 64)
 
 
 @pytest.mark.parametrize('gray', [False, True])

@@ -52,6 +52,10 @@ def load(agent, argv=None):
   if values['logdir'] == 'auto':
     values['logdir'] = _default_logdir(values)
   values['logdir'] = os.path.expanduser(values['logdir'])
+  if values['logdir'].startswith('~'):
+    raise UserError(
+        f'config: {values["logdir"]} cannot be a --logdir: this system knows no home directory (is '
+        'HOME set?). Pass one that begins with /.')
   config = Config(values)
   consistency.check(config)
   return config

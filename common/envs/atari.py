@@ -3,13 +3,14 @@
 The emulator is driven frame by frame through ale-py, whose wheel brings the games. Spec section 11.
 """
 import functools
+import re
 
 import gymnasium
 import numpy as np
 from PIL import Image
 
 from common.config import UserError, nearest
-from common.envs import wrappers
+from common.envs import images
 
 NO_OP = 0
 
@@ -53,7 +54,7 @@ class Atari:
     self._ale.setFloat('repeat_action_probability', 0.0)
     self._ale.loadROM(find(name))
     self._sticky, self._repeat, self._size, self._noops = sticky, repeat, size, noops
-    self._resize = {'area': wrappers.resize, 'bilinear': resize_bilinear}[resize]
+    self._resize = {'area': images.resize, 'bilinear': resize_bilinear}[resize]
     self._life_end, self._life_length = life_end, life_length
     self._random = np.random.default_rng(seed)
     self._actions = (
@@ -151,9 +152,17 @@ def find(name):
   library = _library()
   games = library.roms.get_all_rom_ids()
   if name not in games:
+    game = game_of(name)
     known = [f'atari_{game}' for game in games]
-    raise UserError(f'task: there is no Atari game {name!r}. {nearest(f"atari_{name}", known)}')
+    hint = f'Did you mean atari_{game}?' if game in games else nearest(f'atari_{name}', known)
+    raise UserError(f'task: there is no Atari game {name!r}. {hint}')
   return library.roms.get_rom_path(name)
+
+
+def game_of(identifier):
+  """The name of the game in an id of Gym's, such as pong of ALE/Pong-v5 and PongNoFrameskip-v4."""
+  name = re.sub(r'(NoFrameskip|Deterministic|-ram)*-v\d+$', '', identifier.rpartition('/')[2])
+  return re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
 
 
 @functools.lru_cache()

@@ -7,11 +7,13 @@ Actions: Discrete, or Box with finite bounds, flattened.
 import contextlib
 import importlib
 import io
+import multiprocessing
 
 import gymnasium
 import numpy as np
 
 from common.config import UserError, nearest
+from common.envs import atari
 from common.envs import dmc
 from common.envs import images
 from common.envs import protocol
@@ -123,9 +125,15 @@ def find(identifier):
     except library.error.Error:
       known.update(library.envs.registry)
   prefix = f'gym_{package}:' if package else 'gym_'
+  hint = f'{nearest(prefix + name, [prefix + other for other in known])} '
+  if name.startswith('ALE/'):
+    hint = f'For games of the Arcade Learning Environment pass --task atari_{atari.game_of(name)}. '
+  elif multiprocessing.parent_process() is not None:
+    hint += (
+        'Environments in processes of their own do not know what a program has registered before '
+        'it started training. ')
   raise UserError(
-      f'task: neither Gymnasium nor Gym has an environment {name!r}. '
-      f'{nearest(prefix + name, [prefix + other for other in known])} '
+      f'task: neither Gymnasium nor Gym has an environment {name!r}. {hint}'
       'One that a package registers is named with it: gym_PACKAGE:ID.')
 
 

@@ -27,12 +27,23 @@ def check(path):
 
 
 def write(path, frames, fps=20):
-  """Write uint8 frames [T, H, W, C] to a .gif or .mp4 file; see `visible`."""
+  """Write uint8 frames [T, H, W, C] to a .gif or .mp4 file; see `visible`.
+
+  Raises:
+    UserError: the system refuses, or ffmpeg does not work.
+  """
   check(path)
-  if pathlib.Path(path).suffix.lower() == '.gif':
-    pathlib.Path(path).write_bytes(encode_gif(frames, fps))
-  else:
-    _write_mp4(path, frames, fps)
+  try:
+    if pathlib.Path(path).suffix.lower() == '.gif':
+      pathlib.Path(path).write_bytes(encode_gif(frames, fps))
+    else:
+      _write_mp4(path, frames, fps)
+  except (OSError, RuntimeError) as error:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = getattr(error, 'strerror', None) or lines[-1]
+    raise UserError(
+        f'{path}: the film cannot be written ({reason}). Choose another folder, or .gif, which needs '
+        'no ffmpeg.') from None
 
 
 def encode_gif(frames, fps=20):
