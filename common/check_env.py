@@ -61,6 +61,8 @@ def check(config, report, episodes, steps):
       return []
     played = check_play.Player(env, report, config.seed).play(episodes, steps)
     checks.check_seed(env, report, config.seed)
+    checks.check_second(lambda: envs.raw(config), report)
+    _note_short(config, played, report)
     with report.guard('close()'):
       env.close()
     if not report.faults:
@@ -69,14 +71,25 @@ def check(config, report, episodes, steps):
   return []
 
 
+def _note_short(config, played, report):
+  """Note how many episodes are too short for the sequences of the block gym."""
+  short = sum(length + 1 < config.batch_length for length, _ in played)
+  if short:
+    report.note(
+        'short', f'{short} of {len(played)} episodes have fewer rows than the sequences that are '
+        f'learned from ({config.batch_length} rows), and would never be used: pass a smaller '
+        '--batch_length')
+
+
 def _check_wrapped(config, report):
   """What adapters and wrappers refuse, too."""
   with report.guard('taking it into training'):
     env = envs.make(config)
     env.act_space.seed(config.seed)
     env.reset(config.seed)
-    for _ in range(5):
-      if env.step(env.act_space.sample())[2]:
+    ends = [] if hasattr(env.act_space, 'n') else [env.act_space.low, env.act_space.high]
+    for action in [*ends, *(env.act_space.sample() for _ in range(5))]:
+      if env.step(action)[2]:
         env.reset()
     env.close()
 

@@ -71,15 +71,18 @@ def evaluate(logdir, episodes):
   Raises:
     UserError: there is no run or no checkpoint.
   """
-  config, _, act_space = logdir_lib.load_config(logdir)
+  config, obs_space, act_space = logdir_lib.load_config(logdir)
   tasks = config_lib.eval_tasks(config)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common.loop import checkpoint
   agent = checkpoint.load(logdir)
 
-  def play(policy, config):
+  def play(policy, config, look=False):
     played = envs.make_all(config, 1, 0, 'eval')
     try:
+      if look:
+        sources.check_world(
+            logdir, played[0].obs_space, played[0].act_space, (obs_space, act_space))
       return driver.run_episodes(
           policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes,
           faults=Faults(config.env_faults, print))
@@ -91,7 +94,7 @@ def evaluate(logdir, episodes):
     zero[:, 0] = 1  # the first of discrete actions, usually to do nothing
   found = play(
       lambda obs, state, is_first: agent.policy(
-          {**obs, 'is_first': is_first}, state, 'eval'), config)
+          {**obs, 'is_first': is_first}, state, 'eval'), config, look=True)
   blind = _without_images(config)
   baselines = {
       'zero_return': play(lambda *_: (zero, None), blind),

@@ -1,4 +1,9 @@
 """Environments of users: what spaces declare is honoured, in training and in check_env."""
+import functools
+import os
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -6,8 +11,10 @@ import pytest
 from common import check_env
 from common import config as config_lib
 from common import envs
+from common import evaluate
 from common.config import UserError
 
+import loops
 import odd
 
 
@@ -175,3 +182,73 @@ def test_many_discrete_states_cost_no_more_than_few(monkeypatch):
 def test_units_far_apart_are_noted(capsys):
   code, out = checked('py_own:Many', capsys)
   assert code == 0 and 'note: vector: entries reach from' in out and 'TransformObservation' in out
+
+
+def test_short_episodes_and_simulators_that_are_there_once_are_noted(capsys):
+  assert 'note: 3 of 3 episodes have fewer rows' in checked('py_odd:Short', capsys, '--seed', '7')[1]
+  out = checked('py_own:Single', capsys)[1]
+  assert 'note: a second one cannot be made beside the first (port 5005 is in use' in out
+
+
+def test_a_second_environment_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  flags = ['--task', 'py_own:Single', '--cnn_keys=', '--mlp_keys', '.*']
+  with pytest.raises(UserError, match='port 5005 is in use.*Pass --eval_episodes 0'):
+    loops.start(tmp_path / 'both', *flags)
+  loops.start(tmp_path / 'one', *flags, '--eval_episodes', 0)
+
+
+def test_an_environment_that_has_changed_is_told_by_key(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  flags = ['--task', 'py_odd:Odd', '--cnn_keys=', '--mlp_keys', '.*']
+  loops.start(tmp_path, *flags)
+  wider = odd.Box(-1, 1, (4,), np.float32)
+  monkeypatch.setattr(odd, 'Odd', functools.partial(odd.Odd, wider, odd.Box(-1, 1, (3,), np.float32)))
+  said = r'vector is vector \[3\] in the run, vector \[4\] now; actions are continuous 2 in the run, continuous 3 now'
+  for command in (
+      lambda: loops.start(tmp_path, *flags, '--steps', 200), lambda: evaluate.evaluate(tmp_path, 1)):
+    with pytest.raises(UserError, match=said):
+      command()
+
+
+def test_how_an_environment_is_understood_is_said_at_the_start(tmp_path, monkeypatch, capsys):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path, '--task', 'py_odd:Old', '--cnn_keys=', '--mlp_keys', '.*', '--action_dist', 'auto')
+  assert 'Old has the interface of Gym before 0.26; it cannot be seeded' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('files', [['common/__init__.py'], ['common/other.py'], ['common.py']])
+def test_a_folder_that_is_called_like_ours_is_named(tmp_path, root, files):
+  for name in files:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+  code = f'import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(root)!r}]; import dreamer.train'
+  done = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=tmp_path,
+      env={key: value for key, value in os.environ.items() if key != 'PYTHONPATH'})
+  if files == ['common/other.py']:  # a folder without __init__.py comes after ours
+    assert done.returncode == 0, done.stderr
+  else:
+    assert done.returncode == 1 and 'another module called common was found' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_ids_of_gym_lead_to_our_atari(monkeypatch):
+  monkeypatch.delitem(gymnasium.registry, 'ALE/Pong-v5', raising=False)
+  for task, name in (
+      ('atari_PongNoFrameskip-v4', 'atari_pong'), ('atari_ALE/SpaceInvaders-v5', 'atari_space_invaders'),
+      ('gym_ALE/Pong-v5', 'atari_pong')):
+    with pytest.raises(UserError, match=name):
+      envs.check_task(task)
+
+
+def test_frames_that_are_skipped_twice_are_said():
+  pytest.importorskip('ale_py')
+  env = make('gym_ale_py:ALE/Pong-v5')
+  assert 'repeats each action by itself' in env.notes[0] and 'atari_GAME' in env.notes[0]
+
+
+def test_a_system_without_a_home_is_told(monkeypatch, tmp_path):
+  monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+  with pytest.raises(UserError, match='knows no home directory'):
+    config_lib.load('dreamer', ['--configs', 'debug'])

@@ -7,6 +7,8 @@ import os
 import pathlib
 import shutil
 
+import numpy as np
+
 from common import config as config_lib
 from common.config import UserError
 from common.config.options import FREE_TO_CHANGE
@@ -95,12 +97,7 @@ def check_spaces(config, source, obs_space, act_space):
   old, obs, act = source
   model = MODEL if config.get('snapshot') else ()
   lines = config_lib.difference(old, config, ['action_repeat', 'tasks', *model])
-  forms = lambda spaces: {key: space.shape for key, space in spaces.items()}
-  for name, there, here in (
-      ('observations', forms(obs), forms(obs_space)), ('actions', act.shape, act_space.shape),
-      ('discrete actions', hasattr(act, 'n'), hasattr(act_space, 'n'))):
-    if there != here:
-      lines.append(f'{name} are {there} there, {here} here')
+  lines += space_differences(obs, act, obs_space, act_space, 'there', 'here')
   if lines:
     raise UserError(
         f'--offline {path}: its episodes do not fit ({"; ".join(lines)}). '
@@ -118,6 +115,36 @@ def check_spaces(config, source, obs_space, act_space):
         f'--offline {path}: does not tell which rewards are of its prefill. '
         'Pass --seed_episode_rewards True.')
   return None if old.task == config.task or config.tasks else f'reward/{config.task}'
+
+
+def check_world(path, obs_space, act_space, old):
+  """Refuse an environment that has changed since a run began.
+
+  Args:
+    path: directory of the run.
+    obs_space, act_space: of the environment.
+    old: (obs_space, act_space) with which the run was made.
+  Raises:
+    UserError: with the difference.
+  """
+  lines = space_differences(*old, obs_space, act_space, 'in the run', 'now')
+  if lines:
+    raise UserError(
+        f'{path}: the environment is another one than that of the run: {"; ".join(lines)}. Bring '
+        'the old one back, or pass another --logdir.')
+
+
+def space_differences(old_obs, old_act, obs_space, act_space, there, here):
+  """Words for each observation and for the actions that differ between two environments."""
+  shape = lambda space: 'missing' if space is None else (
+      f'{"image" if space.dtype == np.uint8 else "vector"} {list(space.shape)}')
+  lines = [
+      f'{key} is {shape(old_obs.get(key))} {there}, {shape(obs_space.get(key))} {here}'
+      for key in sorted({*old_obs, *obs_space}) if shape(old_obs.get(key)) != shape(obs_space.get(key))]
+  form = lambda space: f'{"one of" if hasattr(space, "n") else "continuous"} {space.shape[0]}'
+  if form(old_act) != form(act_space):
+    lines.append(f'actions are {form(old_act)} {there}, {form(act_space)} {here}')
+  return lines
 
 
 def continue_from(config, logdir):

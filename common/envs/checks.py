@@ -159,6 +159,17 @@ def check_seed(env, report, seed):
         return
 
 
+def check_second(make, report):
+  """Note if the environment cannot be there twice, as training has it beside that of evaluations."""
+  try:
+    second = make()
+    getattr(second, 'close', lambda: None)()
+  except Exception as error:  # whatever the environment raises
+    report.note(
+        'second', f'a second one cannot be made beside the first ({error}): train with '
+        '--eval_episodes 0')
+
+
 def _as_dict(env, obs):
   if env.plain:
     return {env.plain: obs}

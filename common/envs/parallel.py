@@ -37,6 +37,11 @@ class Parallel:
     """Box or OneHot, not a promise."""
     return self._ready()[1]
 
+  @property
+  def notes(self):
+    """Sentences on how the environment is understood, for people."""
+    return self._worker.call('notes')()
+
   def reset(self, seed=None, blocking=False):
     """Begin an episode; returns a promise of the observation, or with `blocking` itself.
 

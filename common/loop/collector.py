@@ -66,9 +66,20 @@ class Collector:
     share = self._config.envs // self._config.collectors
     return self._index * share * len(config_lib.tasks(self._config))
 
-  def spaces(self):
-    """(obs_space, act_space) of the environments."""
-    return self._envs[0].obs_space, self._envs[0].act_space
+  @property
+  def obs_space(self):
+    """Dict of name -> Box of the environments."""
+    return self._envs[0].obs_space
+
+  @property
+  def act_space(self):
+    """Box or OneHot, the actions of the environments."""
+    return self._envs[0].act_space
+
+  @property
+  def notes(self):
+    """Sentences on how the environments are understood, for people."""
+    return self._envs[0].notes
 
   def build(self, agent_class, config):
     """Make the copy that acts, in float32 on the CPU.
@@ -79,7 +90,7 @@ class Collector:
     """
     seed = np.random.SeedSequence((config.seed, self._index, SEEDS)).generate_state(1)[0] % SEEDS
     config = config.replace(seed=int(seed), precision='float32', jit=False, devices=1)
-    self._copy = agent_class(config, *self.spaces())
+    self._copy = agent_class(config, self.obs_space, self.act_space)
 
   def take(self, weights):
     """Take over the weights: arrays in the order of acting.weights."""
@@ -97,7 +108,7 @@ class Collector:
         self._envs, repeats, self._config.seed, self._on_episode, first,
         in_turn=len(config_lib.tasks(self._config)) > 1, limit=lambda: self._limit, faults=faults,
         first_env=self.first_env)
-    self._random = random_policy(self.spaces()[1], self._config.seed, first, self.first_env)
+    self._random = random_policy(self.act_space, self._config.seed, first, self.first_env)
     self._repeats = np.array(repeats)
     self._states = {True: None, False: None}  # of the random policy, of the agent's
 

@@ -39,9 +39,20 @@ class Crew:
     self._told = [[] for _ in self._workers]  # promises of what nobody waits for
     self._calls = 0
 
-  def spaces(self):
-    """(obs_space, act_space) of the environments. Raises what building them raised."""
-    return self._workers[0].call('spaces')()
+  @property
+  def obs_space(self):
+    """Dict of name -> Box of the environments. Raises what building them raised."""
+    return self._workers[0].call('obs_space')()
+
+  @property
+  def act_space(self):
+    """Box or OneHot, the actions of the environments."""
+    return self._workers[0].call('act_space')()
+
+  @property
+  def notes(self):
+    """Sentences on how the environments are understood, for people."""
+    return self._workers[0].call('notes')()
 
   def build(self, agent_class, config):
     """Let all collectors begin to make an agent of their own, see collector.Collector.build."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from common import config as config_lib
 from common import envs
 from common.agent import Agent
+from common.config import UserError
 from common.data import sources
 from common.data.dataset import Loader
 from common.data.disk import Disk
@@ -74,9 +75,11 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     collecting = [] if config.offline or config.collectors else made(config.envs, 0, 'train')
     # Some environments cannot be there twice.
     needed = config.eval_episodes or config.offline
-    evaluating = made(1, EVAL_ENV, 'eval') if needed else []
-    env = None if team else (collecting or evaluating)[0]
-    obs_space, act_space = team.spaces() if team else (env.obs_space, env.act_space)
+    evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, collecting) if needed else []
+    env = team or (collecting or evaluating)[0]
+    obs_space, act_space = env.obs_space, env.act_space
+    if (logdir / 'config.yaml').exists():
+      sources.check_world(logdir, obs_space, act_space, logdir_lib.load_config(logdir)[1:])
     relabel = None
     if config.offline:
       relabel = sources.check_spaces(
@@ -119,7 +122,28 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     logdir_lib.save_config(logdir, config, obs_space, act_space)
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))
+    for note in env.notes:
+      view.say(f'{note}.')
     return parts._replace(closing=stack.pop_all())  # from here on the caller closes them
+
+
+def _second(make, config, first):
+  """Environments for evaluation beside those that collect, which some simulators cannot be."""
+  try:
+    made = make()
+    for env in made:
+      _ = env.obs_space  # of one in another process the first answer
+    return made
+  except UserError:
+    raise
+  except Exception as error:
+    if config.offline:
+      raise
+    [env.obs_space for env in first]  # whose failure would be the reason
+    raise UserError(
+        f'{config.task}: a second environment, for evaluation, cannot be made beside the first '
+        f'({str(error).strip().splitlines()[-1]}). Pass --eval_episodes 0, and evaluate by python -m '
+        'common.evaluate when the run has ended.') from None
 
 
 def _crew(config, workers, stack):
