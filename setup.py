@@ -59,7 +59,9 @@ setup(
         'atari': [ATARI],
         'memorymaze': [MEMORY_MAZE],
         'ray': [RAY],
-        'test': ['pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4', MEMORY_MAZE, RAY, ATARI],
+        'test': [
+            'hypothesis>=6.100,<7', 'pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4',
+            MEMORY_MAZE, RAY, ATARI],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

@@ -6,7 +6,6 @@ Scores are results of common.evaluate where all seeds have one, else means of th
 """
 import argparse
 import os
-import pathlib
 
 from common import config as config_lib
 from common.config import UserError
@@ -64,10 +63,10 @@ def render(entries, paths, chosen, left):
 
 def check(path):
   """Refuse a file name that cannot become a page, before any work is done. Returns its path."""
-  path = pathlib.Path(path).expanduser()
+  path = config_lib.expand(path)
   if path.suffix.lower() != '.html':
     raise UserError(f'{path}: the page is HTML. Expected a name that ends in .html.')
-  if not path.absolute().parent.is_dir():
+  if not os.path.isdir(path.absolute().parent):
     raise UserError(f'{path}: its folder does not exist. Make it first.')
   return path
 

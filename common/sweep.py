@@ -76,7 +76,7 @@ def parse(argv):
   args.seeds = grid.seeds(args.seeds)
   check_place(args)
   default = pathlib.Path('~/logs', '-'.join([args.agent, *args.configs]))
-  args.logdir = pathlib.Path(args.logdir or default).expanduser().absolute()
+  args.logdir = config_lib.expand(args.logdir or default).absolute()
   return args, flags
 
 

@@ -7,11 +7,11 @@ known by name alone: whether a task exists is for `common.envs` to say.
 from common.config.blocks import defaults, load, preset
 from common.config.command import entry
 from common.config.errors import UserError, nearest
-from common.config.files import difference, parse, read, save
+from common.config.files import difference, expand, parse, read, save
 from common.config.mapping import Config
 from common.config.options import AGENTS, FREE_TO_CHANGE, SUITES
 from common.config.task_keys import eval_tasks, repeats, suite, tasks
 
 __all__ = [
     'AGENTS', 'Config', 'FREE_TO_CHANGE', 'SUITES', 'UserError', 'defaults', 'difference', 'entry',
-    'eval_tasks', 'load', 'nearest', 'parse', 'preset', 'read', 'repeats', 'save', 'suite', 'tasks']
+    'eval_tasks', 'expand', 'load', 'nearest', 'parse', 'preset', 'read', 'repeats', 'save', 'suite', 'tasks']

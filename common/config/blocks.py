@@ -8,8 +8,8 @@ from common.config import task_keys
 from common.config import usage
 from common.config import values as values_lib
 from common.config.errors import UserError, nearest
-from common.config.mapping import Config
-from common.config.options import AGENTS, SUITES, UNUSED
+from common.config.mapping import Config, UnknownKey
+from common.config.options import AGENTS, NEEDED, PATHS, SUITES, UNUSED
 
 
 def load(agent, argv=None):
@@ -47,24 +47,13 @@ def load(agent, argv=None):
       raise UserError(
           f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
-  values = {**values, 'agent': agent, 'configs': names}
-  task_keys.settle(values)
-  if values['logdir'] == 'auto':
-    values['logdir'] = _default_logdir(values)
-  values['logdir'] = os.path.expanduser(values['logdir'])
-  if values['logdir'].startswith('~'):
-    raise UserError(
-        f'config: {values["logdir"]} cannot be a --logdir: this system knows no home directory (is '
-        'HOME set?). Pass one that begins with /.')
-  config = Config(values)
-  consistency.check(config)
-  return config
+  return _settled({**values, 'agent': agent, 'configs': names})
 
 
 def defaults(agent):
   """Return a dict of all keys of an agent with their defaults, for what an older version wrote."""
   block = files.blocks()['defaults']
-  return {**_plain(block), **(block.get(agent) or {})}
+  return {**_plain(block), **block.get(agent, {})}
 
 
 def preset(agent, names, task):
@@ -74,24 +63,43 @@ def preset(agent, names, task):
   return values
 
 
+def _settled(values):
+  """Return the Config of merged values: numbers for what is auto, paths written out, all checked."""
+  for key in NEEDED:
+    if key not in values:
+      raise _incomplete(f'no {key}')
+  task_keys.settle(values)
+  if values['logdir'] == 'auto':
+    values['logdir'] = _default_logdir(values)
+  for key in PATHS:
+    files.expand(values.get(key) or '.', key)
+  values['logdir'] = os.path.expanduser(values['logdir'])
+  config = Config(values)
+  try:
+    consistency.check(config)
+  except UnknownKey as error:
+    raise _incomplete(error) from None
+  return config
+
+
 def _merge(agent, blocks, names, flags):
   """Merge the blocks and flags in the order that `load` states."""
-  chain = [(name, dict(blocks[name] or {})) for name in ['defaults'] + names]
+  chain = [(name, blocks[name]) for name in ['defaults'] + names]
   for name, block in chain:
     for key, value in block.items():
       if isinstance(value, dict) and key not in AGENTS + SUITES:
         raise UserError(
             f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, AGENTS + SUITES)}')
-  defaults = {**_plain(chain[0][1]), **(chain[0][1].get(agent) or {})}
-  own = [block.get('task') for _, block in chain]
-  subs = [(block.get(agent) or {}).get('task') for _, block in chain]
-  task = [x for pair in zip(own, subs) for x in pair if x][-1]
-  part = task_keys.suite(flags.get('task') or task)
-  types = {**defaults, **(chain[0][1].get(part) or {})}
+  defaults = {**_plain(chain[0][1]), **chain[0][1].get(agent, {})}
+  tasks = [part.get('task') for _, block in chain for part in (block, block.get(agent, {}))]
+  task = flags.get('task') or ([''] + [name for name in tasks if name])[-1]
+  part = task_keys.suite(str(task))
+  part = part if part in SUITES else None  # a key or an agent may have the name of a wrong one
+  types = {**defaults, **chain[0][1].get(part, {})}
   values = {}
   for name, block in chain:
-    layers = [(name, _plain(block)), (f'{name}.{agent}', block.get(agent) or {}),
-              (f'{name}.{part}', block.get(part) or {})]
+    layers = [(name, _plain(block)), (f'{name}.{agent}', block.get(agent, {})),
+              (f'{name}.{part}', block.get(part, {}))]
     for origin, layer in layers:
       for key, value in layer.items():
         for match in values_lib.matches(key, defaults, f'in block {origin!r}'):
@@ -99,10 +107,16 @@ def _merge(agent, blocks, names, flags):
   for key, value in flags.items():
     for match in values_lib.matches(key, defaults, 'on the command line'):
       if value is None and not isinstance(types[match], bool):
-        raise UserError(f'config: --{key} needs a value: --{key} VALUE. See --help.')
+        raise UserError(f'config: --{match} needs a value: --{match} VALUE. See --help.')
       values[match] = value is None or values_lib.convert(
           match, value, types[match], 'on the command line')
   return values
+
+
+def _incomplete(reason):
+  return UserError(
+      f'{files.configs_path()}: the block \'defaults\' is incomplete ({reason}). Put the key back, '
+      'or install the package again.')
 
 
 def _plain(block):
@@ -111,7 +125,7 @@ def _plain(block):
 
 def _check_owner(agent, name, block):
   """Refuse a block that has sub-blocks of other agents only."""
-  if all(key in AGENTS and key != agent for key in block):
+  if block and all(key in AGENTS and key != agent for key in block):
     raise UserError(
         f'config: block {name!r} has nothing for {agent}, it is for {", ".join(block)}.')
 

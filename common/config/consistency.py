@@ -76,7 +76,7 @@ def check_collectors(c):
   """The same for collectors apart from the learner."""
   if c.ray and not c.collectors:
     raise UserError(
-        f'config: ray is {c.ray}, but there is nothing to run there. Pass --collectors 2, or more.')
+        f'config: ray is {c.ray!r}, but there is nothing to run there. Pass --collectors 2, or more.')
   if not c.collectors:
     return
   if not c.overlap:

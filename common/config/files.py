@@ -7,6 +7,9 @@ from ruamel import yaml
 
 from common.config.errors import UserError
 from common.config.mapping import Config
+from common.config.options import AGENTS, SUITES
+
+LARGEST = 100_000  # values and keys of a file, what aliases repeat included
 
 
 def save(config, path, extra=None):
@@ -44,15 +47,17 @@ def parse(text, where):
     text: of a file like that which `save` writes, or of some whole lines of it.
     where: what an error names.
   Raises:
-    UserError: it is no YAML, or no mapping.
+    UserError: it is no YAML, no mapping of words to values, or larger than LARGEST.
   """
   try:
     values = _yaml().load(text)
-  except yaml.YAMLError as error:
-    reason = ' '.join(str(error).split())
+  except Exception as error:  # YAMLError, and for tags, dates and depth whatever Python raises
+    reason = ' '.join(str(error).split()) or type(error).__name__
     raise UserError(f'{where}: cannot be read as YAML: {reason}') from None
   if not isinstance(values, dict):
     raise UserError(f'{where}: expected a YAML mapping of keys to values.')
+  _check_words(values, where)
+  _check_size(values, where)
   return values
 
 
@@ -74,8 +79,33 @@ def configs_path():
 
 @functools.cache
 def blocks():
-  """Blocks by name, read once: who loads many configs need not wait. Never change them."""
-  return _read_yaml(configs_path())
+  """{name: block}, read once: who loads many configs need not wait. Never change them.
+
+  A block is a dict of values, and of dicts under the names of agents and suites.
+
+  Raises:
+    UserError: configs.yaml is missing, cannot be read or holds something else.
+  """
+  path = configs_path()
+  found = {name: _block(block, f'{path}: block {name!r}') for name, block in _read_yaml(path).items()}
+  if 'defaults' not in found:
+    raise UserError(f'{path}: has no block \'defaults\'. Put it back, or install the package again.')
+  return found
+
+
+def expand(path, key=''):
+  """Return a path as pathlib.Path, with ~ replaced by the home directory.
+
+  Raises:
+    UserError: there is none, or none of that user. It names the key of the configuration, if given.
+  """
+  try:
+    return pathlib.Path(path).expanduser()
+  except (RuntimeError, ValueError):
+    shown = ' '.join(ascii(str(path))[1:-1].split())
+    raise UserError(
+        f'{"config: " if key else ""}{shown} cannot be a {f"--{key}" if key else "path"}: this system '
+        'knows no home directory (is HOME set?). Pass one that begins with /.') from None
 
 
 def _read_yaml(path):
@@ -84,6 +114,43 @@ def _read_yaml(path):
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f'{path}: cannot be read as YAML: {" ".join(str(error).split())}') from None
   return parse(text, path)
+
+
+def _block(block, where):
+  """Return a block of configs.yaml as dict, what is left empty as {}."""
+  block = _mapping(block, where)
+  return {
+      key: _mapping(value, f'{where}: {key}') if key in AGENTS + SUITES else value
+      for key, value in block.items()}
+
+
+def _mapping(value, where):
+  if value is None:
+    return {}
+  if not isinstance(value, dict):
+    raise UserError(f'{where} is {value!r}, expected a mapping of keys to values.')
+  _check_words(value, where)
+  return value
+
+
+def _check_words(values, where):
+  odd = [key for key in values if not isinstance(key, str)]
+  if odd:
+    raise UserError(f'{where}: the key {odd[0]!r} is no word. Put it in quotes, or correct it.')
+
+
+def _check_size(values, where):
+  """Refuse what is large, such as a few lines of aliases that stand for 10^9 values, or for themselves."""
+  left, count = [values], 0
+  while left:
+    value = left.pop()
+    if isinstance(value, dict):
+      left += value.values()
+    elif isinstance(value, (list, tuple, set)):
+      left += value
+    count += 1
+    if count + len(left) > LARGEST:
+      raise UserError(f'{where}: holds more than {LARGEST} values. Expected a configuration.')
 
 
 def _yaml():

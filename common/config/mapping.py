@@ -4,11 +4,15 @@ import collections.abc
 from common.config.errors import nearest
 
 
+class UnknownKey(AttributeError):
+  """A configuration was asked for a key that it does not have."""
+
+
 class Config(collections.abc.Mapping):
   """Frozen mapping whose keys are attributes, too.
 
   Raises:
-    AttributeError, KeyError: for an unknown name. Assignment raises AttributeError.
+    UnknownKey (an AttributeError), KeyError: for an unknown name. Assignment raises AttributeError.
   """
 
   def __init__(self, values):
@@ -29,7 +33,7 @@ class Config(collections.abc.Mapping):
     try:
       return self._values[name]
     except KeyError:
-      raise AttributeError(f'config has no key {name!r}. {nearest(name, self)}') from None
+      raise UnknownKey(f'config has no key {name!r}. {nearest(name, self)}') from None
 
   def __setattr__(self, name, value):
     raise AttributeError(f'config is frozen: use config.replace({name}=...)')

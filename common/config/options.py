@@ -87,8 +87,9 @@ RANGES = {
 # Keys of RANGES that also take the text of a schedule (common/config/schedules.py).
 SCHEDULED = ('actor_ent', 'actor_grad_mix')
 
-# Keys that take the word auto though their defaults are numbers.
+# Keys that take the word auto: always, or for agents and suites for which it is the default.
 AUTO = ('expl_until',)
+AUTO_BY_DEFAULT = ('action_repeat', 'camera', 'rssm_hidden')
 
 # PlaNet's frames per decision, for its `action_repeat: auto`.
 ACTION_REPEATS = {
@@ -109,6 +110,10 @@ UNUSED = {'planet': (
 # the environments).
 PATTERNS = ('cnn_keys', 'mlp_keys', 'grad_heads', 'adapt_heads', 'weight_decay_pattern')
 FREE = ('task', 'tasks', 'logdir', 'ray', 'offline', 'source', 'zero_shot_tasks')
+
+# Paths, and keys without which there is no configuration.
+PATHS = ('logdir', 'offline', 'source')
+NEEDED = ('task', 'logdir', 'seed', 'steps', 'action_repeat')
 
 # What may differ when a run is continued: how long, how often, how fast. All other keys shape the
 # weights or the data.

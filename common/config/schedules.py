@@ -5,7 +5,8 @@
     warmup(N,A)      from 0 to A over N frames
     horizon(A,B,N)   1 - 1 / h, where h goes from A to B over N frames
 
-As in DreamerV2 (specification section 14.7), but in frames. Nothing here imports TensorFlow.
+N is 1 or more, and horizons are above 0. As in DreamerV2 (specification section 14.7), but in
+frames. Nothing here imports TensorFlow.
 """
 import math
 import re
@@ -24,7 +25,9 @@ def parse(value):
   except ValueError:
     return None
   length = numbers[0 if match[1] == 'warmup' else -1]
-  if len(numbers) != KINDS[match[1]] or not all(map(math.isfinite, numbers)) or length <= 0:
+  if len(numbers) != KINDS[match[1]] or not all(map(math.isfinite, numbers)) or length < 1:
+    return None
+  if match[1] == 'horizon' and min(numbers) <= 0:  # between which 1 / h would have no bound
     return None
   return match[1], numbers
 
@@ -53,10 +56,11 @@ def ends(value):
   if kind == 'warmup':
     return 0.0, numbers[1]
   if kind == 'horizon':
-    return tuple(1 - 1 / number if number else -math.inf for number in numbers[:2])
+    return tuple(1 - 1 / number for number in numbers[:2])
   return tuple(numbers[:2])
 
 
 def _share(x):
-  """x, but at least 0 and at most 1: for numbers and tensors alike."""
-  return (abs(x) - abs(x - 1) + 1) / 2
+  """x, which is not negative, but at most 1: for numbers and tensors alike, and for large ones."""
+  left = 1 - x
+  return 1 - (left + abs(left)) / 2

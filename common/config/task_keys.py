@@ -41,7 +41,7 @@ def settle(values):
   if names:
     suites = {suite(name) for name in names}
     if len(suites) > 1:
-      raise UserError(f'config: tasks are of several suites ({", ".join(sorted(suites))}).')
+      raise UserError(f'config: tasks are of several suites ({", ".join(map(repr, sorted(suites)))}).')
     values['tasks'] = ','.join(f'{name}:{of(name)}' for name in names)
     values['task'] = f'{suites.pop()}_multitask'
   values['action_repeat'] = min(of(name) for name in names or [values['task']])

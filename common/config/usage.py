@@ -16,7 +16,7 @@ def describe(agent):
       keys = _lines_for(agent, lines[start + 1:end])
     else:
       comments = []
-      while lines[start - 1].startswith('#'):
+      while start and lines[start - 1].startswith('#'):
         start -= 1
         comments.insert(0, lines[start].strip('# '))
       blocks.append(f'  {name:<22}{" ".join(comments)}')

@@ -4,7 +4,8 @@ import re
 
 from common.config import schedules
 from common.config.errors import UserError, nearest
-from common.config.options import AUTO, CHOICES, FREE, PATTERNS, RANGES, SCHEDULED
+from common.config.options import (
+    AUTO, AUTO_BY_DEFAULT, CHOICES, FREE, PATTERNS, RANGES, SCHEDULED)
 
 
 def matches(key, known, where):
@@ -12,10 +13,10 @@ def matches(key, known, where):
   if key in known:
     return [key]
   if not re.fullmatch(r'[\w-]+', key):
-    try:
-      found = [name for name in known if re.fullmatch(key, name)]
-    except re.error as error:
-      raise UserError(f'config: key {key!r} {where} is no regular expression: {error}.') from None
+    fault = _fault(key)
+    if fault:
+      raise UserError(f'config: key {key!r} {where} is no regular expression: {fault}.')
+    found = [name for name in known if re.fullmatch(key, name)]
     if found:
       return found
   raise UserError(
@@ -25,7 +26,7 @@ def matches(key, known, where):
 
 def convert(key, value, default, where):
   """Return the value in the type of its key, or raise UserError."""
-  if value == 'auto' and (default == 'auto' or key in AUTO):
+  if value == 'auto' and (key in AUTO or (default == 'auto' and key in AUTO_BY_DEFAULT)):
     return value
   if key in CHOICES:
     for choice in CHOICES[key]:
@@ -47,13 +48,19 @@ def convert(key, value, default, where):
     raise _wrong(key, value, where, 'True or False', f'Default: {default}.')
   if not isinstance(value, str) or (key in FREE and default and not value):
     raise _wrong(key, value, where, 'a word', f'Default: {default}.')
-  if key in PATTERNS:
-    try:
-      re.compile(value)
-    except re.error as error:
-      raise _wrong(key, value, where, f'a regular expression ({error})',
-                   f'Default: {default!r}.') from None
+  if key in PATTERNS and _fault(value):
+    raise _wrong(
+        key, value, where, f'a regular expression ({_fault(value)})', f'Default: {default!r}.')
   return value
+
+
+def _fault(pattern):
+  """What is wrong with a regular expression, or an empty string."""
+  try:
+    re.compile(pattern)
+  except (re.error, OverflowError, RecursionError) as error:
+    return ' '.join(str(error).split())  # which may quote a line break
+  return ''
 
 
 def _number(key, value, default, where):
@@ -67,13 +74,14 @@ def _number(key, value, default, where):
     expected = f'auto or {expected}'
   if key in SCHEDULED:
     expected += f', or {schedules.FORMS}'
-  default = int(default) if whole and default != 'auto' else default
+  if whole and isinstance(default, float) and default.is_integer():
+    default = int(default)
   wrong = _wrong(key, value, where, expected, f'Default: {default}.')
   if isinstance(value, bool):
     raise wrong
   try:
     number = float(value)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     raise wrong from None
   if not math.isfinite(number) or (whole and number != int(number)):
     raise wrong

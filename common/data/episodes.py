@@ -17,6 +17,8 @@ import lzma
 import os
 import pathlib
 import re
+import struct
+import textwrap
 import zipfile
 import zlib
 
@@ -30,7 +32,7 @@ NAME = re.compile(r'(\d{6,})-(\d+)-([1-9]\d*)\.npz')
 PRUNED = 'pruned.txt'  # names of episodes that were deleted on purpose and still count
 UNREADABLE = (  # what numpy and zipfile raise for damaged files
     OSError, ValueError, TypeError, EOFError, KeyError, AttributeError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, MemoryError, OverflowError)
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, MemoryError, OverflowError, struct.error)
 REQUIRED = {'action': 2, 'reward': 1, 'discount': 1}  # number of axes
 
 
@@ -153,6 +155,14 @@ def problem(data, rows):
   return ''
 
 
+def unsound(data):
+  """Return which array holds NaN or infinite values, or an empty string; log_* may."""
+  for key, value in data.items():
+    if value.dtype != np.uint8 and not key.startswith('log_') and not np.isfinite(value).all():
+      return f'{key} holds NaN or infinite values'
+  return ''
+
+
 def write(path, data):
   """Write the arrays as compressed npz through a temporary name, or raise disk.DiskError."""
   temporary = path.with_name(f'.{path.name}.tmp')
@@ -174,8 +184,14 @@ def write(path, data):
 def read(path, rows):
   """Return (arrays, '') of an episode file, or ({}, what is wrong with it)."""
   try:
-    data = {key: convert(key, value) for key, value in npz.read(path, rows).items()}
+    with np.errstate(over='ignore', invalid='ignore'):  # what float32 cannot hold is found below
+      data = {key: convert(key, value) for key, value in npz.read(path, rows).items()}
   except UNREADABLE as error:
-    return {}, f'cannot be read ({str(error) or type(error).__name__})'
-  wrong = problem(data, rows)
-  return ({}, wrong) if wrong else (data, '')
+    return {}, _short(f'cannot be read ({str(error) or type(error).__name__})')
+  wrong = problem(data, rows) or unsound(data)
+  return ({}, _short(wrong)) if wrong else (data, '')
+
+
+def _short(reason):
+  """One line of a reason, which may quote names from the file."""
+  return textwrap.shorten(reason, 300)

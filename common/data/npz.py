@@ -5,7 +5,9 @@ used it at once ("SystemError: AST constructor recursion depth mismatch" in Pyth
 plain arrays are short enough to be matched.
 """
 import math
+import os
 import re
+import stat
 import zipfile
 
 import numpy as np
@@ -13,24 +15,43 @@ import numpy as np
 MAGIC = b'\x93NUMPY'
 HEADER = re.compile(
     rb"\{'descr': '([|<>=]?[?biuf]\d*)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*")
-LARGEST = 2 ** 26  # bytes of a row, and of a header
+LARGEST = 2 ** 26  # bytes of a row
+HEADER_LARGEST = 2 ** 14  # bytes; those of plain arrays have about a hundred
+# Constant pictures pack a thousand to one, and so do a few megabytes that would fill all memory.
+# What is packed like this may take as much memory as ten thousand rows of pictures.
+PACKED, PACKED_LARGEST = 500, 2 ** 27
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others take memory as they like
 
 
 def read(path, rows):
   """Return {name: array} of an npz file of plain arrays, supposed to have so many rows.
 
   Raises:
-    ValueError: an array is not of numbers, its size is not what its header says, or beyond LARGEST.
+    ValueError: an array is not of numbers, its size is not what its header says, its rows are not
+      so many, or it is too large for the file; see LARGEST and PACKED.
     OSError, zipfile.BadZipFile, and what else zipfile raises for damaged files.
   """
+  status = os.stat(path)
+  if not stat.S_ISREG(status.st_mode):
+    raise ValueError('it is no file')  # a pipe would be waited for
+  arrays, left = {}, max(PACKED_LARGEST, PACKED * status.st_size)
   with zipfile.ZipFile(path) as archive:
-    return {
-        info.filename.removesuffix('.npy'): _array(archive, info, rows)
-        for info in archive.infolist()}
+    for info in archive.infolist():
+      key = info.filename.removesuffix('.npy')
+      arrays[key] = _array(archive, info, key, rows, left)
+      left -= _memory(arrays[key].size, arrays[key].dtype)
+  return arrays
 
 
-def _array(archive, info, rows):
-  key = info.filename.removesuffix('.npy')
+def _memory(size, dtype):
+  """Bytes of an array together with its copy in float32, which all but uint8 become."""
+  return size * (dtype.itemsize + 4 * (dtype != np.uint8))
+
+
+def _array(archive, info, key, rows, left):
+  """Read one array, which may take so many bytes as are left."""
+  if info.compress_type not in METHODS:
+    raise ValueError(f'{key} is packed in another way than NumPy does')
   with archive.open(info) as file:
     dtype, fortran, shape, start = _header(file, key)
     size = math.prod(shape) * dtype.itemsize
@@ -38,13 +59,17 @@ def _array(archive, info, rows):
       raise ValueError(f'{key} holds {info.file_size - start} bytes where {size} are announced')
     if size > LARGEST * rows:
       raise ValueError(f'{key} has {size // rows} bytes a row, more than {LARGEST}')
+    if shape and shape[0] != rows:
+      raise ValueError(f'{rows} rows named, {shape[0]} found in {key!r}')
+    if _memory(math.prod(shape), dtype) > left:
+      raise ValueError(f'{key} has {size} bytes, too many for so small a file')
     array = np.empty(math.prod(shape), dtype)
-    left = memoryview(array.view(np.uint8))
-    while len(left):
-      count = file.readinto(left)
+    empty = memoryview(array.view(np.uint8))
+    while len(empty):
+      count = file.readinto(empty)
       if not count:
         raise EOFError(f'{key} ends early')
-      left = left[count:]
+      empty = empty[count:]
     file.read(1)  # at the end the checksum is compared
   return array.reshape(shape, order='F' if fortran else 'C')
 
@@ -56,7 +81,7 @@ def _header(file, key):
     raise ValueError(f'{key} is not an array')
   width = 2 if begin[6] == 1 else 4
   length = int.from_bytes(file.read(width), 'little')
-  found = HEADER.fullmatch(file.read(min(length, LARGEST)))
+  found = HEADER.fullmatch(file.read(min(length, HEADER_LARGEST)))
   if not found:
     raise ValueError(f'{key} is not a plain array of numbers')
   descr, fortran, shape = (part.decode() for part in found.groups())

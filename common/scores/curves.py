@@ -1,7 +1,6 @@
 """Learning curves of runs on disk: found, read, grouped by their settings, put on common bins."""
 import functools
 import json
-import math
 import os
 import pathlib
 import re
@@ -20,6 +19,9 @@ FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
 OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
 BINS = 50  # about as many as a picture can show
+
+LARGEST = 1e100      # of a metric: squares of larger ones overflow
+LATEST = 2.0 ** 53   # frames up to which float64 counts
 
 
 class Run(NamedTuple):
@@ -56,11 +58,11 @@ def find(paths):
   """
   found = {}
   for path in paths:
-    path = pathlib.Path(path).expanduser()
-    if not path.is_dir():
+    path = config_lib.expand(path)
+    if not os.path.isdir(path):  # Path's own raises for names that are too long
       raise UserError(f'{path}: is no directory. Pass the --logdir of a run, or a folder of runs.')
     runs = sorted(_runs_below(path))
-    if not runs and (path / 'metrics.jsonl').exists():
+    if not runs and os.path.exists(path / 'metrics.jsonl'):
       raise UserError(
           f'{path}: config.yaml is missing, which names the agent and the task. Copy it from where '
           'the metrics come from.')
@@ -73,7 +75,7 @@ def find(paths):
 
 
 def read(path, metric, config=None):
-  """Read one metric of a run. What is null or a torn line is left out.
+  """Read one metric of a run. What is null, beyond LARGEST or a torn line is left out.
 
   Args:
     path: directory with metrics.jsonl.
@@ -82,7 +84,7 @@ def read(path, metric, config=None):
   Returns:
     Run, empty where the metric has no row yet.
   Raises:
-    UserError: config.yaml is missing or broken.
+    UserError: config.yaml is missing or broken, or metrics.jsonl cannot be read.
   """
   path = pathlib.Path(path)
   config = _read_config(path / 'config.yaml') if config is None else config
@@ -91,16 +93,17 @@ def read(path, metric, config=None):
     raise UserError(
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
         'missing). Pass the --logdir of a run.')
+  _check_types(path, config)
   key = json.dumps(metric).encode()
   points = [
       (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
-      if _is_number(row.get('step')) and _is_number(row.get(metric))]
+      if _is_number(row.get('step'), 0, LATEST) and _is_number(row.get(metric), -LARGEST, LARGEST)]
   frames, values = np.asarray(points, np.float64).reshape(-1, 2).T
   return Run(path, config, frames, values)
 
 
 def metrics(path):
-  """Return the names of the metrics that a run has, sorted."""
+  """Return the names of the metrics that a run has, sorted. Raises UserError if it cannot be read."""
   names = {name for row in _rows(pathlib.Path(path) / 'metrics.jsonl', b'') for name in row}
   return sorted(names - {'step', 'time'})
 
@@ -246,6 +249,20 @@ def _read_config(path):
   return config_lib.Config({**values[0], **values[1]})
 
 
+def _check_types(path, config):
+  """Refuse a Config whose values, which tell runs apart and set the bins, are not what `load` gives."""
+  blocks = config.configs
+  sound = {
+      'agent': isinstance(config.agent, str), 'task': isinstance(config.task, str),
+      'configs': isinstance(blocks, list) and all(isinstance(name, str) for name in blocks),
+      'eval_every': _is_number(config.eval_every, 1, LATEST)}
+  for key, fine in sound.items():
+    if not fine:
+      raise UserError(
+          f'{path}: its config.yaml is not one of ours: {key} is {config[key]!r}. Copy the file from '
+          'where the metrics come from.')
+
+
 @functools.lru_cache(64)
 def _parse(text):
   return config_lib.parse(text, 'config.yaml')
@@ -260,18 +277,25 @@ def _runs_below(path):
 
 def _rows(path, key):
   """Rows of the lines that contain the bytes: parsing all takes seconds for a long run."""
-  if not path.exists():
-    return
-  with path.open('rb') as file:
-    for line in file:
-      if key in line:
-        try:
-          row = json.loads(line)
-        except ValueError:  # torn by a kill, or still being written
-          continue
+  try:
+    with path.open('rb') as file:
+      for line in file:
+        row = _row(line) if key in line else None
         if isinstance(row, dict):
           yield row
+  except FileNotFoundError:
+    return
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read ({error.strerror}).') from None
 
 
-def _is_number(value):
-  return type(value) in (int, float) and math.isfinite(value)
+def _row(line):
+  """What a line of JSON holds, or None."""
+  try:
+    return json.loads(line)
+  except (ValueError, RecursionError):  # torn by a kill, or still being written
+    return None
+
+
+def _is_number(value, low, high):
+  return type(value) in (int, float) and low <= value <= high  # NaN is not, and no integer too long

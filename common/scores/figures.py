@@ -71,7 +71,7 @@ def save(figure, path):
   Raises:
     UserError: it cannot be written.
   """
-  path = pathlib.Path(path).expanduser()
+  path = config_lib.expand(path)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   kind = path.suffix.lower()[1:]
   try:
@@ -89,9 +89,9 @@ def save(figure, path):
 
 def check(path):
   """Refuse a file name that cannot become a picture, before any work is done."""
-  path = pathlib.Path(path).expanduser()
+  path = config_lib.expand(path)
   if path.suffix.lower() not in SUFFIXES:
     raise UserError(
         f'{path}: the suffix chooses the format. Expected one of {", ".join(SUFFIXES)}.')
-  if not path.absolute().parent.is_dir():
+  if not os.path.isdir(path.absolute().parent):
     raise UserError(f'{path}: its folder does not exist. Make it first.')
