@@ -7,7 +7,6 @@ them to DIR/evaluate.jsonl. Results that count are means of 10 episodes.
 
 import argparse
 import json
-import pathlib
 
 import numpy as np
 
@@ -37,7 +36,7 @@ def main(argv=None):
   args = parser.parse_args(argv)
   if args.episodes < 1:
     raise UserError(f'evaluate: --episodes is {args.episodes} but must be at least 1.')
-  logdir = pathlib.Path(args.logdir).expanduser()
+  logdir = config_lib.expand(args.logdir)
   _, obs_space, _ = logdir_lib.load_config(logdir)
   images = [key for key, space in obs_space.items() if len(space.shape) == 3]
   if args.video:
