@@ -16,6 +16,8 @@ import types
 import numpy as np
 import tensorflow as tf
 
+from common.envs import images
+from common.envs.images import is_image
 from common.model import devices
 from common.model import dists
 from common.model import divergence
@@ -128,12 +130,19 @@ class Agent(tf.Module):
       frames: frames of training so far, for the schedule of the noise.
     Returns:
       (action, state): float32 numpy [M, A] or [A], and the state to pass on.
+    Raises:
+      ValueError: an image holds numbers that no image has.
     """
     assert mode in ('train', 'eval'), mode
     key = self.world_model.obs_keys[0]
     single = np.ndim(obs[key]) == len(self.obs_space[key].shape)
     batch = lambda x: np.asarray(x)[None] if single else np.asarray(x)
-    inputs = {k: tf.convert_to_tensor(batch(obs[k])) for k in self.world_model.obs_keys}
+    inputs = {}
+    for k in self.world_model.obs_keys:
+      value = batch(obs[k])
+      if is_image(self.obs_space[k]):
+        value = images.pixels(k, value)
+      inputs[k] = tf.convert_to_tensor(value)
     count = inputs[key].shape[0]
     is_first = batch(obs.get('is_first', np.zeros(() if single else count, bool)))
     if state is None:

@@ -103,7 +103,8 @@ def evaluate(logdir, episodes):
       'task': config.task, 'agent': config.agent,
       'step': (
           sources.frames(config, agent.update_count) if config.offline else
-          episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config))),
+          max(episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
+              logdir_lib.last_step(logdir))),
       'episodes': episodes, 'return': float(np.mean(returns)),
       'return_std': float(np.std(returns)),
       'returns': returns[0] if len(tasks) == 1 else {

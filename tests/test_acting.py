@@ -167,6 +167,17 @@ def test_a_single_environment_may_come_without_its_leading_axis():
   assert action.shape == (2,)
 
 
+def test_images_of_other_dtypes_are_the_same_images_or_refused():
+  agent, obs = toys.agent(), observations(1)
+  expected = agent.filter_and_act(
+      tensors(obs), agent.initial(1), tf.constant([True]), 'train', None)[1]['mean'].numpy()
+  for image in (obs['image'].astype(np.int64), obs['image'].astype(np.float32) / 255):
+    _, state = agent.policy({'image': image, 'is_first': np.array([True])})
+    np.testing.assert_allclose(state['latent']['mean'], expected, atol=1e-6)
+  with pytest.raises(ValueError, match='image holds -1 to 255'):
+    agent.policy({'image': np.array([[[[-1.0, 255, 0]] * 64] * 64])})
+
+
 def test_discrete_agents_return_onehot_actions():
   agent = toys.agent(3, action_dist='onehot', expl='epsilon_greedy', expl_amount=0.5)
   for mode in ('train', 'eval'):

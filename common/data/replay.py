@@ -6,13 +6,12 @@ import bisect
 import collections
 import concurrent.futures
 import math
-import os
 import pathlib
 import sys
-import zipfile
 
 from common import config
 from common.data import episodes as files
+from common.data import reading
 from common.data.disk import Disk
 from common.data.windows import Windows, last_start
 
@@ -28,10 +27,9 @@ class Replay:
   Which episodes are in memory, and in which order, depends only on which ones exist: they are
   sorted by (k, e), and the newest whose frames together fit the capacity are kept, at least one.
   So a resumed run draws the same windows as one that was never interrupted. To that end the
-  contents are read at once at the start, by threads, and not when they are first drawn: a file
-  that proves to be broken later would change the draws in the middle of a run. This takes about
-  16 ms of one core for an episode of 500 images of 64 x 64. Of the files beyond the capacity only
-  the end is looked at, which is enough to notice a truncated one.
+  contents are read at once at the start, and not when they are first drawn: a file that proves to be
+  broken later would change the draws in the middle of a run. An episode of 500 images takes a core
+  about 16 ms. Of the files beyond the capacity only the end is looked at, see reading.scan.
 
   Args:
     directory: where the episodes are. Created if needed, unless readonly.
@@ -43,6 +41,7 @@ class Replay:
     readonly: change nothing in the directory, for reading what another run collects.
     relabel: name of the array that is served as `reward` in its place.
     warn: called with one sentence for each file that is skipped. Default: print to stderr.
+    spaces: dict of name to Box that the agent sees, into whose form foreign episodes are brought.
     disk: Disk that waits where the system refuses. Default: that is an error at once.
   Raises:
     UserError: the directory cannot be made, or a readonly one does not exist.
@@ -50,7 +49,7 @@ class Replay:
 
   def __init__(
       self, directory, action_repeat, capacity=0, *, prune_disk=False, last_row=True,
-      balance=False, readonly=False, relabel=None, warn=None, disk=None):
+      balance=False, readonly=False, relabel=None, warn=None, spaces=None, disk=None):
     self._directory = pathlib.Path(directory)
     self._repeat = action_repeat
     self._capacity = capacity or math.inf
@@ -61,9 +60,10 @@ class Replay:
     self._relabel = {'reward': relabel} if relabel else {}
     self._warn = warn or (lambda message: print(message, file=sys.stderr))
     self._disk = disk or Disk()
+    self._reader = reading.Reader(self._directory, spaces or {}, self._warn)
+    self._lost = 0  # frames that were once counted and whose files are gone
     self._rows = {}  # (k, e) -> rows, of every episode that counts
-    self._broken = set()  # (k, e) of files that were reported and skipped
-    self._memory = []  # Episodes sorted by (k, e)
+    self._broken, self._memory = set(), []  # (k, e) of skipped files; Episodes sorted by (k, e)
     self._forms = None  # key -> shape without rows, which the episodes in memory share
     self._writer = concurrent.futures.ThreadPoolExecutor(WRITERS, 'episodes')
     self._written = {}  # e -> future of its last episode
@@ -74,8 +74,8 @@ class Replay:
 
   @property
   def frames(self):
-    """Frames of all finished episodes, the pruned ones included."""
-    return self._total
+    """Frames of all finished episodes, the pruned and the lost ones included."""
+    return self._total + self._lost
 
   @property
   def episodes(self):
@@ -95,6 +95,24 @@ class Replay:
   def count_per_env(self):
     """Return {e: number of the next episode}. Numbers of skipped files are not used again."""
     return dict(self._next)
+
+  def unused(self, length, keys):
+    """Share of the episodes in memory that are too short for `windows`; raises as that does."""
+    self.windows(length, keys)
+    return 1 - len(self._usable[length, keys]) / len(self._memory)
+
+  def lose(self, frames, counts):
+    """Count frames on whose files are gone, give no number twice; returns how many are missing.
+
+    Args:
+      frames: of all episodes that there ever were.
+      counts: {e: number of the next episode}, as count_per_env gave them.
+    """
+    missing = max(0, frames - self.frames)
+    self._lost += missing
+    for e, k in counts.items():
+      self._next[e] = max(self._next.get(e, 0), k)
+    return missing
 
   def add(self, episode, k, e):
     """Store one finished episode: `finish` of what `begin` returns, with their errors."""
@@ -201,7 +219,7 @@ class Replay:
     newer = [x for x in files.named(self._directory) if x[1][0] >= counts.get(x[1][1], 0)]
     for path, (k, e, _) in newer:
       aside.mkdir(exist_ok=True)
-      os.replace(path, aside / path.name)
+      path.replace(aside / path.name)
       self._rows.pop((k, e), None)
       self._broken.discard((k, e))
     if newer:
@@ -217,16 +235,9 @@ class Replay:
     if not self._readonly:
       files.make_directory(self._directory)
       files.clear(self._directory)
-    for path in files.strangers(self._directory):
-      self._warn(f'{path}: not an episode by its name. Skipped; move it to silence this.')
-    self._rows.update({(k, e): rows for k, e, rows in files.pruned(self._directory)})
-    for path, (k, e, rows) in files.named(self._directory):
-      if (k, e) in self._rows:
-        self._warn(f'{path}: another file is the same episode. Skipped; move it to silence this.')
-      elif zipfile.is_zipfile(path):  # the index at the end is missing from a truncated file
-        self._rows[k, e] = rows
-      else:
-        self._reject(k, e, rows, 'truncated or not an npz file')
+    self._rows, truncated = reading.scan(self._directory, self._warn)
+    for name in truncated:
+      self._reject(*name, 'truncated or not an npz file')
 
   def _fill(self):
     """Read from disk what belongs into memory, again until no broken file is found."""
@@ -235,10 +246,7 @@ class Replay:
       missing = [x for x in self._fitting() if x[:2] not in have]
       if not missing:
         return
-      paths = [self._directory / files.name(*x) for x in missing]
-      with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(files.read, paths, [x[2] for x in missing]))
-      for (k, e, rows), (data, problem) in zip(missing, found):
+      for (k, e, rows), (data, problem) in zip(missing, self._reader(missing)):
         if problem:
           self._reject(k, e, rows, problem)
         else:
@@ -306,17 +314,9 @@ class Replay:
     """Keep the episodes in memory that have the most common keys and shapes, reject the others."""
     if not self._memory:
       return
-    forms = [tuple(sorted(files.forms(x.data).items())) for x in self._memory]
-    # Of equally common ones the newest.
-    most = collections.Counter(reversed(forms)).most_common(1)[0][0]
-    self._forms = dict(most)
-    episodes, self._memory = self._memory, []
-    for episode, form in zip(episodes, forms):
-      if form == most:
-        self._memory.append(episode)
-      else:
-        problem = f'{files.describe(dict(form))}, most have {files.describe(self._forms)}'
-        self._reject(*episode[:3], problem)
+    self._forms, self._memory, others = reading.agreeing(self._memory)
+    for episode, problem in others:
+      self._reject(*episode[:3], problem)
 
   def _trim(self):
     """Drop from memory, and perhaps from disk, what no longer fits the capacity."""

@@ -5,8 +5,6 @@ from common.envs import protocol
 from common.envs import values
 from common.envs.checks import flatten
 
-FAR = 1000  # between the sizes of entries of a vector, or beyond 1
-
 
 class Player:
   """Plays episodes of random actions and looks at everything that comes back."""
@@ -42,12 +40,9 @@ class Player:
 
   def _look_at_sizes(self):
     for key, sizes in self._sizes.items():
-      large, small = sizes.max(), sizes[sizes > 0].min(initial=np.inf)
-      if large > FAR and large > FAR * min(small, 1):
-        self._report.note(
-            f'scale {key}', f'{key}: entries reach from {small:.3g} to {large:.3g}. Networks learn '
-            'badly from numbers that are large or far apart: divide them by their usual size, in the '
-            'environment or by gymnasium.wrappers.TransformObservation')
+      text = values.far_apart(key, sizes)
+      if text:
+        self._report.note(f'scale {key}', text)
 
   def _episode(self, number, steps):
     obs, old = self._env.reset(self._seed + number)

@@ -116,6 +116,21 @@ def whole_image(key, value, space, scaled=False):
   return np.rint(value).astype(np.uint8)
 
 
+def pixels(key, value):
+  """Images of which only the numbers tell what they are, as uint8: 0 to 255, or floats from 0 to 1.
+
+  Raises:
+    ValueError: they are neither, with the key.
+  """
+  if value.dtype == np.uint8:
+    return value
+  low, high = value.min(initial=0), value.max(initial=0)  # of nothing: 0
+  if not 0 <= low <= high <= 255:  # NaN is not
+    raise ValueError(f'{key} holds {low:.4g} to {high:.4g}, expected images from 0 to 255')
+  scale = 255 if high <= 1 and value.dtype.kind == 'f' else 1
+  return np.rint(value * np.float32(scale)).astype(np.uint8)
+
+
 def resize(image, size):
   """Resize an image by averaging over areas.
 

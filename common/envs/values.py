@@ -4,7 +4,24 @@ import numpy as np
 # Gradients of the first layer grow with the square of what is seen, and their norm squares them
 # once more: beyond this float32 ends.
 LARGEST = 1e9
+FAR = 1000  # times the smallest entry, or 1 if that is larger: where vectors are hard to learn from
 WIDEST = 1e12  # bounds of actions; lqr of DeepMind Control has 1e10
+
+
+def far_apart(key, sizes):
+  """Words about a vector whose entries networks learn badly from, or ''.
+
+  Args:
+    key: its name.
+    sizes: array [n], largest absolute value of each entry.
+  """
+  large, small = np.max(sizes, initial=0.0), np.min(sizes[sizes > 0], initial=1.0)
+  if large <= FAR * small:
+    return ''
+  return (
+      f'{key}: entries reach from {np.min(sizes[sizes > 0]):.3g} to {large:.3g}. Networks learn badly '
+      'from numbers that are large or far apart: divide them by their usual size, in the environment '
+      'or by gymnasium.wrappers.TransformObservation')
 
 
 def check_shapes(obs, like):

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 
+from common.envs import values as values_lib
 from common.loop import banner
 from common.loop.meters import Means
 
@@ -114,7 +115,18 @@ class Learner:
     self._view.close()
     print(
         f'The last {self._agent.skipped} updates were skipped because losses or '
-        f'gradients were not finite. {f"The batch is in {path}; the" if kept else "The"} last '
-        'checkpoint is intact. Try --precision float32, or a lower --model_lr.',
+        f'gradients were not finite. {_blame(data)} '
+        f'{f"The batch is in {path}; the" if kept else "The"} last checkpoint is intact.',
         file=sys.stderr)
     sys.exit(1)
+
+
+def _blame(data):
+  """What in a batch explains losses that are not finite, and what to do."""
+  for key, value in sorted(data.items()):
+    problem = values_lib.problem({key: np.asarray(value)}, 1.0)
+    if problem:
+      return (
+          f'The data are to blame: {problem}. python -m common.check_env TASK finds where such '
+          'values come from.')
+  return 'The data hold nothing unusual: try --precision float32, or a lower --model_lr.'

@@ -137,6 +137,13 @@ def save_run(path, seconds, finished_at=None):
     temporary.replace(path / 'run.json')
 
 
+def last_step(path):
+  """Frames of the last row of metrics, for a copy of a run without its episodes; 0 without rows."""
+  with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
+    return int(json.loads((path / 'metrics.jsonl').read_bytes().splitlines()[-1])['step'])
+  return 0
+
+
 def _commit():
   """Commit of the checkout that this file is in; None if it is installed."""
   top = pathlib.Path(__file__).resolve().parents[2]

@@ -99,7 +99,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
       acting = ActingCopy(make, settled, agent, _acts_on_cpu(config))
     # Nothing is written before there is a view.
     disk = Disk(config.disk_wait, lambda text: view.say(text), stopped)
-    replay = _replay(config, logdir, relabel, disk)
+    replay = _replay(config, logdir, relabel, obs_space, disk)
     stack.callback(replay.close)
     stack.callback(disk.end)  # or closing would wait for threads that wait
     loader = Loader(
@@ -112,7 +112,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     logger = Logger(logdir, view.row, disk)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
-        pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
+        frames=0, lost=0, pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
@@ -164,14 +164,28 @@ def frames(config, agent, replay):
   return sources.frames(config, agent.update_count) if config.offline else replay.frames
 
 
-def _replay(config, logdir, relabel, disk):
+def _replay(config, logdir, relabel, obs_space, disk):
   """The episodes of the run, or of another one that it learns from."""
   home = pathlib.Path(config.offline).expanduser() if config.offline else logdir
   return Replay(
       home / 'episodes', config_lib.repeats(config), config.replay_capacity,
       prune_disk=config.prune_disk, last_row=config.dataset_last_row,
       balance=config.dataset_balance, readonly=bool(config.offline), relabel=relabel,
-      disk=disk)
+      spaces=obs_space, disk=disk)
+
+
+def _tell_lost(config, parts, count, lost):
+  """Say that episodes are missing. Raises UserError if none is left to learn from."""
+  try:
+    parts.replay.windows(config.batch_length, parts.agent.data_keys)
+  except UserError as error:
+    raise UserError(
+        f'{parts.logdir}: the checkpoint knows {count:,} frames, but the files of {lost:,} are gone, '
+        f'and none is left to learn from ({error}) Put episodes/ back, or begin anew in another '
+        '--logdir.') from None
+  parts.view.say(
+      f'{parts.logdir / "episodes"}: holds {count - lost:,} frames, but {count:,} were collected. '
+      f'The run learns from what is there and counts on from {count:,}.')
 
 
 def _restore(config, parts):
@@ -188,7 +202,14 @@ def _restore(config, parts):
         trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, means={})
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
+  lost = 0
+  if not config.offline:
+    replay.lose(replay.frames + values['lost'], {})  # what was lost before
+    lost = replay.lose(values['frames'], {int(e): k for e, k in values['episodes'].items()})
+    values['lost'] += lost
   count = frames(config, parts.agent, replay)
+  if lost:
+    _tell_lost(config, parts, count, lost)
   if config.deterministic:
     parts.logger.rewind(values['rows'])
   elif resumed and values['pretrained'] and not (config.offline or config.train_episodes):

@@ -18,6 +18,7 @@ import numpy as np
 from common import config as config_lib
 from common.data.coverage import Coverage
 from common.data.driver import Driver, random_policy, run_episodes
+from common.data import survey
 from common.data.faults import Faults, append
 from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
@@ -102,6 +103,9 @@ class Run:
     if first:
       # Bursts follow on this grid: prefill + k * train_every.
       values.update(pretrained=True, trained=self.frames, next_eval=self.frames)
+      for text in survey.sentences(
+          self._replay, self._config.batch_length, self._agent.data_keys, self._agent.obs_space):
+        self.say(text)
       if self._driver:
         values['trained_episodes'] = sum(self._driver.next_episode)
     if first or values['owed']:
@@ -181,7 +185,7 @@ class Run:
     self._view.stage('saving')
     self._count()
     self._progress.values.update(
-        episodes={str(e): k for e, k in self._replay.count_per_env().items()},
+        frames=self._replay.frames, episodes={str(e): k for e, k in self._replay.count_per_env().items()},
         rows=self._logger.rows, means=self._learner.means.values)
     self._parts.checkpoint.save()
     self._saved = self._learner.updates
@@ -309,6 +313,9 @@ class Run:
             (self.frames - logged) // self._config.log_every))
     row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
     row['agent/updates'] = self._agent.update_count
+    unused = self._replay.unused(self._config.batch_length, tuple(self._agent.data_keys))
+    if unused:
+      row['replay/unused'] = unused
     self._logger.write(self.frames, {**row, **self._speed()}, 'train')
 
   def _speed(self):

@@ -1,0 +1,106 @@
+"""Episodes of other tools, short ones, and runs whose files have changed."""
+import re
+import shutil
+
+import gymnasium
+import numpy as np
+import pytest
+
+from common import evaluate
+from common.config import UserError
+from common.data import episodes as files
+from common.data import foreign
+from common.data.replay import Replay
+
+import loops
+
+IMAGE = {'image': gymnasium.spaces.Box(0, 255, (4, 5, 3), np.uint8)}
+
+
+def episode(image=None, rows=6, **arrays):
+  """An episode in our form, with an image if one is given."""
+  rest = {
+      'action': np.zeros((rows, 2), np.float32), 'reward': np.zeros(rows, np.float32),
+      'discount': np.ones(rows, np.float32)}
+  return {**rest, **({} if image is None else {'image': image}), **arrays}
+
+
+def pixels(rows=6):
+  """Images as we store them."""
+  return np.random.default_rng(0).integers(0, 256, (rows, 4, 5, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('change, words', [
+    (lambda x: x, ''), (lambda x: (x / 255).astype(np.float32), 'floats from 0 to 1'),
+    (lambda x: x.astype(np.float32), 'floats from 0 to 255'),
+    (lambda x: x.transpose(0, 3, 1, 2), 'channels moved to the end'),
+    (lambda x: (x / 255).astype(np.float32).transpose(0, 3, 1, 2), 'channels .*, floats from 0 to 1')])
+def test_images_of_other_tools_become_ours_where_that_is_certain(change, words):
+  data, notes, problem = foreign.understand(episode(change(pixels())), IMAGE)
+  assert not problem and np.array_equal(data['image'], pixels()) and data['image'].dtype == np.uint8
+  assert len(notes) == bool(words)
+  assert not words or re.search(words, notes[0])
+
+
+@pytest.mark.parametrize('arrays, words', [
+    ({'image': np.zeros((6, 8, 8, 3), np.uint8)}, r'image is uint8 \[8, 8, 3\], the agent sees'),
+    ({'image': np.full((6, 4, 5, 3), 300, np.float32)}, 'image holds 0 to 300'),
+    ({'image': np.full((6, 4, 5, 3), -1, np.float32)}, 'image holds -1 to 0'),
+    ({'other': pixels()}, "no key 'image'")])
+def test_other_images_are_refused_by_key(arrays, words):
+  assert re.search(words, foreign.understand(episode(**arrays), IMAGE)[2])
+
+
+def test_rows_in_the_usual_order_of_others_are_noticed():
+  reward = np.ones(6, np.float32)
+  _, notes, problem = foreign.understand(episode(pixels(), reward=reward), IMAGE)
+  assert not problem and 'row 0 has an action or a reward' in notes[0]
+
+
+def test_the_replay_says_once_what_it_did_with_files_and_refuses_by_name(tmp_path):
+  for k in range(3):
+    files.write(tmp_path / files.name(k, 0, 6), episode(pixels().astype(np.float32) / 255))
+  files.write(tmp_path / files.name(3, 0, 6), episode(np.zeros((6, 9, 9, 3), np.uint8)))
+  said = []
+  replay = Replay(tmp_path, 1, readonly=True, warn=said.append, spaces=IMAGE)
+  assert len(replay.stored) == 3 and replay.stored[0]['image'].dtype == np.uint8
+  assert len(said) == 2 and '000003-0-6.npz: image is uint8 [9, 9, 3]' in said[1]
+
+
+def test_short_episodes_are_told_at_the_start_and_in_rows(tmp_path, monkeypatch, capsys):
+  loops.use_toy(monkeypatch.setattr)
+  flags = ['--task', 'py_odd:Short', '--cnn_keys=', '--mlp_keys', '.*', '--batch_length', 10,
+           '--time_limit', 60, '--prefill', 200, '--steps', 300, '--action_repeat', 1, '--seed', 3]
+  loops.start(tmp_path, *flags)
+  out = capsys.readouterr().out
+  assert 'episodes have fewer rows than a sequence (10) and are not learned from' in out
+  shares = [row['replay/unused'] for row in loops.rows(tmp_path, 'agent/updates')]
+  assert all(0.5 < share < 1 for share in shares)
+
+
+@pytest.mark.parametrize('deterministic', [False, True])
+def test_a_run_whose_oldest_episodes_are_gone_counts_on(tmp_path, monkeypatch, capsys, deterministic):
+  loops.use_toy(monkeypatch.setattr)
+  flags = ['--deterministic', deterministic]
+  loops.start(tmp_path, *flags)
+  for k in range(3):
+    (tmp_path / 'episodes' / files.name(k, 0, 11)).unlink()
+  capsys.readouterr()
+  for steps in (200, 280):  # and again
+    loops.start(tmp_path, *flags, '--steps', steps)
+  out = capsys.readouterr().out
+  assert out.count('holds 60 frames, but 120 were collected') == 1 and 'counts on from 120' in out
+  steps = [row['step'] for row in loops.rows(tmp_path)]
+  assert steps == sorted(steps) and steps[-1] == 280
+  assert [row['agent/updates'] for row in loops.rows(tmp_path, 'agent/updates')] == [
+      2, *range(5, 39, 3)]
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(3, 14)]
+
+
+def test_a_copy_without_episodes_is_refused_and_can_be_evaluated(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path)
+  shutil.rmtree(tmp_path / 'episodes')
+  with pytest.raises(UserError, match='the files of 120 are gone.*Put episodes/ back'):
+    loops.start(tmp_path, '--steps', 200)
+  assert evaluate.evaluate(tmp_path, 1)[0]['step'] == 120
