@@ -82,6 +82,12 @@ def test_any_value_of_any_key_is_taken_or_refused_by_name(agent, key, value):
   assert found is None or isinstance(found, config_lib.Config)
 
 
+@pytest.mark.parametrize('agent', ['dreamr', '', None, ['dreamer'], {}])
+def test_the_agent_of_a_file_may_be_none(agent):
+  with pytest.raises(UserError, match='unknown agent'):
+    config_lib.defaults(agent)
+
+
 NUMBERS = st.floats().map(str) | st.floats(0.01, 1e7).map(str) | st.sampled_from(ODD)
 SCHEDULES = st.one_of(VALUES, st.builds(
     lambda kind, numbers: f'{kind}({",".join(numbers)})',

@@ -51,7 +51,13 @@ def load(agent, argv=None):
 
 
 def defaults(agent):
-  """Return a dict of all keys of an agent with their defaults, for what an older version wrote."""
+  """Return a dict of all keys of an agent with their defaults, for what an older version wrote.
+
+  Raises:
+    UserError: the agent, which a file may name, is none.
+  """
+  if agent not in AGENTS:
+    raise UserError(f'config: unknown agent {agent!r}. {nearest(agent, AGENTS)}')
   block = files.blocks()['defaults']
   return {**_plain(block), **block.get(agent, {})}
 
