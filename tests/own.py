@@ -119,3 +119,12 @@ class Many(Own):
   def obs(self):
     x = self.rng.uniform(-1, 1, 3)
     return {'vector': np.array([1e5 * (1 + x[0]), 1e7 * x[1], x[2]])}
+
+
+class Flaky(Own):
+  """Fails in a third of its episodes, as the seed of the reset says."""
+
+  def step(self, action):
+    if self.t == 3 and self.rng.random() < 1 / 3:
+      raise RuntimeError('slipped')
+    return super().step(action)

@@ -16,6 +16,7 @@ from common.data.faults import MOST, Faults, GaveUp, append
 from common.data import replay
 from common.envs import values
 from common.envs.parallel import Parallel
+from common.loop import parts
 
 Box = gymnasium.spaces.Box
 
@@ -274,3 +275,24 @@ def test_a_run_that_gives_up_saves_and_exits_with_one(tmp_path, monkeypatch):
   name, = [x for x in loops.saved(tmp_path) if 'update_count' in x or 'updates' in x][:1]
   assert loops.saved(tmp_path)[name] == updates > 1
   assert loops.rows(tmp_path, 'env/restarts')[-1]['env/restarts'] == MOST + 1
+
+
+@pytest.mark.parametrize('flags', [(), ('--overlap', True, '--parallel', 'none')])
+def test_a_deterministic_run_with_faults_that_is_killed_ends_bit_identical(
+    tmp_path, monkeypatch, flags):
+  loops.use_toy(monkeypatch.setattr)
+  flags = [
+      '--task', 'py_own:Flaky', '--deterministic', True, '--time_limit', 20, '--envs', 2,
+      '--steps', 240, *flags]
+  loops.start(tmp_path / 'whole', *flags)
+  for call in (60, 25):
+    with monkeypatch.context() as patch:
+      patch.setattr(parts.Parts, 'close', lambda self: None)
+      loops.kill_at(patch, Driver, '_step', call)
+      with pytest.raises(loops.Kill):
+        loops.start(tmp_path / 'killed', *flags)
+  loops.start(tmp_path / 'killed', *flags)
+  assert loops.same(loops.saved(tmp_path / 'whole'), loops.saved(tmp_path / 'killed'))
+  assert loops.episodes(tmp_path / 'whole') == loops.episodes(tmp_path / 'killed')
+  whole, killed = (loops.rows(tmp_path / name, timeless=True) for name in ('whole', 'killed'))
+  assert whole == killed and max(row.get('env/restarts', 0) for row in whole) > 2
