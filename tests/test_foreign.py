@@ -104,3 +104,14 @@ def test_a_copy_without_episodes_is_refused_and_can_be_evaluated(tmp_path, monke
   with pytest.raises(UserError, match='the files of 120 are gone.*Put episodes/ back'):
     loops.start(tmp_path, '--steps', 200)
   assert evaluate.evaluate(tmp_path, 1)[0]['step'] == 120
+
+
+@pytest.mark.parametrize('old, new', [
+    ('obs_space', 'obs_space: 3\nold'), ('dtype: float32', 'kind: none'), ('act_space', 'act_space: x\nold')])
+def test_damaged_spaces_in_the_config_of_a_run_are_one_sentence(tmp_path, monkeypatch, old, new):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path)
+  path = tmp_path / 'config.yaml'
+  path.write_text(path.read_text().replace(old, new))
+  with pytest.raises(UserError, match='damaged'):
+    evaluate.evaluate(tmp_path, 1)

@@ -135,3 +135,10 @@ def test_tensorboard_holds_scalars_and_videos(tmp_path):
   step, film = found['eval/video']
   assert (step, film.image.width, film.image.height) == (600, 16, 8)
   assert film.image.encoded_image_string.startswith(b'GIF89a')
+
+
+@pytest.mark.parametrize('line', ['[' * 100_000, '{"time": ' + '9' * 400 + '}', '{"time": NaN}'])
+def test_a_last_line_that_is_no_row_is_one_sentence(tmp_path, line):
+  (tmp_path / 'metrics.jsonl').write_text(f'{line}\n')
+  with pytest.raises(UserError, match='line 1 is no row of metrics'):
+    logger.Logger(tmp_path)

@@ -37,7 +37,7 @@ def check(config):
     # A copy that is complete needs its source no more.
     if not config.get(key) or (key == 'source' and (target / 'checkpoint').exists()):
       continue
-    path = pathlib.Path(config[key]).expanduser()
+    path = config_lib.expand(config[key])
     if not (path / 'config.yaml').exists():
       raise UserError(
           f'--{key} {path}: holds no run (config.yaml is missing). Pass the --logdir of one.')
@@ -93,7 +93,7 @@ def check_spaces(config, source, obs_space, act_space):
   Raises:
     UserError: with the difference.
   """
-  path = pathlib.Path(config.offline).expanduser()
+  path = config_lib.expand(config.offline)
   old, obs, act = source
   model = MODEL if config.get('snapshot') else ()
   lines = config_lib.difference(old, config, ['action_repeat', 'tasks', *model])
@@ -152,7 +152,7 @@ def continue_from(config, logdir):
   target = pathlib.Path(logdir)
   if (target / 'checkpoint').exists():
     return
-  path = pathlib.Path(config.source).expanduser()
+  path = config_lib.expand(config.source)
   if any(target.glob('episodes/*')) and not (target / '.checkpoint').exists():
     raise UserError(
         f'{target}: has episodes but no checkpoint, so it is not a copy that was interrupted. '

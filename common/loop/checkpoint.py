@@ -10,6 +10,7 @@ import tempfile
 
 import tensorflow as tf
 
+from common import config as config_lib
 from common.config import UserError
 from common.data.disk import Disk, DiskError
 from common.loop import logdir as logdir_lib
@@ -140,7 +141,7 @@ def restore_world_model(logdir, world_model):
   Raises:
     UserError: there is none, or its networks have other sizes.
   """
-  directory = pathlib.Path(logdir).expanduser() / 'checkpoint'
+  directory = config_lib.expand(logdir) / 'checkpoint'
   parts = {
       name: getattr(world_model, name) for name in ('encoder', 'rssm', 'decoder', 'classifier')
       if hasattr(world_model, name)}
@@ -178,7 +179,7 @@ def load(logdir):
   Raises:
     UserError: there is no run, or nothing was saved yet.
   """
-  logdir = pathlib.Path(logdir).expanduser()
+  logdir = config_lib.expand(logdir)
   config, obs_space, act_space = logdir_lib.load_config(logdir)
   config = devices.setup(config.replace(devices=1))
   agent = agent_class(config.agent)(config, obs_space, act_space)

@@ -163,7 +163,7 @@ def load_config(path):
   Raises:
     UserError: there is no run in the directory.
   """
-  path = pathlib.Path(path).expanduser()
+  path = config_lib.expand(path)
   if not (path / 'config.yaml').exists():
     raise UserError(
         f'{path}: holds no run (config.yaml is missing). Pass the --logdir of '
@@ -174,17 +174,27 @@ def load_config(path):
         f'{path}: its config.yaml is not one of ours (agent or spaces are missing). '
         'Pass the --logdir of a run.')
   values = {**config_lib.defaults(values['agent']), **values}
+  try:
+    obs, act = _spaces(values.pop('obs_space'), values.pop('act_space'))
+  except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+    raise UserError(
+        f'{path / "config.yaml"}: obs_space or act_space is damaged. Restore the file, or pass '
+        'another --logdir.') from None
+  return actions.settle(config_lib.Config(values), act), obs, act
+
+
+def _spaces(boxes, act):
+  """(obs_space, act_space) of what `save_config` wrote of them."""
   obs = {}
-  for key, box in values.pop('obs_space').items():
+  for key, box in boxes.items():
     image = box['dtype'] == 'uint8'
     obs[key] = gymnasium.spaces.Box(
         0 if image else -np.inf, 255 if image else np.inf, tuple(box['shape']),
         np.dtype(box['dtype']).type)
-  act = values.pop('act_space')
   size = act['shape'][0]
-  act = wrappers.OneHot(size) if act['discrete'] else gymnasium.spaces.Box(
-      -1, 1, (size,), np.float32)
-  return actions.settle(config_lib.Config(values), act), obs, act
+  if act['discrete']:
+    return obs, wrappers.OneHot(size)
+  return obs, gymnasium.spaces.Box(-1, 1, (size,), np.float32)
 
 
 @contextlib.contextmanager

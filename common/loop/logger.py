@@ -99,8 +99,11 @@ class Logger:
     if not lines:
       return 0, 0.0
     try:
-      return len(lines), float(json.loads(lines[-1])['time'])
-    except (ValueError, TypeError, KeyError):
+      seconds = float(json.loads(lines[-1])['time'])
+      if not math.isfinite(seconds):
+        raise ValueError(seconds)
+      return len(lines), seconds
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
       raise UserError(
           f'{self._path}: line {len(lines)} is no row of metrics. Move the file away, or pass '
           'another --logdir.') from None

@@ -166,7 +166,7 @@ def frames(config, agent, replay):
 
 def _replay(config, logdir, relabel, obs_space, disk):
   """The episodes of the run, or of another one that it learns from."""
-  home = pathlib.Path(config.offline).expanduser() if config.offline else logdir
+  home = config_lib.expand(config.offline) if config.offline else logdir
   return Replay(
       home / 'episodes', config_lib.repeats(config), config.replay_capacity,
       prune_disk=config.prune_disk, last_row=config.dataset_last_row,
