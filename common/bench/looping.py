@@ -37,7 +37,6 @@ def measure_loop(args, flags):
 def _measure(stored, train_steps, args, flags):
   """One row: the loop over args.frames frames after some to warm up."""
   os.environ[standins.ENV_MS] = str(args.env_ms)
-  standins.SlowEnv.waiter = None
   made = standins.agent_class(args.update_ms, args.policy_ms)
   with tempfile.TemporaryDirectory() as directory, Interrupts() as interrupts:
     path = pathlib.Path(directory)
@@ -65,16 +64,18 @@ def _measure(stored, train_steps, args, flags):
 def _collect(loop, built, stored, train_steps, args, config):
   """Collect args.frames frames more, and compare the time with what the stand-ins waited for."""
   acting = built.acting.copy if built.acting else built.agent
-  waiters = {
-      'update': built.agent.waiters['update'], 'policy': acting.waiters['policy'],
-      'env': standins.SlowEnv.waiter}
-  before = {name: (waiter.total, waiter.count) for name, waiter in waiters.items()}
+  def waits():
+    last = built.replay.stored[-1]['vector'][-1]
+    return {
+        'update': built.agent.waiters['update'].total, 'policy': acting.waiters['policy'].total,
+        'env': float(last[-1])}
+  count, before = built.agent.waiters['update'].count, waits()
   frames, built.progress.values['next_eval'] = loop.frames, loop.frames + args.frames
   started = time.perf_counter()
   loop.collect()
   wall = time.perf_counter() - started
-  waited = {name: waiter.total - before[name][0] for name, waiter in waiters.items()}
-  updates = waiters['update'].count - before['update'][1]
+  waited = {name: total - before[name] for name, total in waits().items()}
+  updates = built.agent.waiters['update'].count - count
   bound = sum(waited.values())
   if config.overlap:
     bound = max(waited['update'], bound - waited['update'])

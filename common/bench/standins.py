@@ -34,25 +34,31 @@ class Waiter:
 
 
 class SlowEnv:
-  """Environment of eight numbers whose steps take STANDIN_ENV_MS milliseconds."""
+  """Environment of eight numbers whose steps take STANDIN_ENV_MS milliseconds.
+
+  The last number tells how many seconds it has waited, as it may do so in a process of its own.
+  """
 
   obs_space = {'vector': gymnasium.spaces.Box(-np.inf, np.inf, (8,), np.float32)}
   act_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
-  waiter = None  # of all of this process
 
   def __init__(self):
-    if SlowEnv.waiter is None:
-      SlowEnv.waiter = Waiter(float(os.environ.get(ENV_MS, 0)))
+    self._waiter = Waiter(float(os.environ.get(ENV_MS, 0)))
 
   def reset(self, seed=None):
     """Begin an episode; takes no time."""
     del seed
-    return {'vector': np.zeros(8, np.float32)}
+    return self._observe(0)
 
   def step(self, action):
     """Wait; episodes end by the time limit alone."""
-    SlowEnv.waiter()
-    return {'vector': np.full(8, action[0], np.float32)}, 1.0, False, {}
+    self._waiter()
+    return self._observe(action[0]), 1.0, False, {}
+
+  def _observe(self, value):
+    vector = np.full(8, value, np.float32)
+    vector[-1] = self._waiter.total
+    return {'vector': vector}
 
   def close(self):
     """Nothing to free."""
