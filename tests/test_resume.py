@@ -381,3 +381,11 @@ def test_sigkill_leaves_no_lock_and_a_second_process_is_refused(tmp_path):
   loops.start(path, '--steps', end)
   assert loops.episodes(path) == [(k, 0, 11) for k in range(len(found) + 2)]
   assert loops.rows(path)[-1]['step'] == end
+
+
+def test_a_kill_after_the_last_checkpoint_evaluates_no_second_time(tmp_path, monkeypatch):
+  loops.start(tmp_path / 'whole', '--deterministic', True)
+  kill(tmp_path / 'killed', monkeypatch, run.Run, 'mark_finished', 1, flags=['--deterministic', True])
+  loops.start(tmp_path / 'killed', '--deterministic', True)
+  whole, killed = (loops.rows(tmp_path / name, timeless=True) for name in ('whole', 'killed'))
+  assert whole == killed

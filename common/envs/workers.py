@@ -5,9 +5,11 @@
     result = promise()
 """
 import contextlib
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import select
 import signal
 import sys
 import threading
@@ -69,7 +71,7 @@ class _Remote:
     self._timeout, self._name = timeout, name
     self._sent = self._received = 0
     self._answers = {}  # of promises that were not called yet
-    self._closed = False
+    self._closed, self._poller = False, None
 
   def call(self, method, *args):
     assert not self._closed, f'{self._name} is closed'
@@ -80,12 +82,22 @@ class _Remote:
 
   def _ready(self, number, seconds):
     """Whether the answer is there, or the end of the worker, within some seconds."""
-    return number in self._answers or self._pipe.poll(seconds)
+    return number in self._answers or self._wait(seconds)
+
+  def _wait(self, seconds):
+    """Whether something comes through the pipe, or its end, within some seconds; None is for ever.
+
+    The pipe's own `poll` builds a selector each time, which takes longer than the answer.
+    """
+    if self._poller is None:
+      self._poller = select.poll()
+      self._poller.register(self._pipe.fileno(), select.POLLIN)
+    return bool(self._poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
   def _receive(self, number):
     while number not in self._answers:
       try:
-        if not self._pipe.poll(self._timeout):
+        if not self._wait(self._timeout):
           raise TimeoutError(f'{self._name} gave no answer for {self._timeout:g} seconds')
         self._answers[self._received] = self._pipe.recv()
       except (EOFError, ConnectionResetError):

@@ -112,7 +112,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     logger = Logger(logdir, view.row, disk)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
-        frames=0, lost=0, pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
+        frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
@@ -199,7 +199,8 @@ def _restore(config, parts):
     # Of what the other run had to do, nothing is left to do.
     values.update(
         source=config.source, rows=0, owed=0, logged=None, trained=replay.frames,
-        trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, means={})
+        trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, evaluated=None,
+        means={})
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
   lost = 0

@@ -115,10 +115,12 @@ class Run:
   def evaluate(self):
     """Log the mean return of noise-free episodes, if they are due."""
     values, config = self._progress.values, self._config
-    if self.frames < min(values['next_eval'], config.steps):
+    # A run that was killed after its last checkpoint has evaluated already.
+    if self.frames < min(values['next_eval'], config.steps) or values['evaluated'] == self.frames:
       return
     if config.eval_episodes:
       self._evaluate()
+    values['evaluated'] = self.frames
     while values['next_eval'] <= self.frames:
       values['next_eval'] += config.eval_every
 
