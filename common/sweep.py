@@ -20,6 +20,7 @@ import sys
 from common import config as config_lib
 from common.config import UserError
 from common.config.options import AGENTS
+from common.loop import cluster
 from common.loop import logdir
 from common.study import grid
 from common.study import jobs

@@ -129,7 +129,7 @@ def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
     (['--source', '{tmp}/nothing'], 'config.yaml is missing'),
     (['--offline', '{empty}'], 'has no episodes'),
     (['--offline', '{run}', '--action_repeat', '2'], 'action_repeat: 1 there, 2 here'),
-    (['--offline', '{run}', '--task', 'toy_lock_vector'], 'observations are'),
+    (['--offline', '{run}', '--task', 'toy_lock_vector'], 'vector is vector [30] there'),
     (['--source', '{run}', '--deter_size', '9'], 'deter_size: 16 there, 9 here'),
     (['--source', '{run}', '--offline', '{run}'], 'Pass one of them')])
 def test_runs_that_do_not_fit_are_refused_with_the_difference(

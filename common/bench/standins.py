@@ -19,18 +19,21 @@ METRICS = 25               # numbers that an update gives
 
 
 class Waiter:
-  """Waits for so many milliseconds at a time; `total` seconds so far in `count` waits."""
+  """Context in which so many milliseconds pass, with what is done in it; `total` seconds in `count`."""
 
   def __init__(self, milliseconds):
     self._seconds = milliseconds / 1000
     self.total, self.count = 0.0, 0
 
-  def __call__(self):
+  def __enter__(self):
+    self._started = time.perf_counter()
+
+  def __exit__(self, *_):
     self.count += 1
-    if self._seconds:
-      started = time.perf_counter()
-      time.sleep(self._seconds)
-      self.total += time.perf_counter() - started
+    left = self._started + self._seconds - time.perf_counter()
+    if left > 0:
+      time.sleep(left)
+    self.total += time.perf_counter() - self._started
 
 
 class SlowEnv:
@@ -52,7 +55,8 @@ class SlowEnv:
 
   def step(self, action):
     """Wait; episodes end by the time limit alone."""
-    self._waiter()
+    with self._waiter:
+      pass
     return self._observe(action[0]), 1.0, False, {}
 
   def _observe(self, value):
@@ -80,16 +84,18 @@ def agent_class(update_ms, policy_ms):
       return {'model': self.optimizer}
 
     def train(self, data, frames=0):
-      """Wait for an update."""
+      """Wait for an update, and count it."""
       del data, frames
-      self.waiters['update']()
-      self.updates.assign_add(1)
-      return metrics.Metrics(tuple(f'metric_{i}' for i in range(METRICS)), tf.zeros([METRICS]))
+      with self.waiters['update']:
+        self.updates.assign_add(1)
+        vector = tf.zeros([METRICS])
+      return metrics.Metrics(tuple(f'metric_{i}' for i in range(METRICS)), vector)
 
     def policy(self, obs, state=None, mode='train', frames=0):
       """Wait for an action, which is zero."""
       del mode, frames
-      self.waiters['policy']()
+      with self.waiters['policy']:
+        pass
       return np.zeros((len(obs['is_first']), self.action_size), np.float32), state
 
   return StandIn

@@ -127,7 +127,7 @@ def find(identifier):
   prefix = f'gym_{package}:' if package else 'gym_'
   hint = f'{nearest(prefix + name, [prefix + other for other in known])} '
   if name.startswith('ALE/'):
-    hint = f'For games of the Arcade Learning Environment pass --task atari_{atari.game_of(name)}. '
+    hint += f'Games of the Arcade Learning Environment: --task atari_{atari.game_of(name)}. '
   elif multiprocessing.parent_process() is not None:
     hint += (
         'Environments in processes of their own do not know what a program has registered before '
