@@ -62,7 +62,7 @@ def check(config, report, episodes, steps):
     played = check_play.Player(env, report, config.seed).play(episodes, steps)
     checks.check_seed(env, report, config.seed)
     checks.check_second(lambda: envs.raw(config), report)
-    _note_short(config, played, report)
+    _note_short(config, [length for length, _ in played if length < steps], report)
     with report.guard('close()'):
       env.close()
     if not report.faults:
@@ -71,12 +71,12 @@ def check(config, report, episodes, steps):
   return []
 
 
-def _note_short(config, played, report):
-  """Note how many episodes are too short for the sequences of the block gym."""
-  short = sum(length + 1 < config.batch_length for length, _ in played)
+def _note_short(config, lengths, report):
+  """Note how many episodes that came to an end are too short for the sequences of the block gym."""
+  short = sum(length + 1 < config.batch_length for length in lengths)
   if short:
     report.note(
-        'short', f'{short} of {len(played)} episodes have fewer rows than the sequences that are '
+        'short', f'{short} of {len(lengths)} episodes have fewer rows than the sequences that are '
         f'learned from ({config.batch_length} rows), and would never be used: pass a smaller '
         '--batch_length')
 

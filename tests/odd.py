@@ -97,3 +97,26 @@ class States(Odd):
 
   def __init__(self, count=500):
     super().__init__(spaces.Discrete(count), ACTIONS)
+
+
+class Tenfold(gymnasium.Wrapper):
+  """A user's own wrapper, which calls what is below as that wants to be called."""
+
+  def reset(self, seed=None):
+    """Without options."""
+    return self.env.reset() if isinstance(self.env, Old) else self.env.reset(seed=seed)
+
+  def step(self, action):
+    """Ten times the reward."""
+    obs, reward, *rest = self.env.step(action)
+    return (obs, 10 * reward, *rest)
+
+
+def wrapped():
+  """A wrapper around an environment of today."""
+  return Tenfold(Odd())
+
+
+def wrapped_old():
+  """A wrapper around one of before."""
+  return Tenfold(Old())

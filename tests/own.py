@@ -128,3 +128,19 @@ class Flaky(Own):
     if self.t == 3 and self.rng.random() < 1 / 3:
       raise RuntimeError('slipped')
     return super().step(action)
+
+
+class Halves(Own):
+  """The two halves of a step, of which observing is costly."""
+  observed = 0
+
+  def obs(self):
+    self.observed += 1
+    return super().obs()
+
+  def advance(self, action):
+    self.t += 1
+    return 1.0, self.t >= 25, {}
+
+  def observe(self):
+    return self.obs()

@@ -38,7 +38,8 @@ def near(toy, monkeypatch):
   """Collectors in this process."""
   monkeypatch.setattr(collector, 'alone', collector.Collector)
   monkeypatch.setattr(
-      crew, 'local', lambda config: crew.Crew(config, lambda make: workers.make(make, 'none')))
+      crew, 'local', lambda config, stopped: crew.Crew(
+          config, lambda make: workers.make(make, 'none'), stopped=stopped))
 
 
 def same_run(one, two):

@@ -251,3 +251,18 @@ def test_a_system_without_a_home_is_told(monkeypatch, tmp_path):
   monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
   with pytest.raises(UserError, match='knows no home directory'):
     config_lib.load('dreamer', ['--configs', 'debug'])
+
+
+@pytest.mark.parametrize('name, reward', [('wrapped', 10), ('wrapped_old', 1)])
+def test_wrappers_of_users_stay(name, reward, capsys):
+  env = make(f'py_odd:{name}')
+  env.reset(1)
+  assert env.step(env.act_space.sample())[1] == reward
+  assert checked(f'py_odd:{name}', capsys)[0] == 0
+
+
+def test_costly_observations_of_own_environments_are_made_once_a_decision(monkeypatch):
+  env = make('py_own:Halves', '--action_repeat', '4')
+  env.reset(1)
+  env.step(np.zeros(2, np.float32))
+  assert inner(env).observed == 2

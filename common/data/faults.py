@@ -10,6 +10,7 @@ import traceback
 from common.config import UserError
 
 MOST = 10  # in a row, of one environment, without an episode that came to its end
+LOOK = ': python -m common.check_env TASK looks for the reason.'
 ERRORS = (Exception, SystemExit)  # what simulators raise; some leave the program by themselves
 
 
@@ -87,8 +88,8 @@ class Faults:
       raise GaveUp(f'{text}. The run ends here: env_faults is stop.')
     if self._row[e] > MOST:
       raise GaveUp(
-          f'{text}. That was fault {self._row[e]} in a row of this environment: python -m '
-          'common.check_env TASK looks for the reason.')
+          f'{text}. That was fault {self._row[e]} in a row of this {self._name}'
+          f'{"." if self._name == "collector" else LOOK}')
     self._say(f'{text}.')
 
   def _write(self, where, error):

@@ -58,7 +58,7 @@ class Raw:
           f'the function returned {type(env).__name__}, which is no environment. Expected one of '
           'Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
     if not self.own and protocol.is_old(env):
-      self._env = getattr(env, 'unwrapped', env)
+      self._env = protocol.below_library(env)
     self._seeded = protocol.takes(self._env.reset, 'seed')
     self.plain = None  # the name of the only observation, if it comes without a dict
 

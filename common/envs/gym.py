@@ -130,8 +130,8 @@ def find(identifier):
     hint += f'Games of the Arcade Learning Environment: --task atari_{atari.game_of(name)}. '
   elif multiprocessing.parent_process() is not None:
     hint += (
-        'Environments in processes of their own do not know what a program has registered before '
-        'it started training. ')
+        'Environments in processes of their own do not know what a program has registered: pass '
+        '--parallel none for that. ')
   raise UserError(
       f'task: neither Gymnasium nor Gym has an environment {name!r}. {hint}'
       'One that a package registers is named with it: gym_PACKAGE:ID.')

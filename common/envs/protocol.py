@@ -4,6 +4,7 @@ import inspect
 import numpy as np
 
 LIMIT = 'TimeLimit.truncated'  # in info, of Gym before 0.26
+LIBRARY = ('gymnasium.wrappers', 'gym.wrappers')
 
 
 class Caller:
@@ -18,7 +19,7 @@ class Caller:
   """
 
   def __init__(self, env):
-    self._env, self._plain = env, getattr(env, 'unwrapped', env)
+    self._env, self._plain = env, below_library(env)
     self._seeded, self._limit, self._count, self.notes = True, None, None, []
     if is_old(env):
       self._seeded = takes(self._plain.reset, 'seed')
@@ -68,23 +69,49 @@ class Own:
     self._env = env
     self.obs_space, self.act_space = env.obs_space, env.act_space
     self._seeded = takes(env.reset, 'seed')
+    self._takes_one = self._seeded or takes_any(env.reset)
+    self.notes = []
+    if not (self._takes_one or hasattr(env, 'seed')):
+      self.notes = [f'{type(env).__name__} cannot be seeded, so runs cannot be repeated']
+    if hasattr(env, 'advance') and hasattr(env, 'observe'):  # the two halves of a costly step
+      self.advance, self.observe = self._advance, env.observe
 
   def reset(self, seed=None):
     """Begin an episode and return its first observation."""
-    result = self._env.reset(seed=seed) if self._seeded else reset_plain(self._env, seed)
+    if self._seeded:
+      result = self._env.reset(seed=seed)
+    else:
+      result = self._env.reset(seed) if self._takes_one else reset_plain(self._env, seed)
     return result[0] if is_pair(result) else result
 
   def step(self, action):
     """Take one action and return (obs, reward, done, info)."""
     obs, reward, done, info = self._env.step(action)
-    if done and info.get(LIMIT) and 'discount' not in info:
-      info = {**info, 'discount': np.float32(1)}
-    return obs, reward, done, info
+    return obs, reward, done, _with_discount(done, info)
+
+  def _advance(self, action):
+    reward, done, info = self._env.advance(action)
+    return reward, done, _with_discount(done, info)
 
   def close(self):
     """Close the environment, if it can be closed."""
     if hasattr(self._env, 'close'):
       self._env.close()
+
+
+def _with_discount(done, info):
+  """Info that tells a limit of time as our protocol does."""
+  limit = done and info.get(LIMIT) and 'discount' not in info
+  return {**info, 'discount': np.float32(1)} if limit else info
+
+
+def takes_any(function):
+  """Whether a function has a positional argument."""
+  try:
+    parameters = inspect.signature(function).parameters.values()
+  except (TypeError, ValueError):  # not written in Python
+    return True
+  return any(x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD, x.VAR_POSITIONAL) for x in parameters)
 
 
 def takes(function, name):
@@ -103,9 +130,16 @@ def reset_plain(env, seed):
   return env.reset()
 
 
+def below_library(env):
+  """An environment without the wrappers that its library put around it; users' own ones stay."""
+  while type(env).__module__.startswith(LIBRARY) and hasattr(env, 'env'):
+    env = env.env
+  return env
+
+
 def is_old(env):
   """Whether the wrappers that a library put around an environment cannot call its `reset`."""
-  plain = getattr(env, 'unwrapped', env)
+  plain = below_library(env)
   return not takes(plain.reset, 'seed') or plain is not env and not takes(plain.reset, 'options')
 
 

@@ -96,11 +96,11 @@ class _Remote:
 
   def _receive(self, number):
     while number not in self._answers:
+      if not self._wait(self._timeout):
+        raise TimeoutError(f'{self._name} gave no answer for {self._timeout:g} seconds')
       try:
-        if not self._wait(self._timeout):
-          raise TimeoutError(f'{self._name} gave no answer for {self._timeout:g} seconds')
         self._answers[self._received] = self._pipe.recv()
-      except (EOFError, ConnectionResetError):
+      except (EOFError, OSError):  # also in the middle of an answer
         raise Gone(f'{self._name} is gone: {self._state()}') from None
       self._received += 1
     return self._answers.pop(number)

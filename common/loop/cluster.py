@@ -102,7 +102,7 @@ class _Worker:
   def _get(self, answer):
     try:
       return _copied(self._ray.get(answer))
-    except self._ray.exceptions.RayActorError as error:
+    except self._ray.exceptions.RayError as error:  # the actor, its node, or what lay there
       lines = [line.strip() for line in str(error).splitlines() if line.strip()]
       raise workers.Gone(f'a collector is gone: {lines[0].rstrip(".:")}') from None
 

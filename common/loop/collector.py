@@ -4,6 +4,7 @@ It lives in a process of its own, see `crew`, on this machine or another. All th
 function of what it is told: the weights, the numbers of the episodes and how many decisions the
 run has made before. So where it lives and how fast it is do not matter.
 """
+import pickle
 from typing import NamedTuple
 
 import numpy as np
@@ -81,13 +82,13 @@ class Collector:
     """Sentences on how the environments are understood, for people."""
     return self._envs[0].notes
 
-  def build(self, agent_class, config):
+  def build(self, recipe):
     """Make the copy that acts, in float32 on the CPU.
 
     Args:
-      agent_class: subclass of agent.Agent.
-      config: Config that the learner's agent was made of.
+      recipe: pickled pair of a subclass of agent.Agent and the Config of the learner's agent.
     """
+    agent_class, config = pickle.loads(recipe)
     seed = np.random.SeedSequence((config.seed, self._index, SEEDS)).generate_state(1)[0] % SEEDS
     config = config.replace(seed=int(seed), precision='float32', jit=False, devices=1)
     self._copy = agent_class(config, self.obs_space, self.act_space)
@@ -157,7 +158,7 @@ class Collector:
 def alone(config, index):
   """A Collector in a process of its own: GPUs are the learner's, one thread is enough.
 
-  One thread on every machine also means the same sums on every machine.
+  One thread also means the same sums on machines with the same kind of CPU.
   """
   devices.setup_collector(config)
   return Collector(config, index)

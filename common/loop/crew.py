@@ -2,13 +2,17 @@
 import contextlib
 import functools
 
+import cloudpickle
+
 from common import config as config_lib
+from common.config import UserError
 from common.envs import workers
 from common.loop import acting
 from common.loop import collector
 from common.loop.collector import Order
 
 CHUNK = 25  # decisions that an interrupt may have to wait for
+AHEAD = 3   # orders that a collector has at most
 POLL = 0.2  # seconds between looks for an interrupt
 NAME = 'a collector'
 
@@ -24,14 +28,16 @@ class Crew:
     make: function of a function that makes a collector, which returns a worker as `workers.make`
       does.
     share: function of a value that all workers are told, which returns what to tell them.
+    stopped: function that says whether the run was asked to end before it began.
   """
 
-  def __init__(self, config, make, share=lambda value: value):
+  def __init__(
+      self, config, make, share=lambda value: value, stopped=lambda: False):
     self._make = [
         functools.partial(make, functools.partial(collector.alone, config, i))
         for i in range(config.collectors)]
     self._workers = [make() for make in self._make]
-    self._share = share
+    self._share, self._stopped = share, stopped
     self._each = config.envs // config.collectors * len(config_lib.tasks(config))
     self._agent = self._recipe = self._weights = None
     self._next = []  # number of each environment's next episode that nobody has
@@ -42,21 +48,32 @@ class Crew:
   @property
   def obs_space(self):
     """Dict of name -> Box of the environments. Raises what building them raised."""
-    return self._workers[0].call('obs_space')()
+    return self._first('obs_space')
 
   @property
   def act_space(self):
     """Box or OneHot, the actions of the environments."""
-    return self._workers[0].call('act_space')()
+    return self._first('act_space')
 
   @property
   def notes(self):
     """Sentences on how the environments are understood, for people."""
-    return self._workers[0].call('notes')()
+    return self._first('notes')
+
+  def _first(self, name):
+    """What the first collector says, once it is there."""
+    promise = self._workers[0].call(name)
+    try:
+      while not promise.ready(POLL):
+        if self._stopped():
+          raise UserError('The run was asked to end before its collectors were there.')
+      return promise()
+    except workers.Gone as error:
+      raise UserError(f'collectors: {error}, before the run began.') from None
 
   def build(self, agent_class, config):
     """Let all collectors begin to make an agent of their own, see collector.Collector.build."""
-    self._recipe = agent_class, config
+    self._recipe = (cloudpickle.dumps((agent_class, config)),)  # classes of programs, by value
     self._tell_all('build', *self._recipe)
 
   def follow(self, agent):
@@ -106,10 +123,13 @@ class Crew:
     orders = [
         Order(random, min(CHUNK, decisions - done), self._calls + done, frames, limit)
         for done in range(0, decisions, CHUNK)]
-    promises = [self._ask(i, orders) for i in range(len(self._workers))]
+    # A pipe that is full of orders and another full of answers would wait for each other for ever.
+    promises = [self._ask(i, orders[:AHEAD]) for i in range(len(self._workers))]
     for number in range(len(orders)):
       for i in range(len(self._workers)):
-        yield self._played(i, number, orders, promises, check, faults)
+        played = self._played(i, number, orders, promises, check, faults)
+        promises[i] += self._ask(i, orders[number + AHEAD:number + AHEAD + 1])
+        yield played
     self._calls += 0 if random else decisions
 
   def close(self):
@@ -145,7 +165,7 @@ class Crew:
       except workers.Gone as error:
         faults.lost(i, error)
         self._restart(i)
-        promises[i][number:] = self._ask(i, orders[number:])
+        promises[i][number:] = self._ask(i, orders[number:len(promises[i])])
     if played.ended:
       faults.sound(i)
     for ended in played.ended:
@@ -163,6 +183,7 @@ class Crew:
     self._tell(i, 'begin', self._of(i))
 
 
-def local(config):
+def local(config, stopped=lambda: False):
   """A Crew of processes on this machine."""
-  return Crew(config, functools.partial(workers.make, timeout=None, name=NAME, daemon=False))
+  make = functools.partial(workers.make, timeout=None, name=NAME, daemon=False)
+  return Crew(config, make, stopped=stopped)

@@ -71,11 +71,11 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
       for env in environments:
         stack.callback(env.close)
       return environments
-    team = _crew(config, workers, stack) if config.collectors else None
+    team = _crew(config, workers, stopped, stack) if config.collectors else None
     collecting = [] if config.offline or config.collectors else made(config.envs, 0, 'train')
     # Some environments cannot be there twice.
     needed = config.eval_episodes or config.offline
-    evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, collecting) if needed else []
+    evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, [team] if team else collecting) if needed else []
     env = team or (collecting or evaluating)[0]
     obs_space, act_space = env.obs_space, env.act_space
     if (logdir / 'config.yaml').exists():
@@ -139,15 +139,17 @@ def _second(make, config, first):
   except Exception as error:
     if config.offline:
       raise
-    [env.obs_space for env in first]  # whose failure would be the reason
+    for env in first:
+      _ = env.obs_space  # whose failure would be the reason
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     raise UserError(
         f'{config.task}: a second environment, for evaluation, cannot be made beside the first '
-        f'({str(error).strip().splitlines()[-1]}). Pass --eval_episodes 0, and evaluate by python -m '
+        f'({lines[-1]}). Pass --eval_episodes 0, and evaluate by python -m '
         'common.evaluate when the run has ended.') from None
 
 
-def _crew(config, workers, stack):
-  team = crew.Crew(config, *workers) if workers else crew.local(config)
+def _crew(config, workers, stopped, stack):
+  team = crew.Crew(config, *workers, stopped) if workers else crew.local(config, stopped)
   stack.callback(team.close)
   return team
 
