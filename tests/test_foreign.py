@@ -11,6 +11,7 @@ from common.config import UserError
 from common.data import episodes as files
 from common.data import foreign
 from common.data.replay import Replay
+from common.loop import parts
 
 import loops
 
@@ -115,3 +116,22 @@ def test_damaged_spaces_in_the_config_of_a_run_are_one_sentence(tmp_path, monkey
   path.write_text(path.read_text().replace(old, new))
   with pytest.raises(UserError, match='damaged'):
     evaluate.evaluate(tmp_path, 1)
+
+
+def test_files_that_come_back_or_are_newer_count_once(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  flags = ['--save_every', 0, '--eval_every', 80]
+  loops.start(tmp_path, *flags)
+  gone = tmp_path / 'episodes' / files.name(0, 0, 11)
+  gone.rename(tmp_path / 'gone.npz')
+  with monkeypatch.context() as patch:  # killed when newer episodes than the checkpoint's are there
+    patch.setattr(parts.Parts, 'close', lambda self: None)
+    loops.kill_at(patch, loops.Toy, 'train', 4)
+    with pytest.raises(loops.Kill):
+      loops.start(tmp_path, *flags, '--steps', 240)
+  last = loops.rows(tmp_path)[-1]['step']
+  (tmp_path / 'gone.npz').rename(gone)
+  loops.start(tmp_path, *flags, '--steps', 240)
+  steps = [row['step'] for row in loops.rows(tmp_path)]
+  assert last > 120 and steps == sorted(steps) and steps[-1] == 240
+  assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(12)]

@@ -105,14 +105,14 @@ class Replay:
     """Count frames on whose files are gone, give no number twice; returns how many are missing.
 
     Args:
-      frames: of all episodes that there ever were.
-      counts: {e: number of the next episode}, as count_per_env gave them.
+      frames: of the episodes that there were once.
+      counts: {e: number of the episode after these}, as count_per_env gave them then.
     """
-    missing = max(0, frames - self.frames)
-    self._lost += missing
+    there = sum(self._frames(e, rows) for (k, e), rows in self._rows.items() if k < counts.get(e, 0))
+    self._lost = max(0, frames - there)
     for e, k in counts.items():
       self._next[e] = max(self._next.get(e, 0), k)
-    return missing
+    return self._lost
 
   def add(self, episode, k, e):
     """Store one finished episode: `finish` of what `begin` returns, with their errors."""

@@ -75,7 +75,10 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     collecting = [] if config.offline or config.collectors else made(config.envs, 0, 'train')
     # Some environments cannot be there twice.
     needed = config.eval_episodes or config.offline
-    evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, [team] if team else collecting) if needed else []
+    evaluating = []
+    if needed:
+      first = [team] if team else collecting
+      evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, first)
     env = team or (collecting or evaluating)[0]
     obs_space, act_space = env.obs_space, env.act_space
     if (logdir / 'config.yaml').exists():
@@ -112,7 +115,8 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     logger = Logger(logdir, view.row, disk)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
-        frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0, logged=None, next_eval=None, owed=0,
+        frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0,
+        logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
@@ -200,19 +204,18 @@ def _restore(config, parts):
   if config.get('source') and values['source'] != config.source:
     # Of what the other run had to do, nothing is left to do.
     values.update(
-        source=config.source, rows=0, owed=0, logged=None, trained=replay.frames,
+        source=config.source, frames=0, episodes={}, rows=0, owed=0, logged=None, trained=replay.frames,
         trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, evaluated=None,
         means={})
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
   lost = 0
   if not config.offline:
-    replay.lose(replay.frames + values['lost'], {})  # what was lost before
     lost = replay.lose(values['frames'], {int(e): k for e, k in values['episodes'].items()})
-    values['lost'] += lost
   count = frames(config, parts.agent, replay)
-  if lost:
+  if lost > values['lost']:
     _tell_lost(config, parts, count, lost)
+  values['lost'] = lost
   if config.deterministic:
     parts.logger.rewind(values['rows'])
   elif resumed and values['pretrained'] and not (config.offline or config.train_episodes):
