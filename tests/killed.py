@@ -60,7 +60,7 @@ def kill_in_a_line(call):
 def arrange(moment, rng):
   """Let this process die at a moment, a few milliseconds earlier or later by chance."""
   if moment == 'any':
-    kill_within(Agent, 'train', rng.randint(1, 30), rng.uniform(0, 0.2))
+    kill_within(Agent, 'train', rng.randint(1, 15), rng.uniform(0, 0.05))
   elif moment == 'episode':
     kill_within(episodes, 'write', rng.randint(1, 4), rng.uniform(0, 0.005))
   elif moment == 'checkpoint':

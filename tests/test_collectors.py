@@ -195,6 +195,19 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+def wait_for_cpus(address, count):
+  """Return when a cluster has so many CPUs; a process of its own looks, to join nothing here."""
+  code = (
+      'import os, sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR"); '
+      'sys.exit(ray.cluster_resources().get("CPU", 0) < int(sys.argv[2]))')
+  for _ in range(30):
+    look = [sys.executable, '-c', code, address, str(count)]
+    if not subprocess.run(look, capture_output=True, check=False).returncode:
+      return
+    time.sleep(1)
+  pytest.fail('the cluster did not start')
+
+
 @pytest.fixture
 def nodes(tmp_path, monkeypatch):
   """Address of a Ray cluster of two nodes with a CPU each."""
@@ -209,7 +222,7 @@ def nodes(tmp_path, monkeypatch):
   with (tmp_path / 'ray.log').open('w') as log:
     for own in (head, ['--address', address]):
       started.append(subprocess.Popen([*ray, *own], stdout=log, stderr=log, start_new_session=True))
-      time.sleep(6)
+      wait_for_cpus(address, len(started))
   yield address
   for process in started[::-1]:
     process.terminate()
@@ -218,9 +231,9 @@ def nodes(tmp_path, monkeypatch):
 
 
 def test_two_nodes_of_a_cluster_make_the_run_of_local_processes(nodes, tmp_path, monkeypatch):
-  local = subprocess.Popen(train(tmp_path / 'local'))
-  subprocess.run(train(tmp_path / 'ray', '--ray', nodes), check=True)
-  assert local.wait(120) == 0
+  with subprocess.Popen(train(tmp_path / 'local')) as local:
+    subprocess.run(train(tmp_path / 'ray', '--ray', nodes), check=True)
+  assert local.returncode == 0
   assert same_run(tmp_path / 'local', tmp_path / 'ray')
 
 

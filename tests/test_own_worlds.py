@@ -122,6 +122,15 @@ def test_other_pictures_are_refused_by_name(monkeypatch, capsys, kind, word):
   assert code == 1 and word in out
 
 
+@pytest.mark.parametrize('space', [
+    odd.Box(-np.inf, np.inf, (20, 60), np.float32), odd.Box(-1, 1, (64, 64), np.float32),
+    odd.Box(0, 10, (20, 20, 5), np.int64), odd.Box(0, 1, (16, 512), np.float32)])
+def test_matrices_that_are_no_pictures_stay_vectors(monkeypatch, space):
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(space), raising=False)
+  env = make('py_odd:Made')
+  assert env.obs_space['vector'].shape == (np.prod(space.shape),) and not env.notes
+
+
 @pytest.mark.parametrize('make_values', [
     lambda rng: rng.random((64, 64, 3), np.float32), lambda rng: np.full((64, 64, 3), 300),
     lambda rng: np.full((64, 64, 3), -1), lambda rng: np.full((64, 64, 3), np.nan)])

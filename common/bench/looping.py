@@ -47,6 +47,9 @@ def _measure(stored, train_steps, args, flags):
         '--eval_every', str(WARM_UP), '--steps', '1e9', '--replay_capacity', '0',
         '--log_every', '1000', '--quiet', '--logdir', directory,
         '--train_every', str(BURSTS[train_steps]), '--train_steps', str(train_steps), *flags])
+    if config.collectors:
+      raise config_lib.UserError(
+          'benchmark: what collectors wait for is not seen from here. Pass --collectors 0.')
     config = devices.setup(config)
     _store(path / 'episodes', stored)
     built = parts.build(config, path, made)

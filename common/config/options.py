@@ -49,7 +49,8 @@ CHOICES = {
 RANGES = {
     'seed': (0, 2 ** 31 - 1), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),
-    'disk_wait': (0, None), 'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None), 'env_timeout': (0.01, None), 'action_repeat': (1, None),
+    'disk_wait': (0, None), 'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None),
+    'env_timeout': (0.01, None), 'action_repeat': (1, None),
     'time_limit': (1, None), 'collect_limit': (0, None),
     'collect_limit_from': (0, None), 'collect_limit_doubles': (0, None), 'camera': (0, None),
     'image_size': (64, 64), 'prefill': (0, None),

@@ -223,8 +223,8 @@ class Driver:
 
   def _reset_seed(self, e):
     again = (self._attempts[e],) if self._attempts[e] else ()
-    sequence = np.random.SeedSequence((self._seed, self._first_env + int(e), self.next_episode[e], *again))
-    return int(sequence.generate_state(1)[0])
+    key = (self._seed, self._first_env + int(e), self.next_episode[e], *again)
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
 def run_episodes(

@@ -6,8 +6,7 @@ import gymnasium
 import numpy as np
 
 CHANNELS = 16  # at most; a longer axis is height or width
-SIDE = 16      # pixels of a picture at least, where the dtype does not say that it is one
-LARGE = 1024   # numbers that are more likely a picture than a vector
+SIDE = 32      # pixels of a picture at least, where uint8 [H, W, C] does not say that it is one
 
 
 class Form(NamedTuple):
@@ -34,22 +33,18 @@ def is_image(space):
 def form(key, space):
   """How observations of a declared Box are understood: returns Form.
 
-  Images are uint8 [H, W, C]. Channels at first, no channels, whole numbers from 0 to 255 and floats
-  from 0 to 1 or 255 are converted; other pictures are unclear, as a float array of their size would
-  be taken for a vector.
+  Images are uint8 [H, W, C]. Of what is larger than SIDE, channels at first, uint8 without channels,
+  whole numbers from 0 to 255 and floats from 0 to 1 or 255 are converted. Other arrays in the form of
+  pictures are unclear. The rest, such as matrices of floats, are vectors.
   """
   shape, where = tuple(space.shape), f'{key} is declared as {space.dtype} {list(space.shape)}'
-  small = np.prod(shape) < LARGE
-  if len(shape) > 3 and not small:
+  if len(shape) > 3 and sorted(shape)[-2] >= SIDE:
     return Form(space, unclear=(
         f'{where}, which looks like a stack of images. Stack them as channels, [height, width, '
         'channels], or give the last one'))
-  axes = _axes(shape)
-  if len(shape) not in (2, 3) or space.dtype != np.uint8 and (small or axes is None):
+  axes = _axes(shape, space.dtype == np.uint8)
+  if axes is None:
     return Form(space)
-  if space.dtype == np.uint8 and len(shape) == 2 and (small or axes is None):
-    return Form(space)
-  axes = axes or (0, 1, 2)
   scale = _scale(space)
   if scale is None:
     return Form(space, unclear=(
@@ -70,15 +65,16 @@ def form(key, space):
   return Form(gymnasium.spaces.Box(0, 255, full, np.uint8), image, note)
 
 
-def _axes(shape):
-  """The order of axes that gives height, width and channels; None if they hardly are that."""
-  if len(shape) == 2:
-    return (0, 1, 2) if min(shape) >= SIDE else None
-  if len(shape) == 3 and min(shape[:2]) >= SIDE and shape[2] <= CHANNELS:
-    return 0, 1, 2
-  if len(shape) == 3 and min(shape[1:]) > CHANNELS >= shape[0]:
+def _axes(shape, pixels):
+  """The order of axes that gives height, width and channels; None if they hardly are that.
+
+  pixels: they are uint8, which is an image with three axes, and a grey one with two.
+  """
+  if len(shape) == 3 and min(shape[1:]) >= SIDE and shape[0] <= CHANNELS:
     return 1, 2, 0
-  return None
+  if len(shape) == 3 and (pixels or min(shape[:2]) >= SIDE and shape[2] <= CHANNELS):
+    return 0, 1, 2
+  return (0, 1, 2) if len(shape) == 2 and pixels and min(shape) >= SIDE else None
 
 
 def _scale(space):

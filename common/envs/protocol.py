@@ -1,4 +1,4 @@
-"""The ways in which environments are called: Gymnasium, Gym before 0.26, and the protocol of `wrappers`."""
+"""How environments are called: those of Gymnasium, of Gym before 0.26, and in our protocol."""
 import inspect
 
 import numpy as np
@@ -111,7 +111,7 @@ def takes_any(function):
     parameters = inspect.signature(function).parameters.values()
   except (TypeError, ValueError):  # not written in Python
     return True
-  return any(x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD, x.VAR_POSITIONAL) for x in parameters)
+  return any(x.kind not in (x.KEYWORD_ONLY, x.VAR_KEYWORD) for x in parameters)
 
 
 def takes(function, name):

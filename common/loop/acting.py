@@ -54,5 +54,5 @@ class ActingCopy:
 
 
 def weights(agent):
-  """Variables that a copy takes over: networks and scales of an agent; its counters are whole numbers."""
+  """Variables that a copy takes over: networks and scales; an agent's counters are whole numbers."""
   return [variable for variable in agent.variables if variable.dtype.is_floating]

@@ -31,8 +31,7 @@ class Crew:
     stopped: function that says whether the run was asked to end before it began.
   """
 
-  def __init__(
-      self, config, make, share=lambda value: value, stopped=lambda: False):
+  def __init__(self, config, make, share=lambda value: value, stopped=lambda: False):
     self._make = [
         functools.partial(make, functools.partial(collector.alone, config, i))
         for i in range(config.collectors)]

@@ -187,7 +187,8 @@ class Run:
     self._view.stage('saving')
     self._count()
     self._progress.values.update(
-        frames=self._replay.frames, episodes={str(e): k for e, k in self._replay.count_per_env().items()},
+        frames=self._replay.frames,
+        episodes={str(e): k for e, k in self._replay.count_per_env().items()},
         rows=self._logger.rows, means=self._learner.means.values)
     self._parts.checkpoint.save()
     self._saved = self._learner.updates
