@@ -196,3 +196,9 @@ def test_the_loop_is_timed_against_what_its_stand_ins_waited_for(capsys, overlap
     assert row['bound'] > (max(least, waited - least) if row['overlap'] else waited)
     assert row['host_ms_per_update'] == pytest.approx(
         1e3 * (row['wall'] - row['bound']) / 200, rel=1e-2)
+
+
+def test_the_loop_is_not_timed_around_collectors(capsys):
+  with pytest.raises(SystemExit) as stop:
+    benchmark.main(['loop', '--stored', '0', '--overlap', 'True', '--collectors', '1'])
+  assert stop.value.code == 2 and 'Pass --collectors 0' in capsys.readouterr().err
