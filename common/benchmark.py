@@ -2,6 +2,8 @@
 
     python -m common.benchmark train_step            XLA and oneDNN on and off, against the peak
     python -m common.benchmark train_step --configs dmc cpu --vary jit True False
+    python -m common.benchmark train_step --against CHECKOUT --size small
+    python -m common.benchmark parts                 each part of an update alone
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark loop                  what the loop costs beside updates and steps
@@ -38,14 +40,22 @@ def main(argv=None):
 
   step = add('train_step', help='seconds of an update and their share of the matmul peak')
   step.add_argument('--size', choices=[*sizes.SIZES, 'both'], help='default: both; with --configs theirs')
-  step.add_argument('--steps', type=_positive, help='timed updates; default 2, with --vary 30')
+  step.add_argument('--steps', type=_positive, help='timed updates; default 2, with --against 10, with --vary 30')
   step.add_argument('--onednn', choices=['both', 'True', 'False'], default='both')
   step.add_argument('--timeout', type=float, default=600, help='seconds that a variant may work')
   step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
   step.add_argument(
       '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'),
       help='compare two agents in one process instead')
+  step.add_argument(
+      '--against', metavar='CHECKOUT', help='compare with the code in another directory instead')
+  step.add_argument('--agent', choices=['dreamer', 'planet', 'plan2explore'], default='dreamer')
   step.set_defaults(run=updates.train_step)
+
+  parts = add('parts', help='each part of an update alone: milliseconds, GFLOP/s and GB/s')
+  parts.add_argument('--size', choices=sizes.SIZES, help='default: small; with --configs theirs')
+  parts.add_argument('--steps', type=_positive, default=15, help='timed calls of each')
+  parts.set_defaults(run=_measure_parts)
 
   data = add('data', help='batches a second, and how long updates wait for them')
   data.add_argument('--size', choices=sizes.SIZES, help='default: published; with --configs theirs')
@@ -107,6 +117,12 @@ def _wait_for_data(args, flags):
   """Delayed: the file imports TensorFlow, whose settings variants of updates choose themselves."""
   from common.bench import waiting
   return waiting.wait_for_data(args, flags)
+
+
+def _measure_parts(args, flags):
+  """Delayed, for the same reason."""
+  from common.bench import parts
+  return parts.measure_parts(args, flags)
 
 
 def _measure_loop(args, flags):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
+from common.model import convs
 from common.model import nets
 from common.model import world_model
 from dreamer.agent import Dreamer
@@ -65,7 +66,7 @@ def test_decoder_goes_through_the_published_sizes():
     (1, 5, 6, 4), (5, 5, 6, 4), (13, 6, 4, 2), (30, 6, 4, 3), (30, 6, 3, 1)])
 def test_transposed_convolution_equals_the_plain_one_in_values_and_gradients(
     size, kernel, channels, filters):
-  layer = nets.ConvTranspose(filters, kernel, 'none')
+  layer = convs.ConvTranspose(filters, kernel)
   layer.build([None, size, size, channels])
   x = tf.random.stateless_normal([2, size, size, channels], [0, 1])
   layer.bias.assign(tf.random.stateless_normal([filters], [0, 2]))

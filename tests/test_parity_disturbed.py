@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from common.checks import judge
 from common.model import actor_critic
+from common.model import convs
 from common.model import dists
 from common.model import divergence
 from common.model import nets
@@ -44,7 +45,7 @@ CASES = [
     (RSSM, 'kl', nudged, ['rssm_step', 'rssm_sequence', TRAIN]),
     (nets.ConvEncoder, '__call__', nudged, ['encoder', POLICY]),
     (nets.ConvDecoder, 'mean', nudged, ['decoder']),
-    (nets, '_subpixel_conv_transpose', nudged, ['decoder']),
+    (convs, 'subpixel_conv_transpose', nudged, ['decoder']),
     (nets.MLP, '__call__', nudged, ['dense_normal', 'dense_binary', 'dense_vector', POLICY]),
     (dists.TanhNormal, 'sample', nudged, ['actor_tanh_normal', POLICY]),
     (dists.TanhNormal, 'log_prob', nudged, ['actor_tanh_normal']),

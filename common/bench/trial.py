@@ -21,7 +21,13 @@ MATRIX = 2048  # rows of the matrices whose product gives the peak
 
 
 class Trial:
-  """An agent that can make updates, all on the same batch."""
+  """An agent that can make updates, all on the same batch.
+
+  Attributes:
+    agent: of the config, with random weights.
+    data: the batch, as `agent.distribute` made it.
+    spaces: name -> Box of the observations.
+  """
 
   def __init__(self, config):
     """Build the agent that the config is of, and a batch of its size.
@@ -42,7 +48,7 @@ class Trial:
     self.agent = self.another(config)
     rng = np.random.default_rng(0)
     windows = [self.episode(rng, config.batch_length) for _ in range(config.batch_size)]
-    self._data = self.agent.distribute(
+    self.data = self.agent.distribute(
         {key: np.stack([window[key] for window in windows]) for key in windows[0]})
 
   def another(self, config):
@@ -74,7 +80,7 @@ class Trial:
   def step(self, data=None):
     """Make one update, on the random batch by default; returns its (wall, CPU) seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
-    metrics = self.agent.train(self._data if data is None else data)
+    metrics = self.agent.train(self.data if data is None else data)
     for value in metrics.values():
       np.asarray(value)  # a GPU may still be at it
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -1,8 +1,9 @@
-"""Seconds of an update: XLA and oneDNN on and off against the matmul peak, or two agents in turns."""
+"""Seconds of an update: against the matmul peak, another checkout, or another value of an option."""
 import itertools
 import statistics
 
 from common import config as config_lib
+from common.bench import against
 from common.bench import printing
 from common.bench import sizes
 from common.bench import variants
@@ -19,7 +20,8 @@ def train_step(args, flags):
   """Time updates of the real agent on a random batch; returns the exit code."""
   size = sizes.name_of(args, flags, 'both')
   names = list(sizes.SIZES) if size == 'both' else [size]
-  load = lambda size, *more: config_lib.load('dreamer', [*sizes.SIZES.get(size, []), *flags, *more])
+  of_size = lambda size, *more: [*sizes.SIZES.get(size, []), *flags, *more]
+  load = lambda *words: config_lib.load(args.agent, of_size(*words))
   if args.vary:
     key, *values = args.vary
     pairs = [(size, [load(size, f'--{key}', value) for value in values]) for size in names]
@@ -27,6 +29,11 @@ def train_step(args, flags):
       _vary(size, key, configs, args.steps or 30)
     return 0
   configs = {size: load(size) for size in names}
+  if args.against:
+    for size, config in configs.items():
+      against.show(against.measure(
+          args.against, args.agent, size, config.configs, of_size(size), args.steps or 10))
+    return 0
   rows = []
   for size, config in configs.items():
     rows += _run_variants(size, config, args)

@@ -6,11 +6,15 @@ of a tanh-normal, the largest logit of a categorical. Seeds make compiled steps
 repeatable; the centre makes them comparable with recorded numbers.
 """
 
+import math
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 tfb = tfp.bijectors
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 def split_seed(seed, n):
@@ -22,7 +26,54 @@ def split_seed(seed, n):
 
 def normal(mean, event_ndims=0):
   """Unit-variance Normal around float [..., *event] `mean` (spec section 4)."""
-  return tfd.Independent(tfd.Normal(mean, tf.ones((), mean.dtype)), event_ndims)
+  return UnitNormal(mean, event_ndims)
+
+
+class UnitNormal:
+  """Unit-variance Normal whose log-probability visits each entry of an event as seldom as it can.
+
+  Events may be pictures. Through TFP's own density (`tfp` is that distribution) the gradient would
+  take twice the time.
+  """
+
+  def __init__(self, mean, event_ndims=0):
+    """mean: float [..., *event]."""
+    self._mean, self._event_ndims = mean, event_ndims
+
+  @property
+  def tfp(self):
+    """The same as a distribution of TFP."""
+    return tfd.Independent(
+        tfd.Normal(self._mean, tf.ones((), self._mean.dtype)), self._event_ndims)
+
+  def mean(self):
+    """Float [..., *event]."""
+    return self._mean
+
+  mode = mean
+
+  def log_prob(self, value):
+    """Log-density [...] of float [..., *event]. Raises ValueError if that is not the shape."""
+    self._mean.shape.assert_is_compatible_with(value.shape)
+    axes = list(range(self._mean.shape.rank - self._event_ndims, self._mean.shape.rank))
+    size = math.prod(self._mean.shape[axis] for axis in axes)
+    return -_half_squares(value, self._mean, axes) - size * HALF_LOG_TAU
+
+  def __getitem__(self, index):
+    return UnitNormal(self._mean[index], self._event_ndims)
+
+
+def _half_squares(value, mean, axes):
+  """Half the sum of squared differences over some axes, the last ones."""
+  @tf.custom_gradient
+  def half_squares(value, mean):
+    difference = value - mean
+    def grad(upstream):
+      for _ in axes:
+        upstream = upstream[..., None]
+      return upstream * difference, -upstream * difference
+    return 0.5 * tf.reduce_sum(tf.square(difference), axes), grad
+  return half_squares(value, mean)
 
 
 def binary(logits, event_ndims=0):

@@ -9,6 +9,7 @@ are always made from float32 parameters.
 import tensorflow as tf
 import tf_keras
 
+from common.model import convs
 from common.model import dists
 
 # ~/.keras/keras.json may say otherwise, for programs of the user.
@@ -100,7 +101,7 @@ class ConvEncoder(tf.Module):
     self.layers = []
     for i, kernel in enumerate(ENCODER_KERNELS):
       filters = depth * 2 ** i
-      layer = tf_keras.layers.Conv2D(filters, kernel, 2, activation=finish(filters, act, norm))
+      layer = convs.Conv(filters, kernel, finish(filters, act, norm))
       layer.build([None, height, width, channels])
       self.layers.append(layer)
       channels = filters
@@ -129,8 +130,8 @@ class ConvDecoder(tf.Module):
     for i, kernel in enumerate(DECODER_KERNELS):
       last = i == len(DECODER_KERNELS) - 1
       filters = shape[-1] if last else depth * 2 ** (2 - i)
-      layer = ConvTranspose(
-          filters, kernel, *(('none', 'none') if last else (act, norm)))
+      layer = convs.ConvTranspose(
+          filters, kernel, None if last else finish(filters, act, norm))
       layer.build([None, size, size, channels])
       self.layers.append(layer)
       channels, size = filters, 2 * (size - 1) + kernel
@@ -150,70 +151,6 @@ class ConvDecoder(tf.Module):
   def __call__(self, feat):
     """Normal(mean, 1) over images of feat [N..., F], event [H, W, C]."""
     return dists.normal(self.mean(feat), 3)
-
-
-class ConvTranspose(tf_keras.layers.Conv2DTranspose):
-  """Transposed convolution of stride 2 without padding, in the fastest form.
-
-  The arithmetic is that of the layer it extends. From 1x1 inputs it is one
-  matrix product; with few output channels it is run as a convolution over
-  output sub-pixels, because kernels for transposed convolutions waste most
-  of their lanes on three channels (`python -m common.benchmark train_step`).
-  """
-
-  FEW_CHANNELS = 4
-
-  def __init__(self, filters, kernel, act='none', norm='none'):
-    super().__init__(filters, kernel, 2, activation=finish(filters, act, norm))
-
-  def call(self, x):
-    """Float [N, H, W, C] to [N, 2H + k - 2, 2W + k - 2, filters]."""
-    kernel = tf.cast(self.kernel, x.dtype)
-    size = self.kernel_size[0]
-    if x.shape[1:3] == (1, 1):
-      y = tf.matmul(
-          tf.reshape(x, [-1, x.shape[-1]]),
-          tf.reshape(kernel, [-1, x.shape[-1]]), transpose_b=True)
-      y = tf.reshape(y, [-1, size, size, self.filters])
-    elif self.filters <= self.FEW_CHANNELS and size % 2 == 0:
-      y = _subpixel_conv_transpose(x, kernel)
-    else:
-      y = tf.nn.conv2d_transpose(
-          x, kernel, _transposed_shape(x, kernel), 2, 'VALID')
-    y = tf.nn.bias_add(y, tf.cast(self.bias, x.dtype))
-    return self.activation(y)
-
-
-@tf.custom_gradient
-def _subpixel_conv_transpose(x, kernel):
-  """Transposed convolution of x [N, H, W, I] by kernel [k, k, O, I], k even.
-
-  An output pixel 2j + r only meets the taps 2p + r, so the four parities r
-  are four output channel groups of one dense convolution with k/2 taps. The
-  gradients are plain convolutions, which are fast as they are.
-  """
-  taps, out, inp = kernel.shape[0] // 2, kernel.shape[2], kernel.shape[3]
-  # [p, r, p', r', O, I], taps reversed -> [p, p', I, r, r', O]
-  sub = tf.reverse(tf.reshape(kernel, [taps, 2, taps, 2, out, inp]), [0, 2])
-  sub = tf.transpose(sub, [0, 2, 5, 1, 3, 4])
-  sub = tf.reshape(sub, [taps, taps, inp, 4 * out])
-  pad = [taps - 1, taps - 1]
-  y = tf.nn.conv2d(x, sub, 1, [[0, 0], pad, pad, [0, 0]])
-  y = tf.nn.depth_to_space(y, 2)
-
-  def grad(dy):
-    dx = tf.nn.conv2d(dy, kernel, 2, 'VALID')
-    dkernel = tf.raw_ops.Conv2DBackpropFilter(
-        input=dy, filter_sizes=kernel.shape, out_backprop=x,
-        strides=[1, 2, 2, 1], padding='VALID')
-    return dx, dkernel
-
-  return y, grad
-
-
-def _transposed_shape(x, kernel):
-  height, width = (2 * (x.shape[i] - 1) + kernel.shape[i - 1] for i in (1, 2))
-  return [tf.shape(x)[0], height, width, kernel.shape[2]]
 
 
 class MLP(tf.Module):

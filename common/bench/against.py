@@ -1,0 +1,107 @@
+"""Updates of two checkouts in turns, each in a process of its own: how much faster one is."""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from common import config as config_lib
+from common.bench import printing
+
+WARMUP = 3  # updates that are not timed
+
+
+class Checkout:
+  """A process in which the code of a checkout makes updates when it is asked to."""
+
+  def __init__(self, path, agent, flags):
+    """Start it.
+
+    Args:
+      path: of the checkout.
+      agent: dreamer, planet or plan2explore.
+      flags: of the configuration.
+    Raises:
+      UserError: there is no such code.
+    """
+    self._path = pathlib.Path(path).expanduser().resolve()
+    if not (self._path / 'common' / 'config.py').exists() and not (
+        self._path / 'common' / 'config').exists():
+      raise config_lib.UserError(
+          f'--against {path}: this is no checkout of the project, which has a folder common. '
+          'git worktree add DIR COMMIT makes one.')
+    script = pathlib.Path(__file__).with_name('turns.py')
+    self._process = subprocess.Popen(
+        [sys.executable, str(script), agent, *flags], cwd=self._path, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONPATH': str(self._path)})
+
+  def ready(self):
+    """Wait for the first update; returns its seconds, with tracing."""
+    return self._answer()['ready']
+
+  def step(self):
+    """Make an update; returns dict of wall (seconds) and memory (GB, the most so far)."""
+    try:
+      self._process.stdin.write('step\n')
+      self._process.stdin.flush()
+    except BrokenPipeError:
+      pass  # the answer tells
+    return self._answer()
+
+  def _answer(self):
+    line = self._process.stdout.readline()
+    if not line:
+      told = self._process.stderr.read().strip()
+      raise config_lib.UserError(f'{self._path}: the update failed: {told.splitlines()[-1]}')
+    return json.loads(line)
+
+  def close(self):
+    """End the process."""
+    self._process.kill()
+    self._process.communicate()
+
+
+def measure(path, agent, size, configs, flags, steps):
+  """Time updates of this checkout and of another in turns; PlaNet's with the searches between them.
+
+  Args:
+    path: of the other checkout.
+    agent: whose updates.
+    size, configs: what the row says of the sizes.
+    flags: of the configuration, known to both.
+    steps: timed updates of each.
+  Returns:
+    Dict of agent, size, configs, steps; wall and wall_against, medians in seconds; ratio, how many
+    times as fast this checkout is; first_call and memory (GB) of both.
+  """
+  here = pathlib.Path(__file__).parents[2]
+  sides = []
+  try:
+    for checkout in (here, path):
+      sides.append(Checkout(checkout, agent, flags))
+    first = [side.ready() for side in sides]
+    walls, memory = ([], []), [0, 0]
+    for number in range(WARMUP + steps):
+      for index in (0, 1) if number % 2 else (1, 0):
+        row = sides[index].step()
+        memory[index] = row['memory']
+        if number >= WARMUP:
+          walls[index].append(row['wall'])
+  finally:
+    for side in sides:
+      side.close()
+  wall, against = (statistics.median(x) for x in walls)
+  return dict(
+      agent=agent, size=size, configs=configs, steps=steps, wall=wall, wall_against=against,
+      ratio=against / wall, first_call=first[0], first_call_against=first[1], memory=memory[0],
+      memory_against=memory[1])
+
+
+def show(row):
+  """Print a row of `measure`."""
+  print(
+      '{agent} {size}: {wall:.3f} s an update here, {wall_against:.3f} s there: {ratio:.2f} times '
+      'as fast (medians of {steps}); {memory:.2f} and {memory_against:.2f} GB'.format(**row))
+  printing.json_line(row)
