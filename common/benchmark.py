@@ -13,12 +13,12 @@
     python -m common.benchmark emulator              Atari frames, against the bare emulator
     python -m common.benchmark gpu --out FILE.json   all that is worth knowing of a GPU machine
 
-Each prints a table for people and JSON lines. `--configs NAME ... --KEY VALUE ...` are those of
-`python -m dreamer.train`, except --steps. Exit code 1 if a variant failed, 2 for a mistake in the
-command.
+Each prints a table for people and JSON lines. Other flags are those of `python -m dreamer.train`,
+except --steps. Exit code 1 if a variant failed, 2 for a mistake in the command.
 """
 import argparse
 import functools
+import importlib
 import sys
 
 from common import config as config_lib
@@ -55,12 +55,12 @@ def main(argv=None):
   parts = add('parts', help='each part of an update alone: milliseconds, GFLOP/s and GB/s')
   parts.add_argument('--size', choices=sizes.SIZES, help='default: small; with --configs theirs')
   parts.add_argument('--steps', type=_positive, default=15, help='timed calls of each')
-  parts.set_defaults(run=_measure_parts)
+  parts.set_defaults(run=_delayed('parts', 'measure_parts'))
 
   data = add('data', help='batches a second, and how long updates wait for them')
   data.add_argument('--size', choices=sizes.SIZES, help='default: published; with --configs theirs')
   data.add_argument('--steps', type=_positive, default=10, help='updates in the burst')
-  data.set_defaults(run=_wait_for_data)
+  data.set_defaults(run=_delayed('waiting', 'wait_for_data'))
 
   env = add('env', help='decisions a second: without images, with them, in processes')
   env.add_argument('--steps', type=_positive, default=200, help='decisions of each environment')
@@ -73,7 +73,7 @@ def main(argv=None):
   loop.add_argument('--update_ms', type=float, default=2, help='milliseconds of an update')
   loop.add_argument('--policy_ms', type=float, default=0.3, help='of a policy call')
   loop.add_argument('--env_ms', type=float, default=0.2, help='of a step of the environment')
-  loop.set_defaults(run=_measure_loop)
+  loop.set_defaults(run=_delayed('looping', 'measure_loop'))
 
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
@@ -113,22 +113,10 @@ def main(argv=None):
   sys.exit(args.run(args, flags))
 
 
-def _wait_for_data(args, flags):
-  """Delayed: the file imports TensorFlow, whose settings variants of updates choose themselves."""
-  from common.bench import waiting
-  return waiting.wait_for_data(args, flags)
-
-
-def _measure_parts(args, flags):
-  """Delayed, for the same reason."""
-  from common.bench import parts
-  return parts.measure_parts(args, flags)
-
-
-def _measure_loop(args, flags):
-  """Delayed, for the same reason."""
-  from common.bench import looping
-  return looping.measure_loop(args, flags)
+def _delayed(file, function):
+  """A function of a file that imports TensorFlow, whose settings other benchmarks choose."""
+  load = lambda: importlib.import_module(f'common.bench.{file}')
+  return lambda args, flags: getattr(load(), function)(args, flags)
 
 
 def _positive(text):

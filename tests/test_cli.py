@@ -74,6 +74,17 @@ def test_a_mistake_is_refused_within_three_seconds_and_without_tensorflow(tmp_pa
     assert seconds < 3
 
 
+@pytest.mark.parametrize('module', [
+    'common.plot', 'common.report', 'common.sweep', 'common.verify', 'common.evaluate',
+    'common.check_env', 'common.benchmark', 'common.doctor', 'dreamer.train'])
+def test_help_is_shown_without_what_takes_long_to_import(module):
+  code = (
+      f'import runpy, sys\nsys.argv[1:] = ["--help"]\ntry:\n  runpy.run_module({module!r}, '
+      'run_name="__main__")\nfinally:\n  print({"tensorflow", "matplotlib", "scipy"} & {*sys.modules})')
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+  assert done.returncode == 0 and done.stdout.endswith('set()\n'), done
+
+
 def test_a_finished_run_says_so_and_more_steps_continue_it(command, tmp_path, capsys):
   train.main([str(arg) for arg in command])
   before = (tmp_path / 'run' / 'metrics.jsonl').read_bytes()

@@ -8,13 +8,11 @@ import os
 import pathlib
 import re
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 import numpy as np
 
 from common.data.disk import Disk
 from common.loop import video
+from common.scores import canvas
 from common.scores import figures
 
 KEPT = 3     # newest of each kind, besides the first
@@ -138,8 +136,7 @@ def strip(frames, rows, after, repeat, context=CONTEXT):
   times = sorted({*seen, *np.linspace(seen[-1], last, COLUMNS - 1).astype(int).tolist()})
   height, width = frames.shape[1] // len(rows), frames.shape[2]
   across, down = GAP * width, GAP * height  # between pictures
-  figure = Figure((1.0 * len(times) + 0.9, 1.0 * len(rows) + 0.9), dpi=100, layout='constrained')
-  FigureCanvasAgg(figure)
+  figure = canvas.figure(1.0 * len(times) + 0.9, 1.0 * len(rows) + 0.9)
   # One pair of axes for all pictures: one for each would take many times as long.
   axis = figure.subplots()
   for r, _ in enumerate(rows):
@@ -148,7 +145,7 @@ def strip(frames, rows, after, repeat, context=CONTEXT):
       axis.imshow(
           shown[t, r * height:(r + 1) * height], interpolation='nearest',
           extent=(left, left + width, top + height, top))
-      axis.add_patch(Rectangle((left, top), width, height, fill=False, linewidth=0.8))
+      axis.add_patch(canvas.frame(left, top, width, height))
   axis.set_xlim(-1, len(times) * (width + across) - across + 1)
   axis.set_ylim(len(rows) * (height + down) - down + 1, -1)
   axis.spines[:].set_visible(False)

@@ -12,26 +12,37 @@ import tensorflow as tf
 import tf_keras
 
 FEW = 4    # output channels up to which a transposed convolution runs over sub-pixels
-ENOUGH = 16  # channels from which on kernels of CPUs keep busy
+ENOUGH = 16  # channels from which on kernels of CPUs are busy
 
 
 class Conv(tf_keras.layers.Conv2D):
-  """A strided convolution. From images of even width it is one over pairs of pixels."""
+  """A strided convolution."""
 
-  def __init__(self, filters, kernel, activation):
+  def __init__(self, filters, kernel, activation=None, columns=None):
+    """columns: how many of the output are read by what follows; None is all."""
     super().__init__(filters, kernel, 2, activation=activation)
+    self._columns = columns
 
   def call(self, x):
-    """Float [N, H, W, C] to [N, (H - k) // 2 + 1, (W - k) // 2 + 1, filters]."""
-    size, width, channels = self.kernel_size[0], x.shape[2], x.shape[3]
-    kernel = tf.cast(self.kernel, x.dtype)
-    strides = 2
-    if on_cpu() and width % 2 == size % 2 == 0 and channels >= ENOUGH:
+    """Float [N, H, W, C] to [N, (H - k) // 2 + 1, (W - k) // 2 + 1, filters].
+
+    What nobody reads at the end of the rows may be left out.
+    """
+    size, filters = self.kernel_size[0], self.filters
+    width, channels = x.shape[2:]
+    kernel, bias = tf.cast(self.kernel, x.dtype), tf.cast(self.bias, x.dtype)
+    strides, pairs = 2, 1
+    if on_cpu() and width % 2 == size % 2 == 0 and channels >= ENOUGH // 2:
       x = tf.reshape(x, [-1, x.shape[1], width // 2, 2 * channels])
-      kernel = tf.reshape(kernel, [size, size // 2, 2 * channels, self.filters])
+      kernel = tf.reshape(kernel, [size, size // 2, 2 * channels, filters])
       strides = [2, 1]
-    y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, 'VALID'), tf.cast(self.bias, x.dtype))
-    return y if self.activation is None else self.activation(y)
+    elif on_cpu() and width % 4 == 0 and filters < ENOUGH and self._columns:
+      wide = _widen(kernel)
+      if self._columns <= 2 * (width // 4 - wide.shape[1] + 1):
+        x = tf.reshape(x, [-1, x.shape[1], width // 4, 4 * channels])
+        kernel, strides, pairs = wide, [2, 1], 2
+    y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, 'VALID'), tf.tile(bias, [pairs]))
+    return _activate(self.activation, y, [-1, y.shape[1], pairs * y.shape[2], filters])
 
 
 class ConvTranspose(tf_keras.layers.Conv2DTranspose):
@@ -62,13 +73,24 @@ class ConvTranspose(tf_keras.layers.Conv2DTranspose):
     else:
       y = tf.nn.conv2d_transpose(x, kernel, _transposed_shape(x, kernel, [2, 2]), 2, 'VALID')
       y = tf.nn.bias_add(y, bias)
-    y = y if self.activation is None else self.activation(y)
-    return tf.reshape(y, _transposed_shape(x, self.kernel, [2, 2]))
+    return _activate(self.activation, y, _transposed_shape(x, self.kernel, [2, 2]))
 
 
 def on_cpu():
   """Whether graphs run on a CPU."""
   return not tf.config.get_visible_devices('GPU')
+
+
+def _activate(activation, y, shape):
+  """Outputs in their shape, activated: before that unless layers of all channels are normalised.
+
+  TensorFlow makes one kernel of a convolution, a bias and an activation that follow each other.
+  """
+  if activation is None:
+    return tf.reshape(y, shape)
+  if isinstance(activation, tf_keras.layers.Layer):
+    return activation(tf.reshape(y, shape))
+  return tf.reshape(activation(y), shape)
 
 
 def _transposed_shape(x, kernel, strides):
@@ -99,13 +121,26 @@ def subpixel_conv_transpose(x, kernel, bias):
 
   def grad(dy):
     # Pairs of inputs meet quads of outputs where their pixels fill a whole number of these.
-    few = inputs < ENOUGH and x.shape[2] % 2 == 0 and size % 4 == 2
-    dx, dkernel = (_gradients_by_quads if on_cpu() and few else _gradients)(x, kernel, dy)
+    quads = on_cpu() and inputs < ENOUGH and x.shape[2] % 2 == 0 and size % 4 == 2
+    dx, dkernel = (_gradients_by_quads if quads else _gradients)(x, kernel, dy)
     # By columns first: a sum that leaves three numbers runs on one core.
     columns = tf.reduce_sum(tf.reshape(tf.cast(dy, tf.float32), [-1, 2 * width * out]), 0)
     dbias = tf.reduce_sum(tf.reshape(columns, [-1, out]), 0)
     return dx, dkernel, tf.cast(dbias, bias.dtype)
   return y, grad
+
+
+def _widen(kernel):
+  """A kernel [k, k, A, B] for quads of the larger pixels, A channels, and pairs of the smaller.
+
+  Pixel 2j + i of the smaller ones meets the larger 4j + 2i + c, c < k: the kernel has columns that
+  are zero for either pixel of a pair. Float [k, (k + 2) / 4 rounded up, 4 A, 2 B].
+  """
+  size, _, large, small = kernel.shape
+  columns = -(-(size + 2) // 4) * 4
+  pad = lambda i: [[0, 0], [2 * i, columns - size - 2 * i], [0, 0], [0, 0]]
+  wide = tf.stack([tf.pad(kernel, pad(i)) for i in (0, 1)], 3)
+  return tf.reshape(wide, [size, columns // 4, 4 * large, 2 * small])
 
 
 def _gradients(x, kernel, dy, strides=(2, 2)):
@@ -117,19 +152,12 @@ def _gradients(x, kernel, dy, strides=(2, 2)):
 
 
 def _gradients_by_quads(x, kernel, dy):
-  """The same for few channels: two inputs are one pixel, and the four outputs beside each other.
-
-  Input 2j + i meets the outputs 4j + 2i + c, c < k, so that a kernel over pairs has k + 2 columns,
-  two of which are zero for either input.
-  """
+  """The same for few channels: two inputs are one pixel, and four outputs."""
   size, _, out, inputs = kernel.shape
-  quads = (size + 2) // 4
-  wide = tf.stack([
-      tf.pad(kernel, [[0, 0], [2 * i, 2 - 2 * i], [0, 0], [0, 0]]) for i in (0, 1)], 3)
-  wide = tf.reshape(wide, [size, quads, 4 * out, 2 * inputs])
+  wide = _widen(kernel)
   dx, dwide = _gradients(
       tf.reshape(x, [-1, x.shape[1], x.shape[2] // 2, 2 * inputs]), wide,
       tf.reshape(dy, [-1, dy.shape[1], dy.shape[2] // 4, 4 * out]), (2, 1))
-  dwide = tf.reshape(dwide, [size, size + 2, out, 2, inputs])
-  dkernel = dwide[:, :size, :, 0] + dwide[:, 2:, :, 1]
+  dwide = tf.reshape(dwide, [size, -1, out, 2, inputs])
+  dkernel = dwide[:, :size, :, 0] + dwide[:, 2:size + 2, :, 1]
   return tf.reshape(dx, [-1, *x.shape[1:]]), dkernel

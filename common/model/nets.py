@@ -101,10 +101,14 @@ class ConvEncoder(tf.Module):
     self.layers = []
     for i, kernel in enumerate(ENCODER_KERNELS):
       filters = depth * 2 ** i
-      layer = convs.Conv(filters, kernel, finish(filters, act, norm))
+      out = (width - kernel) // 2 + 1
+      read = None  # of the columns: strides of the next layer may leave the last one out
+      if i + 1 < len(ENCODER_KERNELS):
+        read = (out - ENCODER_KERNELS[i + 1]) // 2 * 2 + ENCODER_KERNELS[i + 1]
+      layer = convs.Conv(filters, kernel, finish(filters, act, norm), read)
       layer.build([None, height, width, channels])
       self.layers.append(layer)
-      channels = filters
+      channels, width, height = filters, out, out
 
   def __call__(self, image):
     """Float image [N..., H, W, C] in [-0.5, 0.5] to embed [N..., E]."""

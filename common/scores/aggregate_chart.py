@@ -1,12 +1,10 @@
 """Aggregate scores as a figure: a row of panels for each unit, a line in them for each method."""
 import textwrap
 
-from matplotlib import ticker
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 import numpy as np
 
 from common.scores import aggregate
+from common.scores import canvas
 from common.scores import chart
 
 
@@ -26,8 +24,7 @@ def draw(rows):
       members.append(row)
   names = {unit: [_label(row) for row in members] for unit, members in units.items()}
   lines = [sum(1 + name.count('\n') for name in part) for part in names.values()]
-  figure = Figure((11, sum(0.95 + 0.22 * count for count in lines)), dpi=100, layout='constrained')
-  FigureCanvasAgg(figure)
+  figure = canvas.figure(11, sum(0.95 + 0.22 * count for count in lines))
   axes = figure.subplots(
       len(units), len(aggregate.STATISTICS), squeeze=False,
       height_ratios=[2 + 0.5 * count for count in lines])
@@ -57,7 +54,7 @@ def _draw_panel(axis, rows, statistic, styles):
   axis.set_ylim(len(rows) - 0.4, -0.6)
   axis.set_yticks(range(len(rows)), [''] * len(rows))
   axis.margins(x=0.1)
-  axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+  axis.xaxis.set_major_locator(canvas.ticks(5))
   axis.grid(axis='x', color='0.92')
   axis.set_axisbelow(True)
   axis.tick_params(axis='y', length=0)

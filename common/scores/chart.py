@@ -1,18 +1,12 @@
-"""Learning curves as a figure: own runs, and published results whose protocol is the same.
-
-Everything goes through the objects of matplotlib: no state of pyplot is touched, so that a training
-process can draw.
-"""
+"""Learning curves as a figure: own runs, and published results whose protocol is the same."""
 import textwrap
 from typing import NamedTuple
 
-from matplotlib import ticker
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 import numpy as np
 
 from common import config as config_lib
 from common.scores import aggregate
+from common.scores import canvas
 from common.scores import curves
 from common.scores import protocol
 from common.scores import published
@@ -130,11 +124,6 @@ def on_bins(task, groups, metric, width=None, each=False):
       width, end)
 
 
-def short(frames):
-  """Return a frame count in a few characters, such as 250k or 1.5M."""
-  return ticker.EngFormatter(sep='')(float(f'{frames:.4g}'))
-
-
 def _figure(count, small):
   """An empty figure and its axes."""
   square = int(np.ceil(np.sqrt(count)))
@@ -143,8 +132,7 @@ def _figure(count, small):
   rows = -(-count // columns)
   size = (1 + 2.5 * columns, 1.5 + 1.95 * rows) if small else (
       (7.5, 4.8) if count == 1 else (1.2 + 3.6 * columns, 1.6 + 2.7 * rows))
-  figure = Figure(size, dpi=100, layout='constrained')
-  FigureCanvasAgg(figure)
+  figure = canvas.figure(*size)
   axes = figure.subplots(rows, columns, squeeze=False).ravel()
   for axis in axes[count:]:
     axis.remove()
@@ -184,11 +172,11 @@ def _decorate(axis, task, groups, metric, end, small):
     length = max(protocol.episode(group, metric) for group in groups)
     top = min(top, 1.04 * length)  # a frame gives 1 at most
   axis.set_ylim(bottom, top)
-  axis.xaxis.set_major_locator(ticker.MaxNLocator(4 if small else 5, steps=[1, 2, 2.5, 5, 10]))
-  axis.xaxis.set_major_formatter(lambda value, _: short(value))
-  axis.yaxis.set_major_locator(ticker.MaxNLocator(4 if small else 6, steps=[1, 2, 2.5, 5, 10]))
+  axis.xaxis.set_major_locator(canvas.ticks(4 if small else 5))
+  axis.xaxis.set_major_formatter(lambda value, _: canvas.short(value))
+  axis.yaxis.set_major_locator(canvas.ticks(4 if small else 6))
   if max(-bottom, top) >= 1e4:
-    axis.yaxis.set_major_formatter(lambda value, _: short(value))
+    axis.yaxis.set_major_formatter(lambda value, _: canvas.short(value))
   axis.tick_params(labelsize=8 if small else None)
   axis.grid(color='0.92')
   axis.set_axisbelow(True)
@@ -287,7 +275,7 @@ def _bins_name(widths):
   own = sorted(width for width in widths if np.isfinite(width))
   parts = ['published bins'] * (len(own) < len(widths))
   if own:
-    parts.append('bins of ' + ' to '.join(dict.fromkeys([short(own[0]), short(own[-1])])))
+    parts.append('bins of ' + ' to '.join(dict.fromkeys([canvas.short(own[0]), canvas.short(own[-1])])))
   return ', '.join(parts)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.scores import aggregate
+from common.scores import canvas
 from common.scores import chart
 from common.scores import curves
 from common.scores import protocol
@@ -227,7 +228,7 @@ def _block(unit, name, taken, known, notes):
     estimates['median'] = np.median(means), np.nan, np.nan
     seeds = () if np.isnan(seeds).any() else tuple(map(int, seeds))
     found.append(Row(text, f'{method}, published', name, True, _names(scores), seeds,
-                     chart.short(np.mean(frames)), estimates))
+                     canvas.short(np.mean(frames)), estimates))
     if len(scores) < len(taken):
       part = {task: taken[task] for task in scores}
       found.append(_own(unit, text, f'{name}, on the tasks of {method}', name, part))
@@ -242,7 +243,7 @@ def _own(unit, text, name, group, taken):
   low, high = zip(*(part.window[:2] for part in taken.values()))
   return Row(
       text, name, group, False, _names(taken), tuple(map(len, scores)),
-      f'{chart.short(max(0, min(low)))} to {chart.short(max(high))}',
+      f'{canvas.short(max(0, min(low)))} to {canvas.short(max(high))}',
       {word: (float(statistic(scores)), *aggregate.interval(scores, statistic))
        for word, statistic in aggregate.STATISTICS.items()})
 

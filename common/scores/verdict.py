@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 WITHIN, ABOVE, BELOW = 'within', 'above', 'below'
 TOO_FEW, NO_FIGURE, NO_SPREAD = 'too few frames', 'no published figure', 'no spread known'
@@ -100,6 +99,7 @@ def half_width(scores, mean, std, n_seeds):
     freedom = variance ** 2 / sum(part ** 2 / (n - 1) for part, (_, n) in zip(parts, sides))
   else:
     freedom = known[0][1] - 1
+  from scipy import special  # a fifth of a second, which help texts can spare
   quantile = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
   return max(quantile * math.sqrt(variance), SLACK * abs(mean))
 

@@ -3,9 +3,8 @@ import io
 import math
 import textwrap
 
-import matplotlib
-
 from common.loop import view
+from common.scores import canvas
 from common.scores import chart
 from common.scores import curves
 from common.scores import references
@@ -55,7 +54,7 @@ def _curve(task, metric, groups):
     text.set_text('\n    '.join(textwrap.wrap(' '.join(text.get_text().split()), LEGEND)))
   buffer = io.BytesIO()
   # The same page for the same runs: neither dates nor random names.
-  with matplotlib.rc_context({'svg.hashsalt': task}):
+  with canvas.fixed_names(task):
     figure.savefig(
         buffer, format='svg', bbox_inches='tight', pad_inches=0.05, metadata={'Date': None})
   words = PROTOCOLS[metric.partition('/')[0]]
