@@ -220,11 +220,14 @@ def _dreams(trial):
 
 def _adam(trial):
   optimizers = trial.agent.optimizers()
-  grads = {
-      name: [tf.zeros(v.shape, v.dtype) for v in opt.variables_] for name, opt in optimizers.items()}
-  return Part(
-      'norms and Adam', lambda *flat: trial.agent.apply(tf.nest.pack_sequence_as(grads, flat)),
-      tf.nest.flatten(grads), [v for opt in optimizers.values() for v in opt.variables_], back=False)
+  variables = [v for opt in optimizers.values() for v in opt.variables_]
+  sizes_ = [v.shape.num_elements() for v in variables]
+
+  def apply(flat):
+    grads = iter([tf.reshape(x, v.shape) for x, v in zip(tf.split(flat, sizes_), variables)])
+    return trial.agent.apply({
+        name: [next(grads) for _ in opt.variables_] for name, opt in optimizers.items()})
+  return Part('norms and Adam', apply, [tf.zeros([sum(sizes_)])], variables, back=False)
 
 
 def _shape(x):

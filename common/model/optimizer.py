@@ -85,27 +85,27 @@ class Optimizer(tf.Module):
     Returns:
       The float32 global norm before clipping.
     """
-    given = grads
-    pairs = [(g, v) for g, v in zip(grads, self.variables_) if g is not None]
-    grads = [g for g, _ in pairs]
+    variables = [v for g, v in zip(grads, self.variables_) if g is not None]
+    # One vector of all gradients takes few operations where each of its own takes hundreds.
+    flat = tf.concat([tf.reshape(g, [-1]) for g in grads if g is not None], 0)
     if self._dynamic:
-      grads = [g / tf.cast(self._scale, g.dtype) for g in grads]
-    norm = tf.linalg.global_norm(grads)
+      flat /= tf.cast(self._scale, flat.dtype)
+    norm = tf.sqrt(2 * tf.nn.l2_loss(flat))
     finite = tf.math.is_finite(norm)
     # Under a non-finite norm the clipped gradients are not used.
-    factor = self._clip / tf.maximum(norm, self._clip)
-    grads = [g * tf.cast(factor, g.dtype) for g in grads]
+    flat *= tf.cast(self._clip / tf.maximum(norm, self._clip), flat.dtype)
+    parts = tf.split(flat, [v.shape.num_elements() for v in variables])
+    clipped = [tf.reshape(part, v.shape) for part, v in zip(parts, variables)]
 
     def adam(grads):
       self.adam.apply_gradients(
-          zip(grads, [v for _, v in pairs]),
-          experimental_aggregate_gradients=False)
+          zip(grads, variables), experimental_aggregate_gradients=False)
 
     def update():
-      for grad, var, decays in zip(given, self.variables_, self._decays):
+      for grad, var, decays in zip(grads, self.variables_, self._decays):
         if decays and grad is not None:
           var.assign(var * (1 - self._decay))
-      _on_each_replica(adam, grads)
+      _on_each_replica(adam, clipped)
       self.skipped.assign(0)
       return tf.constant(True)
 
