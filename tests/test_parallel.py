@@ -199,3 +199,13 @@ def test_images_are_rendered_in_threads_and_processes(build, strategy):
     image = promise()['image'].astype(int)
     assert np.abs(image - expected.reset(5)['image']).max() <= 2 and image.std() > 5
   expected.close()
+
+
+def test_a_program_that_closes_nothing_ends_all_the_same():
+  code = (
+      'import io\nfrom common.envs import workers\n'
+      'worker = workers.make(io.StringIO, "process")\n'
+      'print(worker.call("tell")())')
+  done = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+  assert (done.returncode, done.stdout) == (0, '0\n'), done.stderr

@@ -4,6 +4,7 @@
     promise = worker.call('step', action)    # the method of the object, or an attribute
     result = promise()
 """
+import atexit
 import contextlib
 import math
 import multiprocessing
@@ -15,6 +16,7 @@ import sys
 import threading
 import traceback
 import types
+import weakref
 
 import cloudpickle
 
@@ -22,6 +24,16 @@ from common.config import UserError
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 LATEST = 2.0  # seconds for ending without force
+
+
+_open = weakref.WeakSet()  # processes that nobody has closed yet
+
+
+@atexit.register
+def _close_all():
+  """At the end of the program: Python would wait for these processes, which heed no signal."""
+  for process in list(_open):
+    process.close()
 
 
 class Gone(RuntimeError):
@@ -135,6 +147,7 @@ class _Process(_Remote):
     with _without_main():
       self._process.start()
     other.close()
+    _open.add(self)
 
   def _state(self):
     self._process.join(LATEST)
