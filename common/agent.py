@@ -10,7 +10,6 @@ M environments, B batch, T time, A action. A new agent defines `build`,
 defines `phase`, too.
 """
 
-import functools
 import types
 
 import numpy as np
@@ -193,9 +192,9 @@ class Agent(tf.Module):
     """Put a dict of numpy arrays [B, T, ...] on the devices, each its share."""
     if self.strategy.num_replicas_in_sync == 1:
       return {k: tf.convert_to_tensor(v) for k, v in batch.items()}
-    count = self.strategy.num_replicas_in_sync
+    count = len(self.strategy.extended.worker_devices)  # on this machine
     def share(context):
-      i = context.replica_id_in_sync_group
+      i = context.replica_id_in_sync_group % count
       return {
           k: tf.convert_to_tensor(v.reshape((count, -1) + v.shape[1:])[i])
           for k, v in batch.items()}
@@ -213,8 +212,9 @@ class Agent(tf.Module):
 
   def _train_step(self, data, phase, frames):
     metrics = self.update(data, self._seed(), phase, frames)
-    self.updates.assign_add(1)
     self._traced.names[phase], vector = metrics_lib.pack(metrics)
+    with tf.control_dependencies([vector]):
+      self.updates.assign_add(1)
     return vector
 
   def _seed(self):
@@ -235,11 +235,18 @@ class Agent(tf.Module):
       data = self.world_model.preprocess(data, seed)
       grads, metrics = self.gradients(data, seed, phase, frames)
       return {**metrics, **self.apply(grads)}
-    grads, metrics = self.strategy.run(
-        functools.partial(self._replica_gradients, seed=seed, phase=phase, frames=frames), (data,))
-    mean = functools.partial(
-        self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
-    grads, metrics = tf.nest.map_structure(mean, (grads, metrics))
+    like = []
+    def share(data):
+      found = self._replica_gradients(data, seed, phase, frames)
+      like[:] = [found]
+      return tf.concat([tf.reshape(x, [-1]) for x in tf.nest.flatten(found)], 0)
+    # In one piece: one wait for the other devices, and all of an update or, if one fails, nothing.
+    vector = self.strategy.reduce(
+        tf.distribute.ReduceOp.MEAN, self.strategy.run(share, (data,)), axis=None)
+    leaves = tf.nest.flatten(like)
+    pieces = tf.split(vector, [x.shape.num_elements() for x in leaves])
+    grads, metrics = tf.nest.pack_sequence_as(
+        like, [tf.reshape(piece, x.shape) for piece, x in zip(pieces, leaves)])[0]
     with self.strategy.scope():
       return {**metrics, **self.apply(grads)}
 

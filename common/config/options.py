@@ -120,5 +120,5 @@ NEEDED = ('task', 'logdir', 'seed', 'steps', 'action_repeat')
 # weights or the data.
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every', 'save_every',
-    'precision', 'jit', 'devices', 'act_on', 'parallel', 'ray', 'env_faults', 'env_timeout',
+    'precision', 'jit', 'devices', 'machines', 'act_on', 'parallel', 'ray', 'env_faults', 'env_timeout',
     'nan_limit', 'disk_wait', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet')

@@ -28,7 +28,7 @@ class ActingCopy:
       config = config.replace(precision='float32', jit=False)
     try:
       with self._device():
-        self.copy = make(config.replace(devices=1))
+        self.copy = make(config.replace(devices=1, machines=False))
     finally:
       tf_keras.mixed_precision.set_global_policy(policy)
     self._agent = agent

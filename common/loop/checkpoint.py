@@ -181,7 +181,7 @@ def load(logdir):
   """
   logdir = config_lib.expand(logdir)
   config, obs_space, act_space = logdir_lib.load_config(logdir)
-  config = devices.setup(config.replace(devices=1))
+  config = devices.setup(config.replace(devices=1, machines=False))
   agent = agent_class(config.agent)(config, obs_space, act_space)
   if not Checkpoint(logdir / 'checkpoint', agent, Progress()).restore():
     raise UserError(f'{logdir}: has no checkpoint yet. Train for longer.')

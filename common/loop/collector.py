@@ -90,7 +90,7 @@ class Collector:
     """
     agent_class, config = pickle.loads(recipe)
     seed = np.random.SeedSequence((config.seed, self._index, SEEDS)).generate_state(1)[0] % SEEDS
-    config = config.replace(seed=int(seed), precision='float32', jit=False, devices=1)
+    config = config.replace(seed=int(seed), precision='float32', jit=False, devices=1, machines=False)
     self._copy = agent_class(config, self.obs_space, self.act_space)
 
   def take(self, weights):

@@ -27,7 +27,8 @@ class Learner:
       interrupts: interrupts.Interrupts.
     """
     self._config, self._clock, self._interrupts = config, clock, interrupts
-    self._agent, self._loader, self._view = parts.agent, parts.loader, parts.view
+    self._agent, self._trainer = parts.agent, parts.trainer
+    self._loader, self._view = parts.loader, parts.view
     self._values, self._logdir, self._disk = parts.progress.values, parts.logdir, parts.disk
     self.means = Means(self._values['means'])
     self.updates = self._agent.update_count
@@ -71,7 +72,7 @@ class Learner:
     with self._clock('train'):
       try:
         for data in self._timed(batches):
-          self.means.add(self._agent.train(data, frames))
+          self.means.add(self._trainer.train(data, frames))
           self.updates += 1
           values['owed'] -= 1
           self._say_time_left(frames)
@@ -108,6 +109,7 @@ class Learner:
 
   def _give_up(self, data):
     path = self._logdir / f'nonfinite-{self._agent.update_count}.npz'
+    data = getattr(data, 'here', data)  # of machines.Shares
     if not isinstance(data, dict):
       data = self._agent.strategy.experimental_local_results(data)[0]
     kept = self._disk.attempt(

@@ -103,13 +103,17 @@ def finished(path, config):
 
 def save_config(path, config, obs_space, act_space):
   """Write config.yaml with the spaces of the environment. Raises DiskError if that fails."""
+  with _writing(path / 'config.yaml'):
+    config_lib.save(config, path / 'config.yaml', boxes(obs_space, act_space))
+
+
+def boxes(obs_space, act_space):
+  """The spaces in plain values, which `spaces` understands."""
   box = lambda space: {
       'shape': list(space.shape), 'dtype': str(space.dtype)}
-  with _writing(path / 'config.yaml'):
-    config_lib.save(config, path / 'config.yaml', {
-        'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
-        'act_space': {
-            **box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}})
+  return {
+      'obs_space': {key: box(space) for key, space in sorted(obs_space.items())},
+      'act_space': {**box(act_space), 'discrete': isinstance(act_space, wrappers.OneHot)}}
 
 
 def save_run(path, seconds, finished_at=None):
@@ -175,7 +179,7 @@ def load_config(path):
         'Pass the --logdir of a run.')
   values = {**config_lib.defaults(values['agent']), **values}
   try:
-    obs, act = _spaces(values.pop('obs_space'), values.pop('act_space'))
+    obs, act = spaces(values.pop('obs_space'), values.pop('act_space'))
   except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
     raise UserError(
         f'{path / "config.yaml"}: obs_space or act_space is damaged. Restore the file, or pass '
@@ -183,10 +187,10 @@ def load_config(path):
   return actions.settle(config_lib.Config(values), act), obs, act
 
 
-def _spaces(boxes, act):
-  """(obs_space, act_space) of what `save_config` wrote of them."""
+def spaces(obs_boxes, act):
+  """(obs_space, act_space) of the entries of `boxes`."""
   obs = {}
-  for key, box in boxes.items():
+  for key, box in obs_boxes.items():
     image = box['dtype'] == 'uint8'
     obs[key] = gymnasium.spaces.Box(
         0 if image else -np.inf, 255 if image else np.inf, tuple(box['shape']),

@@ -38,6 +38,7 @@ class Parts(NamedTuple):
   acting: object    # with overlap: acting.ActingCopy, or with collectors crew.Crew
   replay: Replay
   loader: Loader    # of batches from it
+  trainer: object   # makes updates: the agent, or with machines machines.First
   logger: Logger
   view: object      # view.Plain or view.Live
   pictures: Pictures
@@ -51,7 +52,7 @@ class Parts(NamedTuple):
     self.closing.close()
 
 
-def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False):
+def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False, first=None):
   """Build the parts, restored to where the directory's last process left them.
 
   Args:
@@ -60,6 +61,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     agent_class: None for that of config.agent.
     workers: (make, share) as of cluster.workers_of, for collectors on other machines.
     stopped: function that says whether the run was asked to end, which ends waiting for the disk.
+    first: machines.First, if machines share the batches.
   Returns:
     Parts, to be closed at the end.
   Raises:
@@ -77,8 +79,8 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     needed = config.eval_episodes or config.offline
     evaluating = []
     if needed:
-      first = [team] if team else collecting
-      evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, first)
+      others = [team] if team else collecting
+      evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, others)
     env = team or (collecting or evaluating)[0]
     obs_space, act_space = env.obs_space, env.act_space
     if (logdir / 'config.yaml').exists():
@@ -94,6 +96,8 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     make = lambda config: agent_class(config, obs_space, act_space)
     if team:
       team.build(agent_class, settled)
+    if first:
+      first.tell({'config': dict(settled), **logdir_lib.boxes(obs_space, act_space)})
     agent = make(settled)
     acting = team
     if team:
@@ -107,7 +111,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
     stack.callback(disk.end)  # or closing would wait for threads that wait
     loader = Loader(
         replay, config.seed, config.batch_size, config.batch_length, agent.data_keys,
-        agent.distribute)
+        (first or agent).distribute)
     stack.callback(loader.close)
     view = view_lib.make(
         config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
@@ -119,10 +123,12 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False)
         logged=None, next_eval=None, owed=0,
         eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
     parts = Parts(
-        logdir, collecting, evaluating, agent, acting, replay, loader, logger, view,
+        logdir, collecting, evaluating, agent, acting, replay, loader, first or agent, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0], disk), progress,
         checkpoint_lib.Checkpoint(logdir / 'checkpoint', agent, progress, disk), disk, stack)
     _restore(config, parts)
+    if first:
+      first.follow(agent)
     logdir_lib.save_config(logdir, config, obs_space, act_space)
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))

@@ -223,7 +223,8 @@ class Run:
 
   def log_faults(self):
     """Write the counts of faults that no row of an episode has told yet."""
-    self._logger.write(self.frames, self._progress.values['faults'], 'fault')
+    if self._progress.values['faults']:
+      self._logger.write(self.frames, self._progress.values['faults'], 'fault')
 
   def _limit(self):
     """Frames of an episode that begins now."""

@@ -13,6 +13,7 @@ from common.data.disk import DiskError
 from common.data.faults import GaveUp
 from common.loop import cluster
 from common.loop import logdir
+from common.loop import machines
 from common.loop.interrupts import Interrupts, Stop
 from common.loop.output import forgiving
 
@@ -27,6 +28,10 @@ def start(config, report=None):
     UserError: a mistake of the user; nothing is left behind if it is found before the run begins.
     SystemExit: after an interrupt (130, 143), non-finite losses or faults of environments (1).
   """
+  if machines.check(config):
+    with forgiving():
+      machines.follow(config)
+    return
   envs.check(config)
   sources.check(config)
   with forgiving(), logdir.claim(config) as path, contextlib.ExitStack() as stack:
@@ -39,6 +44,7 @@ def start(config, report=None):
     if config.ray:
       workers = stack.enter_context(
           cluster.workers_of(config.ray, 'config', config.collectors))
+    first = stack.enter_context(machines.First(config)) if config.machines else None
     # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
     from common.loop import overlap
     from common.loop import parts
@@ -48,7 +54,8 @@ def start(config, report=None):
     config = devices.setup(config)
     with Interrupts() as interrupts:
       built = parts.build(
-          config, path, workers=workers, stopped=lambda: interrupts.signal is not None)
+          config, path, workers=workers, stopped=lambda: interrupts.signal is not None,
+          first=first)
       try:
         kind = run.Run
         if config.overlap:

@@ -1,5 +1,7 @@
 """What the machine decides: precision, XLA, memory growth, several devices."""
 
+import functools
+
 import tensorflow as tf
 import tf_keras
 
@@ -18,11 +20,16 @@ def setup(config):
     mixed float16 and XLA on a GPU (`python -m common.benchmark train_step`).
   """
   gpus = tf.config.list_physical_devices('GPU')
+  if config.machines and config.devices:
+    gpus = gpus[:config.devices]
+    tf.config.set_visible_devices(gpus, 'GPU')
   for gpu in gpus:
     try:
       tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
       pass  # the devices are in use already, with the growth they have
+  if config.machines:
+    _joined()
   precision, jit = config.precision, config.jit
   if precision == 'auto':
     precision = 'mixed_float16' if gpus else 'float32'
@@ -40,7 +47,7 @@ def setup_collector(config):
   tf.config.set_visible_devices([], 'GPU')
   tf.config.threading.set_intra_op_parallelism_threads(1)
   tf.config.threading.set_inter_op_parallelism_threads(1)
-  setup(config.replace(precision='float32', jit=False))
+  setup(config.replace(precision='float32', jit=False, machines=False))
 
 
 def strategy(config):
@@ -52,6 +59,14 @@ def strategy(config):
   Raises:
     UserError: fewer devices than asked for, or batch_size cannot be shared.
   """
+  if config.machines:
+    joined = _joined()
+    wanted = joined.num_replicas_in_sync
+    if config.batch_size % wanted:
+      raise UserError(
+          f'config: batch_size {config.batch_size} cannot be shared by the {wanted} devices of all '
+          f'machines. Pass a multiple of {wanted}.')
+    return joined
   if config.devices == 1:
     return tf.distribute.get_strategy()
   kind = 'GPU' if tf.config.list_logical_devices('GPU') else 'CPU'
@@ -66,6 +81,12 @@ def strategy(config):
         f'config: batch_size {config.batch_size} cannot be shared by {wanted} '
         f'devices. Pass a multiple of {wanted}.')
   return tf.distribute.MirroredStrategy(found[:wanted])
+
+
+@functools.cache
+def _joined():
+  """The strategy over the machines of TF_CONFIG, once all are there; before any computation."""
+  return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def has_gpu():

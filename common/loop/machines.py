@@ -1,0 +1,257 @@
+"""Several machines that share each batch: the first one runs, the others compute their share.
+
+TF_CONFIG names them, as for tf.distribute.MultiWorkerMirroredStrategy. The first machine alone
+collects, evaluates and has the directory. The others need the same version, and are told the rest:
+
+    first    config | spaces | weights | frames and a share of the batch, each update | closes
+    others   join   | build  | take    | gradients; all apply the mean of all         | end
+
+They are told at the port after the first machine's. Like those of TensorFlow, these connections are
+neither encrypted nor protected. Nothing here imports TensorFlow before the machines have met.
+"""
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from common.config import UserError
+from common.data.faults import GaveUp
+from common.loop import logdir
+from common.loop.interrupts import SIGNALS
+
+PATIENCE = 600  # seconds for the first machine to answer
+SLOWEST = 120   # seconds in which a machine has to take what it is sent
+
+
+class Lost(GaveUp):
+  """Another machine is gone: exit code 1, with one sentence."""
+
+
+class Shares(NamedTuple):
+  """A batch, shared."""
+  here: object      # as of Agent.distribute
+  elsewhere: list   # of dicts of arrays
+
+
+def cluster():
+  """(addresses, index of this machine) of TF_CONFIG. Raises UserError."""
+  with contextlib.suppress(ValueError, TypeError, KeyError):
+    found = json.loads(os.environ.get('TF_CONFIG', ''))
+    addresses, index = list(found['cluster']['worker']), int(found['task']['index'])
+    for address in addresses:
+      _port(address)
+    if len(found['cluster']) == 1 and found['task']['type'] == 'worker' and (
+        0 <= index < len(addresses) > 1):
+      return addresses, index
+  raise UserError(
+      'config: machines is True, but TF_CONFIG does not name two or more of them. Set it like '
+      '\'{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", '
+      '"index": 0}}\', with another index on each, or pass --machines False.')
+
+
+def check(config):
+  """Index of this machine, 0 if there is only one. Raises UserError."""
+  if not config.machines:
+    return 0
+  addresses, index = cluster()
+  if config.batch_size % len(addresses):
+    raise UserError(
+        f'config: batch_size {config.batch_size} cannot be shared by {len(addresses)} machines. '
+        f'Pass a multiple of {len(addresses)}.')
+  return index
+
+
+class First:
+  """The first machine's connections to the others, in whose place it trains."""
+
+  def __init__(self, config):
+    """Wait for the others, and tell them the config. Raises UserError: the port is in use."""
+    self._addresses, _ = cluster()
+    self._agent, self._sockets = None, {}
+    host, port = _port(self._addresses[0])
+    try:
+      with socket.create_server(('', port), backlog=len(self._addresses)) as server:
+        self._meet(server)
+    except OSError as error:
+      raise UserError(
+          f'config: machines: cannot listen at {host}:{port} ({error.strerror}).') from None
+    self.tell({'config': dict(config)})
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    for other in self._sockets.values():
+      other.close()
+
+  def tell(self, message, arrays=()):
+    """Send a dict of plain values and a list of arrays to all."""
+    for index in self._sockets:
+      self._send(index, message, arrays)
+
+  def follow(self, agent):
+    """Tell the weights, moments and counters of the agent, which `train` is for."""
+    self._agent = agent
+    self.tell({}, [variable.numpy() for variable in _state(agent)])
+
+  def distribute(self, batch):
+    """As Agent.distribute, for the agents of all machines."""
+    count = len(self._addresses)
+    shares = [
+        {k: v.reshape((count, -1) + v.shape[1:])[i] for k, v in batch.items()}
+        for i in range(count)]
+    return Shares(self._agent.distribute(shares[0]), shares[1:])
+
+  def train(self, data, frames):
+    """As Agent.train. Raises Lost before anything of the update is applied."""
+    import tensorflow as tf
+    for index in self._sockets:
+      share = data.elsewhere[index - 1]
+      self._send(index, {'frames': float(frames), 'keys': list(share)}, share.values())
+    try:
+      return self._agent.train(data.here, frames)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+      reason = error.message.rpartition('aborted by: ')[2].split('\n')[0]
+      raise Lost(_sentence('A machine', reason.split(' The tasks')[0].rstrip(':'))) from None
+
+  def _meet(self, server):
+    server.settimeout(1)
+    while missing := set(range(1, len(self._addresses))) - set(self._sockets):
+      if not self._sockets:
+        print('Waiting for', ', '.join(self._addresses[i] for i in sorted(missing)), flush=True)
+      with contextlib.suppress(TimeoutError):
+        other = server.accept()[0]
+        other.settimeout(SLOWEST)
+        with contextlib.suppress(struct.error, OSError):
+          self._sockets[struct.unpack('>I', other.recv(4))[0]] = other
+
+  def _send(self, index, message, arrays):
+    other = self._sockets[index]
+    # They say nothing but that they end.
+    problem = 'it ended, or was asked to' if select.select([other], [], [], 0)[0] else None
+    try:
+      if not problem:
+        _write(other, message, arrays)
+    except OSError as error:
+      problem = error.strerror or str(error)
+    if problem:
+      raise Lost(_sentence(f'Machine {index} ({self._addresses[index]})', problem))
+
+
+def follow(config):
+  """Compute shares of the batches of the first machine, until it ends.
+
+  Args:
+    config: Config, of which the first machine's takes the place.
+  Raises:
+    UserError: the first machine does not answer, or does not fit.
+  """
+  addresses, index = cluster()
+  with _connect(addresses[0], index) as first, first.makefile('rb') as file:
+    with contextlib.suppress(EOFError, ConnectionError):
+      _follow(config, first, file)
+  print('The first machine has ended.', flush=True)
+
+
+def _leave_when_asked(first):
+  """Let a signal tell the first machine; the same one again ends at once."""
+  def leave(number, _):
+    signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError):
+      first.shutdown(socket.SHUT_WR)
+  for number in SIGNALS:
+    signal.signal(number, leave)
+
+
+def _follow(config, first, file):
+  from common.loop import checkpoint
+  from common.model import devices
+  told = _read(file)[0]['config']
+  if set(told) != set(config) or told['agent'] != config.agent:
+    raise UserError('config: machines: the first one has another agent or version.')
+  config = devices.setup(config.replace(**told))
+  _leave_when_asked(first)  # not before: TensorFlow takes SIGTERM for itself when machines join
+  told = _read(file)[0]
+  if config.precision != told['config']['precision']:
+    raise UserError(
+        f'config: precision is {config.precision} here, but {told["config"]["precision"]} on the '
+        'first machine. Pass --precision float32 or mixed_float16 to all.')
+  agent = checkpoint.agent_class(config.agent)(
+      config.replace(**told['config']), *logdir.spaces(told['obs_space'], told['act_space']))
+  for variable, value in zip(_state(agent), _read(file)[1], strict=True):
+    variable.assign(value)
+  while True:
+    told, arrays = _read(file)
+    agent.train(agent.distribute(dict(zip(told['keys'], arrays))), told['frames'])
+
+
+def _state(agent):
+  """All variables on which updates hang, in the same order everywhere."""
+  return [*agent.variables, *(
+      variable for opt in agent.optimizers().values() for variable in opt.adam.weights)]
+
+
+def _sentence(machine, problem):
+  return (
+      f'{machine} is gone ({problem.rstrip(".")}). The update is not made. Start the command again '
+      'on all machines to continue.')
+
+
+def _port(address):
+  """(host, port) at which the first machine of that address tells the others."""
+  host, _, port = address.rpartition(':')
+  return host.strip('[]'), int(port) + 1
+
+
+def _connect(address, index):
+  host, port = _port(address)
+  until = time.monotonic() + PATIENCE
+  print(f'Waiting for {address}', flush=True)
+  while True:
+    try:
+      first = socket.create_connection((host, port), timeout=10)
+    except OSError as error:
+      if time.monotonic() > until:
+        raise UserError(
+            f'config: machines: the first one does not answer at {host}:{port} '
+            f'({error.strerror or error}). Start the command there.') from None
+      time.sleep(0.5)
+      continue
+    first.settimeout(None)
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    first.sendall(struct.pack('>I', index))
+    return first
+
+
+def _write(sock, message, arrays):
+  arrays = [np.asarray(array, order='C') for array in arrays]
+  head = json.dumps({
+      'message': message, 'arrays': [[x.dtype.str, x.shape] for x in arrays]}).encode()
+  sock.sendall(struct.pack('>I', len(head)) + head)
+  for array in arrays:
+    sock.sendall(array.reshape(-1).view(np.uint8))
+
+
+def _read(file):
+  """(message, arrays) as written. Raises EOFError at the end."""
+  head = json.loads(_exactly(file, struct.unpack('>I', _exactly(file, 4))[0]))
+  arrays = []
+  for kind, shape in head['arrays']:
+    kind = np.dtype(kind)
+    data = _exactly(file, kind.itemsize * int(np.prod(shape)))
+    arrays.append(np.frombuffer(data, kind).reshape(shape))
+  return head['message'], arrays
+
+
+def _exactly(file, size):
+  data = file.read(size)
+  if len(data) < size:
+    raise EOFError
+  return data

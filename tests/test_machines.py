@@ -1,0 +1,135 @@
+"""Machines that share batches: two processes, named by TF_CONFIG, make the run of one."""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import loops
+
+from common import config as config_lib
+from common.config import UserError
+from common.loop import machines
+
+MACHINE = pathlib.Path(__file__).with_name('machine.py')
+FLAGS = [*map(str, loops.BASE), '--batch_size', '4']
+ENDLESS = ['--steps', '1e6', '--train_steps', '1000000', '--log_every', '1']
+SECONDS = 120
+
+
+def tf_config(addresses, index=0, kind='worker'):
+  """The variable for one of the machines."""
+  return json.dumps({
+      'cluster': {'worker': list(addresses)}, 'task': {'type': kind, 'index': index}})
+
+
+def ports(count):
+  """Ports of this machine whose successors are free, too."""
+  found = []
+  with contextlib.ExitStack() as stack:
+    while len(found) < count:
+      first = stack.enter_context(socket.create_server(('', 0))).getsockname()[1]
+      with contextlib.suppress(OSError):
+        stack.enter_context(socket.create_server(('', first + 1)))
+        found.append(first)
+  return found
+
+
+def begin(path, *flags):
+  """Start two machines; the run is in path/run. Returns their processes."""
+  addresses = [f'127.0.0.1:{port}' for port in ports(2)]
+  # Threads of two processes that wait for each other take the cores from both.
+  environ = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+  return [
+      subprocess.Popen(
+          [sys.executable, MACHINE, path / f'{i}.npz', *FLAGS, '--machines', 'True', '--logdir',
+           path / ('run' if i == 0 else 'none'), *flags],
+          env={**environ, 'TF_CONFIG': tf_config(addresses, i)}, text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+      for i in range(2)]
+
+
+def end(processes):
+  """Wait for both. Returns their (exit code, output)."""
+  try:
+    outputs = [process.communicate(timeout=SECONDS)[0] for process in processes]
+    return [(process.returncode, output) for process, output in zip(processes, outputs)]
+  finally:
+    for process in processes:
+      process.kill()
+
+
+def until_updates(processes):
+  """Wait until updates are made."""
+  for line in processes[0].stdout:
+    if 'an update' in line:
+      return
+  raise AssertionError(processes[0].wait())
+
+
+def weights(file):
+  with np.load(file) as arrays:
+    return [arrays[key] for key in arrays.files]
+
+
+@pytest.mark.integration
+def test_two_machines_make_the_run_of_one(tmp_path):
+  one = tmp_path / 'one'
+  for steps in ('80', '120'):  # the second goes on with what the first machine has saved
+    results = end(begin(tmp_path, '--steps', steps))
+    assert [code for code, _ in results] == [0, 0], results
+    subprocess.run(
+        [sys.executable, MACHINE, tmp_path / 'one.npz', *FLAGS, '--logdir', one, '--steps', steps],
+        check=True, stdout=subprocess.DEVNULL)
+    first, other, alone = (weights(tmp_path / f'{name}.npz') for name in ('0', '1', 'one'))
+    assert all(map(np.array_equal, first, other))
+    assert max(np.abs(a - b).max() for a, b in zip(first, alone, strict=True)) < 1e-5
+  assert not (tmp_path / 'none').exists()
+  for ours, theirs in zip(
+      loops.rows(tmp_path / 'run', timeless=True), loops.rows(one, timeless=True), strict=True):
+    assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('machine, number, codes', [
+    (1, signal.SIGKILL, (1, -9)),
+    pytest.param(0, signal.SIGTERM, (143, 0), marks=pytest.mark.slow),
+    pytest.param(1, signal.SIGTERM, (1, 0), marks=pytest.mark.slow)])
+def test_a_machine_that_ends_ends_the_run_which_is_saved(tmp_path, machine, number, codes):
+  processes = begin(tmp_path, *ENDLESS)
+  until_updates(processes)
+  time.sleep(0.5)
+  processes[machine].send_signal(number)
+  results = end(processes)
+  assert tuple(code for code, _ in results) == codes, results
+  assert ('Machine 1' in results[0][1] or 'A machine' in results[0][1]) == (machine == 1)
+  saved = loops.saved(tmp_path / 'run')
+  counts = [int(v) for k, v in saved.items() if 'agent/updates' in k or '/iter/' in k]
+  assert len(counts) > 2 and min(counts) == max(counts) > 0, counts
+
+
+@pytest.mark.parametrize('text', [
+    None, '', '{}', '[]', tf_config(['a:1']), tf_config(['a:1', 'b:2'], 2), tf_config(['a', 'b']),
+    tf_config(['a:1', 'b:2'], kind='ps')])
+def test_machines_that_are_not_named_are_refused(monkeypatch, text):
+  monkeypatch.delenv('TF_CONFIG', raising=False)
+  if text is not None:
+    monkeypatch.setenv('TF_CONFIG', text)
+  with pytest.raises(UserError, match='TF_CONFIG'):
+    machines.check(config_lib.load('dreamer', [*FLAGS, '--machines', 'True']))
+  assert machines.check(config_lib.load('dreamer', FLAGS)) == 0
+
+
+def test_a_batch_that_they_cannot_share_is_refused(monkeypatch):
+  monkeypatch.setenv('TF_CONFIG', tf_config(['a:1', 'b:1', 'c:1'], 2))
+  with pytest.raises(UserError, match='batch_size 4 .* 3 machines'):
+    machines.check(config_lib.load('dreamer', [*FLAGS, '--machines', 'True']))
+  assert machines.check(config_lib.load(
+      'dreamer', [*FLAGS, '--machines', 'True', '--batch_size', '6'])) == 2
