@@ -22,6 +22,7 @@ import importlib
 import sys
 
 from common import config as config_lib
+from common.bench import against
 from common.bench import cases
 from common.bench import gpu
 from common.bench import sizes
@@ -44,12 +45,13 @@ def main(argv=None):
   step.add_argument('--onednn', choices=['both', 'True', 'False'], default='both')
   step.add_argument('--timeout', type=float, default=600, help='seconds that a variant may work')
   step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
-  step.add_argument(
+  other = step.add_mutually_exclusive_group()
+  other.add_argument(
       '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'),
       help='compare two agents in one process instead')
-  step.add_argument(
+  other.add_argument(
       '--against', metavar='CHECKOUT', help='compare with the code in another directory instead')
-  step.add_argument('--agent', choices=['dreamer', 'planet', 'plan2explore'], default='dreamer')
+  step.add_argument('--agent', choices=against.AGENTS, help='with --against; default: dreamer')
   step.set_defaults(run=updates.train_step)
 
   parts = add('parts', help='each part of an update alone: milliseconds, GFLOP/s and GB/s')

@@ -35,7 +35,7 @@ def answers(capsys):
 def run(*argv):
   """Run a command in this process; returns its exit code."""
   with pytest.raises(SystemExit) as error:
-    benchmark.main(list(argv))
+    benchmark.main([str(arg) for arg in argv])
   return error.value.code or 0
 
 
@@ -74,6 +74,10 @@ def test_vectors_are_counted_as_perceptrons():
     (['train_step', '--vary', 'jjit', 'True', 'False'], 'jit'),
     (['train_step', '--size', 'smal'], 'small'),
     (['train_step', '--steps', '0'], 'at least 1'),
+    (['train_step', '--against', 'nowhere'], 'no checkout'),
+    (['train_step', '--against', 'tests', '--vary', 'jit', 'True', 'False'], 'not allowed'),
+    (['train_step', '--agent', 'planet'], '--against'),
+    (['parts', '--size', 'smal'], 'small'),
     (['train_step', '--vary', 'horizon', '5', 'x'], 'horizon'),
     (['data', '--batch_size', 'x'], 'batch_size'),
     (['env', '--task', 'dmc_walker_wlak'], 'dmc_walker_walk'),
@@ -134,6 +138,43 @@ def test_vary_compares_the_medians_of_two_agents(capsys):
   assert row['key'] == 'horizon' and row['values'] == [3, 60]
   assert row['medians'][0] < row['medians'][1]
   assert row['ratio'] == pytest.approx(row['medians'][1] / row['medians'][0], rel=1e-3)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('agent', ['dreamer', 'planet'])
+def test_updates_of_two_checkouts_are_timed_in_turns(root, capsys, agent):
+  assert run(
+      'train_step', '--configs', 'debug', '--agent', agent, '--against', root, '--steps', '2') == 0
+  row, = answers(capsys)
+  assert (row['agent'], row['size'], row['steps']) == (agent, 'configured', 2)
+  assert row['ratio'] == pytest.approx(row['wall_against'] / row['wall'], rel=1e-3)
+  assert 0 < row['wall'] < row['first_call'] and 0.1 < row['memory'] < 14
+
+
+@pytest.mark.integration
+def test_a_failure_in_another_checkout_is_one_sentence(tmp_path, capsys):
+  (tmp_path / 'common').mkdir()
+  (tmp_path / 'common' / 'config.py').write_text('raise RuntimeError("old")')
+  assert run('train_step', '--configs', 'debug', '--against', tmp_path) == 2
+  error = capsys.readouterr().err
+  assert 'the update failed: RuntimeError: old' in error and error.count('\n') == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('flags, pictures', [([], True), (['--cnn_keys', ''], False)])
+def test_each_part_of_an_update_is_timed_alone(capsys, flags, pictures):
+  assert run(
+      'parts', '--configs', 'debug', '--steps', '1', '--mlp_keys', '.*', *flags) == 0
+  rows = {row['part']: row for row in answers(capsys)}
+  assert ('likelihood of the pictures' in rows) == pictures
+  assert ('decoder 5: 30x30x2 to 64x64x3' in rows) == pictures
+  for name in ('posterior scan', 'dreaming', 'heads and losses on dreams'):
+    row = rows[name]
+    assert row['gflops'] == pytest.approx(row['gflop'] / row['both'] * 1e3, rel=1e-2)
+    assert 0 < row['forward'] and 0 < row['gb'] and 0 < row['share'] < 1
+  alone = sum(row['gflop'] for name, row in rows.items() if name != 'the whole update')
+  if pictures:  # perceptrons of vectors are no part
+    assert alone < rows['the whole update']['gflop']
 
 
 @pytest.mark.integration

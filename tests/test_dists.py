@@ -149,3 +149,21 @@ def test_splitting_the_seed_gives_distinct_seeds_and_no_seed_gives_none():
   assert dists.split_seed(None, 3) == [None] * 3
   seeds = dists.split_seed(SEED, 4).numpy()
   assert len({tuple(seed) for seed in seeds}) == 4
+
+
+@pytest.mark.parametrize('lead, event', [((3,), ()), ((2, 3), (4,)), ((2,), (4, 5, 3))])
+def test_unit_normals_are_those_of_tfp_in_values_and_gradients(lead, event):
+  mean, value = tf.random.stateless_normal([2, *lead, *event], SEED)
+  ours = dists.normal(mean, len(event))
+  results = []
+  for dist in (dists.normal, lambda *args: dists.normal(*args).tfp):
+    with tf.GradientTape() as tape:
+      tape.watch([mean, value])
+      log_prob = dist(mean, len(event)).log_prob(value)
+      probe = tf.reduce_sum(tf.range(1.0, lead[-1] + 1) * log_prob)
+    results.append([log_prob, *tape.gradient(probe, [mean, value])])
+  for got, expected in zip(*results):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_array_equal(ours[1:].mode(), mean[1:])
+  with pytest.raises(ValueError):
+    ours.log_prob(value[:1])

@@ -62,27 +62,64 @@ def test_decoder_goes_through_the_published_sizes():
   assert decoder(tf.zeros([2, 3, 23])).mean().shape == (2, 3, 64, 64, 3)
 
 
-@pytest.mark.parametrize('size, kernel, channels, filters', [
-    (1, 5, 6, 4), (5, 5, 6, 4), (13, 6, 4, 2), (30, 6, 4, 3), (30, 6, 3, 1)])
-def test_transposed_convolution_equals_the_plain_one_in_values_and_gradients(
-    size, kernel, channels, filters):
-  layer = convs.ConvTranspose(filters, kernel)
-  layer.build([None, size, size, channels])
-  x = tf.random.stateless_normal([2, size, size, channels], [0, 1])
+def both(ours, plain, layer, x, filters):
+  """Values and gradients of a layer and of the plain operation, each a list of arrays."""
   layer.bias.assign(tf.random.stateless_normal([filters], [0, 2]))
-  out = 2 * (size - 1) + kernel
-  weight = tf.random.stateless_normal([2, out, out, filters], [0, 3])
-  plain = lambda x: tf.nn.conv2d_transpose(
-      x, layer.kernel, [2, out, out, filters], 2, 'VALID') + layer.bias
   results = []
-  for function in (layer, plain):
+  for function in (ours, plain):
     with tf.GradientTape() as tape:
       tape.watch(x)
       y = function(x)
-      probe = tf.reduce_sum(weight * y)
+      probe = tf.reduce_sum(tf.random.stateless_normal(y.shape, [0, 3]) * y)
     results.append([y, *tape.gradient(probe, [x, layer.kernel, layer.bias])])
-  for ours, theirs in zip(*results):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-3)
+  return zip(*results)
+
+
+@pytest.mark.parametrize('cpu', [True, False])
+@pytest.mark.parametrize('act', [None, 'relu', 'norm'])
+@pytest.mark.parametrize('size, kernel, channels, filters', [
+    (1, 5, 6, 4), (5, 5, 6, 4), (13, 6, 4, 2), (13, 6, 16, 8), (30, 6, 4, 3), (30, 6, 17, 3),
+    (30, 6, 3, 1), (9, 6, 3, 1), (8, 4, 3, 3)])
+def test_transposed_convolutions_equal_plain_ones_in_values_and_gradients(
+    monkeypatch, size, kernel, channels, filters, act, cpu):
+  monkeypatch.setattr(convs, 'on_cpu', lambda: cpu)
+  act = nets.finish(filters, 'relu', 'layer') if act == 'norm' else nets.activation(act or 'none')
+  layer = convs.ConvTranspose(filters, kernel, act)
+  layer.build([None, size, size, channels])
+  x = tf.random.stateless_normal([2, size, size, channels], [0, 1])
+  out = 2 * (size - 1) + kernel
+  plain = lambda x: act(tf.nn.conv2d_transpose(
+      x, layer.kernel, [2, out, out, filters], 2, 'VALID') + layer.bias)
+  for ours, theirs in both(layer, plain, layer, x, filters):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-3)
+
+
+@pytest.mark.parametrize('cpu', [True, False])
+@pytest.mark.parametrize('act', ['relu', 'norm'])
+@pytest.mark.parametrize('size, kernel, channels, filters, columns', [
+    (64, 4, 3, 8, 30), (64, 4, 3, 8, None), (64, 4, 1, 8, 30), (31, 4, 8, 16, None),
+    (30, 4, 8, 16, None), (14, 4, 16, 32, None), (6, 4, 32, 64, None), (8, 4, 3, 2, 3)])
+def test_convolutions_equal_plain_ones_in_values_and_gradients(
+    monkeypatch, size, kernel, channels, filters, columns, act, cpu):
+  monkeypatch.setattr(convs, 'on_cpu', lambda: cpu)
+  act = nets.finish(filters, 'relu', 'layer') if act == 'norm' else tf.nn.relu
+  layer = convs.Conv(filters, kernel, act, columns)
+  layer.build([None, size, size, channels])
+  x = tf.random.stateless_normal([2, size, size, channels], [0, 1])
+  read = lambda y: y[:, :, :columns]
+  plain = lambda x: read(act(tf.nn.conv2d(x, layer.kernel, 2, 'VALID') + layer.bias))
+  for ours, theirs in both(lambda x: read(layer(x)), plain, layer, x, filters):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-3)
+
+
+@pytest.mark.parametrize('size', [64, 48, 50, 52, 96])
+def test_encoders_of_all_sizes_embed_as_plain_convolutions(monkeypatch, size):
+  encoder = nets.ConvEncoder((size, size, 3), depth=4)
+  image = tf.random.stateless_uniform([2, 3, size, size, 3], [0, 1], -0.5, 0.5)
+  ours = encoder(image)
+  assert ours.shape == (2, 3, encoder.embed_size)
+  monkeypatch.setattr(convs, 'on_cpu', lambda: False)
+  np.testing.assert_allclose(ours, encoder(image), rtol=1e-4, atol=1e-5)
 
 
 def test_preprocessing_maps_black_to_minus_a_half_and_white_to_a_half():

@@ -9,6 +9,7 @@ import sys
 from common import config as config_lib
 from common.bench import printing
 
+AGENTS = ('dreamer', 'planet', 'plan2explore')
 WARMUP = 3  # updates that are not timed
 
 

@@ -57,7 +57,7 @@ def measure(config, calls):
   """Time the parts in turns.
 
   Args:
-    config: Config of Dreamer that learns from `image`.
+    config: Config of Dreamer.
     calls: timed ones of each part.
   Returns:
     List of dicts with part; forward and both (milliseconds, medians, of the forward pass and of it
@@ -129,43 +129,57 @@ def _touch(outputs):
 
 
 def _parts(trial):
-  yield from _pictures(trial)
+  model = trial.agent.world_model
+  if model.encoder.image_keys:
+    yield from _encoder(trial)
+    if trial.agent.config.obs_loss == 'reconstruction':
+      yield from _decoder(trial)
   yield from _latents(trial)
   yield from _dreams(trial)
   yield _adam(trial)
 
 
-def _pictures(trial):
+def _image(trial):
+  """The pictures of the batch as the networks see them, [B T, H, W, C]."""
+  image = trial.agent.world_model.preprocess({'image': trial.data['image']})['image']
+  return tf.reshape(image, [-1, *image.shape[2:]])
+
+
+def _encoder(trial):
   model = trial.agent.world_model
-  config = trial.agent.config
-  rows = config.batch_size * config.batch_length
-  data = trial.data
   yield Part(
-      'pictures as floats', lambda x: model.preprocess({'image': x})['image'], [data['image']], [],
-      back=False)
-  x = tf.reshape(model.preprocess({'image': data['image']})['image'], [rows, *data['image'].shape[2:]])
-  image = x
+      'pictures as floats', lambda x: model.preprocess({'image': x})['image'],
+      [trial.data['image']], [], back=False)
+  x = _image(trial)
   for i, layer in enumerate(model.encoder.conv.layers):
     y = layer(x)
-    count = y.shape[1] * y.shape[2] * layer.kernel.shape.num_elements() * rows / 1e9
     yield Part(
         f'encoder {i + 1}: {_shape(x)} to {_shape(y)}', layer, [x], layer.trainable_variables,
-        count, passes=3 if i else 2, input_back=bool(i))
+        _uses(layer, y), passes=3 if i else 2, input_back=bool(i))
     x = y
-  feat = tf.random.normal([rows, model.rssm.feat_size])
+
+
+def _decoder(trial):
+  model, image = trial.agent.world_model, _image(trial)
+  feat = tf.random.normal([image.shape[0], model.rssm.feat_size])
   first, *layers = model.decoder.conv.layers
   yield Part(
       'decoder 1: dense', first, [feat], first.trainable_variables,
-      rows * first.kernel.shape.num_elements() / 1e9)
-  x = tf.reshape(first(feat), [rows, 1, 1, -1])
+      feat.shape[0] * first.kernel.shape.num_elements() / 1e9)
+  x = tf.reshape(first(feat), [image.shape[0], 1, 1, -1])
   for i, layer in enumerate(layers):
     y = layer(x)
-    count = x.shape[1] * x.shape[2] * layer.kernel.shape.num_elements() * rows / 1e9
     yield Part(
-        f'decoder {i + 2}: {_shape(x)} to {_shape(y)}', layer, [x], layer.trainable_variables, count)
+        f'decoder {i + 2}: {_shape(x)} to {_shape(y)}', layer, [x], layer.trainable_variables,
+        _uses(layer, x))
     x = y
   yield Part(
       'likelihood of the pictures', lambda mean: dists.normal(mean, 3).log_prob(image), [x], [])
+
+
+def _uses(layer, x):
+  """Multiplications of a convolution in 1e9, whose kernel is used at each pixel of x."""
+  return x.shape[0] * x.shape[1] * x.shape[2] * layer.kernel.shape.num_elements() / 1e9
 
 
 def _latents(trial):

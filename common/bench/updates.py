@@ -20,8 +20,11 @@ def train_step(args, flags):
   """Time updates of the real agent on a random batch; returns the exit code."""
   size = sizes.name_of(args, flags, 'both')
   names = list(sizes.SIZES) if size == 'both' else [size]
+  if args.agent and not args.against:
+    raise config_lib.UserError('--agent: only --against times other agents than Dreamer.')
+  agent = args.agent or 'dreamer'
   of_size = lambda size, *more: [*sizes.SIZES.get(size, []), *flags, *more]
-  load = lambda *words: config_lib.load(args.agent, of_size(*words))
+  load = lambda *words: config_lib.load(agent, of_size(*words))
   if args.vary:
     key, *values = args.vary
     pairs = [(size, [load(size, f'--{key}', value) for value in values]) for size in names]
@@ -32,7 +35,7 @@ def train_step(args, flags):
   if args.against:
     for size, config in configs.items():
       against.show(against.measure(
-          args.against, args.agent, size, config.configs, of_size(size), args.steps or 10))
+          args.against, agent, size, config.configs, of_size(size), args.steps or 10))
     return 0
   rows = []
   for size, config in configs.items():

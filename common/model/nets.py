@@ -48,7 +48,8 @@ class NormAct(tf_keras.layers.Layer):
 
   def call(self, x):
     """Float [N..., units] to the same, in the dtype of x."""
-    return self.act(tf.cast(self.norm(tf.cast(x, tf.float32)), x.dtype))
+    rows = tf.reshape(tf.cast(x, tf.float32), [-1, x.shape[-1]])  # the rank that the norm was built for
+    return self.act(tf.cast(tf.reshape(self.norm(rows), tf.shape(x)), x.dtype))
 
 
 class SplitDense(tf.Module):
