@@ -102,7 +102,7 @@ def test_the_command_writes_one_page_with_score_published_columns_and_verdict(tm
     evaluate(path, 500_000, [900.0 + shift, 910.0 + shift])
   text = words(write_page(tmp_path, tmp_path / 'runs'))
   for part in (
-      'At the published setting: 1 row.', '✓ within 1', '905 ± 10.0 3 seeds',  # ours
+      'Seeds 3 numbers 0, 1, 2', 'At the published setting: 1 row.', '✓ within 1', '905 ± 10.0 3 seeds',  # ours
       '904 ± 26.1 5 seeds', '962 5 seeds',  # the curve at our frames, the printed score
       'zero action 112, random 141', '2 episodes of common.evaluate', 'tensorflow 2.21.0',
       'c' * 40, 'python -m dreamer.train', '3:00:00 h', 'Environment', '25%', '50,000',

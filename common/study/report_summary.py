@@ -43,7 +43,8 @@ def head(entries, paths):
               f'{count} {agent}' for agent, count in sorted(agents.items()))))),
           ('Finished', f'{sum(run.finished for run in runs)} of {len(runs)}'),
           ('Tasks', str(len(tasks(entries)))),
-          ('Seeds', _list(seeds)),
+          ('Seeds', join(str(len(seeds)), tag(
+              'small', ' number ' if len(seeds) == 1 else ' numbers ', _list(seeds)))),
           ('Frames', frames(sum(run.frames for run in runs))),
           ('Machine time', f'{view.duration(sum(run.seconds for run in runs))} h'),
           ('Metrics last written', _day(max(changed))),
