@@ -239,14 +239,16 @@ class Agent(tf.Module):
     def share(data):
       found = self._replica_gradients(data, seed, phase, frames)
       like[:] = [found]
-      return tf.concat([tf.reshape(x, [-1]) for x in tf.nest.flatten(found)], 0)
+      return tf.concat(
+          [tf.reshape(x, [-1]) for x in tf.nest.flatten(found) if x is not None], 0)
     # In one piece: one wait for the other devices, and all of an update or, if one fails, nothing.
     vector = self.strategy.reduce(
         tf.distribute.ReduceOp.MEAN, self.strategy.run(share, (data,)), axis=None)
     leaves = tf.nest.flatten(like)
-    pieces = tf.split(vector, [x.shape.num_elements() for x in leaves])
+    # A frozen network has no gradients.
+    pieces = iter(tf.split(vector, [x.shape.num_elements() for x in leaves if x is not None]))
     grads, metrics = tf.nest.pack_sequence_as(
-        like, [tf.reshape(piece, x.shape) for piece, x in zip(pieces, leaves)])[0]
+        like, [None if x is None else tf.reshape(next(pieces), x.shape) for x in leaves])[0]
     with self.strategy.scope():
       return {**metrics, **self.apply(grads)}
 

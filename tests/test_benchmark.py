@@ -10,6 +10,7 @@ import pytest
 
 from common import benchmark
 from common import config
+from common.bench import sizes
 from common.bench import operations
 
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
@@ -30,6 +31,14 @@ def answers(capsys):
   """The JSON lines that were printed."""
   lines = capsys.readouterr().out.splitlines()
   return [json.loads(line) for line in lines if line.startswith('{')]
+
+
+@pytest.fixture(autouse=True)
+def float32_afterwards():
+  """The precision of layers is a setting of the process."""
+  yield
+  if 'tf_keras' in sys.modules:
+    sys.modules['tf_keras'].mixed_precision.set_global_policy('float32')
 
 
 def run(*argv):
@@ -152,16 +161,27 @@ def test_updates_of_two_checkouts_are_timed_in_turns(root, capsys, agent):
 
 
 @pytest.mark.integration
-def test_a_failure_in_another_checkout_is_one_sentence(tmp_path, capsys):
+@pytest.mark.parametrize('code, words', [
+    ('raise RuntimeError("old")', 'RuntimeError: old'),
+    ('import sys\nsys.stderr.write(200_000 * "x" + "\\nlast")\nsys.exit(1)', 'last'),
+    ('import os\nos.kill(os.getpid(), 9)', 'exit code -9')])
+def test_a_failure_in_another_checkout_is_one_sentence(tmp_path, capsys, code, words):
   (tmp_path / 'common').mkdir()
-  (tmp_path / 'common' / 'config.py').write_text('raise RuntimeError("old")')
+  (tmp_path / 'common' / 'config.py').write_text(code)
   assert run('train_step', '--configs', 'debug', '--against', tmp_path) == 2
   error = capsys.readouterr().err
-  assert 'the update failed: RuntimeError: old' in error and error.count('\n') == 1
+  assert f'the update failed: {words}' in error and error.count('\n') == 1
+
+
+def test_sizes_leave_out_what_an_agent_does_not_have():
+  assert '--horizon' in sizes.flags('small')
+  config.load('planet', sizes.flags('small', 'planet'))
+  assert sizes.flags('published') == sizes.flags('configured') == []
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize('flags, pictures', [([], True), (['--cnn_keys', ''], False)])
+@pytest.mark.parametrize('flags, pictures', [
+    (['--precision', 'mixed_float16'], True), (['--cnn_keys', ''], False)])
 def test_each_part_of_an_update_is_timed_alone(capsys, flags, pictures):
   assert run(
       'parts', '--configs', 'debug', '--steps', '1', '--mlp_keys', '.*', *flags) == 0

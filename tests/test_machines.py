@@ -1,10 +1,12 @@
 """Machines that share batches: two processes, named by TF_CONFIG, make the run of one."""
+import concurrent.futures as futures
 import contextlib
 import json
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -133,3 +135,24 @@ def test_a_batch_that_they_cannot_share_is_refused(monkeypatch):
     machines.check(config_lib.load('dreamer', [*FLAGS, '--machines', 'True']))
   assert machines.check(config_lib.load(
       'dreamer', [*FLAGS, '--machines', 'True', '--batch_size', '6'])) == 2
+
+
+def test_who_is_no_machine_is_sent_away(monkeypatch, capsys):
+  port, = ports(1)
+  monkeypatch.setenv('TF_CONFIG', tf_config([f'127.0.0.1:{port}', 'b:1']))
+  def connect(words):
+    while True:
+      with contextlib.suppress(ConnectionRefusedError):
+        other = socket.create_connection(('127.0.0.1', port + 1), 10)
+        break
+    other.sendall(words)
+    return other
+  strangers = [b'GET / HTTP/1.1', struct.pack('>I', 0), struct.pack('>I', 2), struct.pack('>I', 1)]
+  with futures.ThreadPoolExecutor(1) as pool:
+    met = pool.submit(machines.First, config_lib.load('dreamer', FLAGS))
+    others = [connect(words) for words in strangers]
+    with met.result(30):
+      assert [other.recv(4) != b'' for other in others[2:]] == [False, True]
+  for other in others:
+    other.close()
+  assert capsys.readouterr().out.count('Waiting for b:1') == 1

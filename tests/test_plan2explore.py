@@ -1,4 +1,7 @@
 """Plan2Explore as a whole: who learns from what, who collects, what a phase changes."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -521,3 +524,24 @@ def test_the_ensemble_has_the_published_size():
   agent = Plan2Explore(devices.setup(config), toys.IMAGE, toys.actions(6))
   size = sum(np.prod(v.shape) for v in agent.novelty.ensemble.trainable_variables)
   assert abs(size / 5 - 2.53e6) < 0.01e6
+
+
+FROZEN = """
+import sys
+import numpy as np
+import common, tensorflow as tf
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, sys.argv[1])
+import test_plan2explore, toys
+agent = test_plan2explore.make(devices=2, expl_until=10, expl_freeze=True)
+metrics = agent.train(agent.distribute(toys.batch()), frames=10)
+assert all(np.isfinite(value) for value in metrics.values())
+assert agent.update_count == 1 and agent.skipped == 0
+"""
+
+
+def test_devices_share_batches_also_when_networks_are_frozen(root):
+  done = subprocess.run(
+      [sys.executable, '-c', FROZEN, str(root / 'tests')], cwd=root, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-3000:]

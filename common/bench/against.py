@@ -5,6 +5,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 from common import config as config_lib
 from common.bench import printing
@@ -32,10 +33,12 @@ class Checkout:
       raise config_lib.UserError(
           f'--against {path}: this is no checkout of the project, which has a folder common. '
           'git worktree add DIR COMMIT makes one.')
+    # A pipe that nobody reads meanwhile would be full at some time.
+    self._errors = tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace')
     script = pathlib.Path(__file__).with_name('turns.py')
     self._process = subprocess.Popen(
         [sys.executable, str(script), agent, *flags], cwd=self._path, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         env={**os.environ, 'PYTHONPATH': str(self._path)})
 
   def ready(self):
@@ -54,14 +57,16 @@ class Checkout:
   def _answer(self):
     line = self._process.stdout.readline()
     if not line:
-      told = self._process.stderr.read().strip()
-      raise config_lib.UserError(f'{self._path}: the update failed: {told.splitlines()[-1]}')
+      self._errors.seek(0)
+      told = self._errors.read().strip().splitlines() or [f'exit code {self._process.wait()}']
+      raise config_lib.UserError(f'{self._path}: the update failed: {told[-1]}')
     return json.loads(line)
 
   def close(self):
     """End the process."""
     self._process.kill()
     self._process.communicate()
+    self._errors.close()
 
 
 def measure(path, agent, size, configs, flags, steps):

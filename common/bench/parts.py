@@ -42,7 +42,7 @@ COLUMNS = (  # of the table: title, key of the row, format
 def measure_parts(args, flags):
   """Time the parts of an update and print them; returns the exit code."""
   size = sizes.name_of(args, flags, 'small')
-  config = config_lib.load('dreamer', sizes.SIZES.get(size, []) + flags)
+  config = config_lib.load('dreamer', sizes.flags(size) + flags)
   line = lambda name, cells: print(f'{name:36}' + ''.join(f'{cell:>15}' for cell in cells))
   line(f'{size}, batch {config.batch_size} x {config.batch_length}', [x[0] for x in COLUMNS])
   rows = measure(config, args.steps)
@@ -174,7 +174,8 @@ def _decoder(trial):
         _uses(layer, x))
     x = y
   yield Part(
-      'likelihood of the pictures', lambda mean: dists.normal(mean, 3).log_prob(image), [x], [])
+      'likelihood of the pictures', lambda mean: dists.normal(mean, 3).log_prob(image),
+      [tf.cast(x, tf.float32)], [])
 
 
 def _uses(layer, x):
@@ -185,7 +186,7 @@ def _uses(layer, x):
 def _latents(trial):
   config, model, counts = trial.agent.config, trial.agent.world_model, trial.operations()
   shape = [config.batch_size, config.batch_length]
-  embed = tf.random.normal([*shape, model.encoder.embed_size])
+  embed = tf.cast(tf.random.normal([*shape, model.encoder.embed_size]), model.rssm.dtype)
   action = tf.random.uniform([*shape, trial.agent.action_size], -1, 1)
   seed = tf.constant([0, 0])
   forward = lambda name, passes: counts[name] / passes / 2

@@ -1,11 +1,19 @@
 """The sizes that updates are timed at."""
 
+from common.config import options
+
 SMALL = {
     'batch_size': 16, 'batch_length': 30, 'deter_size': 64, 'stoch_size': 30, 'num_units': 128,
     'cnn_depth': 8, 'horizon': 15}
-SIZES = {
-    'published': [],
-    'small': [word for key, value in SMALL.items() for word in (f'--{key}', str(value))]}
+SIZES = {'published': {}, 'small': SMALL}
+
+
+def flags(size, agent='dreamer'):
+  """Flags for a size, of the options that the agent has; none if the size has no name."""
+  unused = options.UNUSED.get(agent, ())
+  return [
+      word for key, value in SIZES.get(size, {}).items() if key not in unused
+      for word in (f'--{key}', str(value))]
 
 
 def name_of(args, flags, default):

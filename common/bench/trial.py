@@ -39,7 +39,8 @@ class Trial:
     box = gymnasium.spaces.Box
     atari = config_lib.suite(config.task) == 'atari'
     self._actions = OneHot(BUTTONS) if atari else box(-1, 1, (ACTIONS,), np.float32)
-    config = devices.setup(settle(config, self._actions))
+    # A benchmark is of one machine.
+    config = devices.setup(settle(config.replace(machines=False), self._actions))
     shape = (config.image_size, config.image_size, 1 if atari and config.atari_gray else 3)
     self._config = config
     self.spaces = {

@@ -23,7 +23,7 @@ def train_step(args, flags):
   if args.agent and not args.against:
     raise config_lib.UserError('--agent: only --against times other agents than Dreamer.')
   agent = args.agent or 'dreamer'
-  of_size = lambda size, *more: [*sizes.SIZES.get(size, []), *flags, *more]
+  of_size = lambda size, *more: [*sizes.flags(size, agent), *flags, *more]
   load = lambda *words: config_lib.load(agent, of_size(*words))
   if args.vary:
     key, *values = args.vary

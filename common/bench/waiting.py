@@ -17,7 +17,7 @@ EPISODES = 4  # in the replay that batches are drawn from
 def wait_for_data(args, flags):
   """Time batches alone, then updates that draw them; returns the exit code."""
   size = sizes.name_of(args, flags, 'published')
-  config = config_lib.load('dreamer', sizes.SIZES.get(size, []) + flags)
+  config = config_lib.load('dreamer', sizes.flags(size) + flags)
   trial = trial_lib.Trial(config)
   with tempfile.TemporaryDirectory() as directory:
     store = _random_replay(directory, trial, config)

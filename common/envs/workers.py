@@ -33,7 +33,8 @@ _open = weakref.WeakSet()  # processes that nobody has closed yet
 def _close_all():
   """At the end of the program: Python would wait for these processes, which heed no signal."""
   for process in list(_open):
-    process.close()
+    with contextlib.suppress(Exception):  # the others are to be closed, too
+      process.close()
 
 
 class Gone(RuntimeError):

@@ -27,6 +27,7 @@ from common.loop import logdir
 from common.loop.interrupts import SIGNALS
 
 PATIENCE = 600  # seconds for the first machine to answer
+HELLO = 5       # seconds in which who connects has to say which machine it is
 SLOWEST = 120   # seconds in which a machine has to take what it is sent
 
 
@@ -77,7 +78,10 @@ class First:
     self._agent, self._sockets = None, {}
     host, port = _port(self._addresses[0])
     try:
-      with socket.create_server(('', port), backlog=len(self._addresses)) as server:
+      both = socket.has_dualstack_ipv6()
+      with socket.create_server(
+          ('', port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both,
+          backlog=len(self._addresses)) as server:
         self._meet(server)
     except OSError as error:
       raise UserError(
@@ -123,14 +127,19 @@ class First:
 
   def _meet(self, server):
     server.settimeout(1)
+    told = None
     while missing := set(range(1, len(self._addresses))) - set(self._sockets):
-      if not self._sockets:
+      if missing != told:
+        told = missing
         print('Waiting for', ', '.join(self._addresses[i] for i in sorted(missing)), flush=True)
       with contextlib.suppress(TimeoutError):
         other = server.accept()[0]
-        other.settimeout(SLOWEST)
-        with contextlib.suppress(struct.error, OSError):
-          self._sockets[struct.unpack('>I', other.recv(4))[0]] = other
+        index = _greeting(other)
+        if index in missing:
+          other.settimeout(SLOWEST)
+          self._sockets[index] = other
+        else:  # somebody else
+          other.close()
 
   def _send(self, index, message, arrays):
     other = self._sockets[index]
@@ -228,6 +237,14 @@ def _connect(address, index):
     first.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     first.sendall(struct.pack('>I', index))
     return first
+
+
+def _greeting(other):
+  """The index that a machine says it has; None if it says nothing of the kind."""
+  other.settimeout(HELLO)
+  with contextlib.suppress(struct.error, OSError):
+    return struct.unpack('>I', other.recv(4))[0]
+  return None
 
 
 def _write(sock, message, arrays):

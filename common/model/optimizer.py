@@ -86,6 +86,8 @@ class Optimizer(tf.Module):
       The float32 global norm before clipping.
     """
     variables = [v for g, v in zip(grads, self.variables_) if g is not None]
+    if not variables:
+      return tf.constant(0.0)
     # One vector of all gradients takes few operations where each of its own takes hundreds.
     flat = tf.concat([tf.reshape(g, [-1]) for g in grads if g is not None], 0)
     if self._dynamic:
