@@ -150,7 +150,8 @@ def test_vary_compares_the_medians_of_two_agents(capsys):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize('agent', ['dreamer', 'planet'])
+@pytest.mark.parametrize('agent', [
+    pytest.param('dreamer', marks=pytest.mark.slow), 'planet'])
 def test_updates_of_two_checkouts_are_timed_in_turns(root, capsys, agent):
   assert run(
       'train_step', '--configs', 'debug', '--agent', agent, '--against', root, '--steps', '2') == 0
