@@ -47,10 +47,8 @@ def main(argv=None):
   step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
   other = step.add_mutually_exclusive_group()
   other.add_argument(
-      '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'),
-      help='compare two agents in one process instead')
-  other.add_argument(
-      '--against', metavar='CHECKOUT', help='compare with the code in another directory instead')
+      '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'), help='compare two agents instead')
+  other.add_argument('--against', metavar='CHECKOUT', help='compare with code in a directory instead')
   step.add_argument('--agent', choices=against.AGENTS, help='with --against; default: dreamer')
   step.set_defaults(run=updates.train_step)
 
