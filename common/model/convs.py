@@ -2,8 +2,9 @@
 
 The arithmetic is that of the tf_keras layers that these extend. Kernels of CPUs want many channels:
 there, neighbouring pixels of a row count as channels of one wider pixel, which costs nothing, as
-they lie side by side in memory. GPUs take the plain form, for which cuDNN chooses a kernel of its
-own (`python -m common.benchmark parts` times each layer).
+they lie side by side in memory. On GPUs cuDNN chooses kernels for the plain form, so that only the
+last layer of a decoder, of three channels, has another there: sub-pixels. `python -m
+common.benchmark parts` times each layer.
 
 N images, H and W their height and width, C channels.
 """
@@ -11,12 +12,16 @@ N images, H and W their height and width, C channels.
 import tensorflow as tf
 import tf_keras
 
-FEW = 4    # output channels up to which a transposed convolution runs over sub-pixels
+FEW = 4      # output channels up to which a transposed convolution runs over sub-pixels
 ENOUGH = 16  # channels from which on kernels of CPUs are busy
 
 
 class Conv(tf_keras.layers.Conv2D):
-  """A strided convolution."""
+  """A strided convolution.
+
+  On a CPU, images of even width are read in pairs of pixels; where few filters would leave kernels
+  idle, quads are read and pairs are made.
+  """
 
   def __init__(self, filters, kernel, activation=None, columns=None):
     """columns: how many of the output are read by what follows; None is all."""
