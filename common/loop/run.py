@@ -20,6 +20,7 @@ from common.data.coverage import Coverage
 from common.data.driver import Driver, random_policy, run_episodes
 from common.data import survey
 from common.data.faults import Faults, append
+from common.loop import dreams
 from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
 from common.loop.learner import Learner
@@ -143,6 +144,7 @@ class Run:
         'eval/episodes': np.size(returns), 'eval/noise': config.eval_noise}
     if len(tasks) > 1:
       row.update({f'eval/return/{task}': np.mean(x) for task, x in zip(tasks, returns)})
+    row.update(dreams.errors(self._agent, played[0], (config.seed, self.frames % 2 ** 31)))
     row.update(self._report(self._agent))
     self._logger.write(self.frames, row, 'eval')
     self._parts.pictures.evaluation(self.frames, self._agent, self._replay, played[0][0])

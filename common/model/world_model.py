@@ -237,7 +237,7 @@ class WorldModel(tf.Module):
     post, last = self._filter(data, seed, context)
     prior = self.rssm.imagine(data['action'][:, context:], seed, last)
     videos = {}
-    for key, model in self._pictures(post, prior).items():
+    for key, model in self.pictures(post, prior).items():
       truth = data[key] + 0.5
       error = (model - truth + 1) / 2
       videos[key] = _side_by_side(tf.concat([truth, model, error], 2))
@@ -255,7 +255,7 @@ class WorldModel(tf.Module):
       Dict of image key to uint8 [context + L, H, B W, C]: what was seen, then the dream.
     """
     _, last = self._filter(data, seed, context)
-    dreamt = self._pictures(imagine(last, seed))
+    dreamt = self.pictures(imagine(last, seed))
     return {
         key: _side_by_side(tf.concat([data[key][:, :context] + 0.5, images_], 1))
         for key, images_ in dreamt.items()}
@@ -265,7 +265,7 @@ class WorldModel(tf.Module):
     post, _, _ = self.observe({key: value[:, :context] for key, value in data.items()}, seed)
     return post, {key: value[:, -1] for key, value in post.items()}
 
-  def _pictures(self, *states):
+  def pictures(self, *states):
     """Dict of image key to decoded images [B, T, H, W, C] in 0 to 1, of states one after another.
 
     Empty without a decoder.

@@ -37,7 +37,7 @@ class Panel(NamedTuple):
   end: float        # frames that are shown
 
 
-def draw(groups, metric, width=None, band='std', each=False):
+def draw(groups, metric, width=None, band='std', each=False, below=None):
   """Return a Figure with one panel a task.
 
   Args:
@@ -47,10 +47,11 @@ def draw(groups, metric, width=None, band='std', each=False):
       windows as the published curve, where a task has one.
     band: of BANDS, for own and published curves.
     each: whether each run has a thin line, too.
+    below: function that draws on an axis below that of a single task, or None.
   """
   panels = protocol.panels(groups, metric)
   small = len(panels) > MANY
-  figure, axes = _figure(len(panels), small)
+  figure, axes = _figure(len(panels), small) if not below else _pair()
   styles = {name: i for i, name in enumerate(dict.fromkeys(group.name for group in groups))}
   legend, widths = {}, []  # text: (handle, what is counted, counts)
   for axis, (task, members) in zip(axes, panels.items()):
@@ -59,12 +60,19 @@ def draw(groups, metric, width=None, band='std', each=False):
     axis.set_title(task, fontsize=9 if small else None)
     _draw_panel(axis, task, members, metric, panel, styles, legend, band)
     _decorate(axis, task, members, metric, panel.end, small)
+    if below:
+      axis = axes[1]
+      below(axis)
+      _tidy(axis)
     if not small:
       axis.set_xlabel(f'Environment frames, {_bins_name([panel.width])}')
   if small:
     for axis in axes[-axes[0].get_gridspec().ncols:]:
       axis.set_xlabel('Environment frames', fontsize=8)
-  figure.supylabel(_axis_name(metric), fontsize='medium')
+  if below:
+    axes[0].set_ylabel(_axis_name(metric))
+  else:
+    figure.supylabel(_axis_name(metric), fontsize='medium')
   _add_legend(figure, legend, band, f'Drawn on {_bins_name(widths)}' if small else None)
   return figure
 
@@ -139,6 +147,12 @@ def _figure(count, small):
   return figure, axes[:count]
 
 
+def _pair():
+  """A figure with two axes below each other."""
+  figure = canvas.figure(7.5, 6.6)
+  return figure, figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
+
+
 def _draw_panel(axis, task, groups, metric, panel, styles, legend, band):
   """Draw one task, and add what it shows to the legend."""
   for curve in panel.references:
@@ -178,6 +192,10 @@ def _decorate(axis, task, groups, metric, end, small):
   if max(-bottom, top) >= 1e4:
     axis.yaxis.set_major_formatter(lambda value, _: canvas.short(value))
   axis.tick_params(labelsize=8 if small else None)
+  _tidy(axis)
+
+
+def _tidy(axis):
   axis.grid(color='0.92')
   axis.set_axisbelow(True)
   for side in ('top', 'right'):

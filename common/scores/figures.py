@@ -6,12 +6,13 @@ from common import config as config_lib
 from common.config import UserError
 from common.scores import chart
 from common.scores import curves
+from common.scores import dream_chart
 
 SUFFIXES = ('.png', '.pdf')
 
 
 def write_curve(logdir, path=None, config=None):
-  """Draw the evaluation returns of one run beside the published curve of its task.
+  """Draw the evaluation returns of one run beside the published curve of its task, and its dreams.
 
   Made for the training loop: takes a fraction of a second, holds no state, leaves the old picture
   until the new one is complete.
@@ -30,8 +31,13 @@ def write_curve(logdir, path=None, config=None):
   run = curves.read(logdir, 'eval/return', config)
   if not len(run.frames):
     return False
-  save(chart.draw(curves.grouped([run]), 'eval/return'), path)
+  save(curve(curves.grouped([run])), path)
   return True
+
+
+def curve(groups, metric='eval/return'):
+  """Figure of evaluation returns of groups of one task, and below them of their dreams."""
+  return chart.draw(groups, metric, below=dream_chart.panel(groups))
 
 
 def load(paths, metric):

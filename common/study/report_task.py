@@ -7,6 +7,7 @@ from common.loop import view
 from common.scores import canvas
 from common.scores import chart
 from common.scores import curves
+from common.scores import figures
 from common.scores import references
 from common.study import films
 from common.study.page import data_uri, details, join, pairs, table, tag
@@ -48,8 +49,11 @@ def _metrics(entries):
 
 
 def _curve(task, metric, groups):
-  figure = chart.draw(groups, metric)
-  figure.set_size_inches(SIZE)
+  draw = figures.curve if metric.startswith('eval/') else chart.draw
+  figure = draw(groups, metric)
+  width, height = SIZE
+  # A further panel, that of dreams, is lower than the returns.
+  figure.set_size_inches(width, height * (1 + 0.35 * (len(figure.axes) - 1)))
   for text in [text for legend in figure.legends for text in legend.get_texts()]:
     text.set_text('\n    '.join(textwrap.wrap(' '.join(text.get_text().split()), LEGEND)))
   buffer = io.BytesIO()

@@ -1,0 +1,87 @@
+"""How wrong dreams are: predictions from actions alone, on episodes that nothing was learned from.
+
+From five rows that are seen the model goes on under the actions that were taken:
+
+    eval/dream_error_10        squared error of the picture after 10 decisions, pixels in 0 to 1
+    eval/dream_error_10_still  the same if nothing moves: the last picture that was seen
+    eval/dream_error_10_mean   the same of their mean picture: no constant picture does better
+    ..._45                     after 45 decisions
+    eval/dream_reward_error    squared error of the reward of a decision, over 45 decisions
+    eval/dream_reward_error_mean  the same of the mean reward
+
+All are means over up to 64 starts, spread evenly over the evaluation's episodes. States are
+samples, as in the films of predictions and in the dreams that actors learn from.
+"""
+import numpy as np
+import tensorflow as tf
+
+CONTEXT = 5       # rows that are seen before the model goes on alone
+AFTER = (10, 45)  # decisions
+STARTS = 64       # at most
+
+
+def errors(agent, episodes, seed):
+  """Errors of an agent's world model on episodes.
+
+  Args:
+    agent: agent.Agent.
+    episodes: list of dicts of arrays [rows, ...], as the driver made them.
+    seed: int32 [2].
+  Returns:
+    Dict of the names above to float. Left out: what no episode is long enough for, and pictures
+    where none are seen or decoded.
+  """
+  model, seed, found = agent.world_model, tf.constant(seed, tf.int32), {}
+  for after in AFTER:
+    windows = _windows(episodes, CONTEXT + after, model.obs_keys + ['action', 'reward'])
+    if not windows:
+      return found
+    data = model.preprocess({key: tf.constant(value) for key, value in windows.items()})
+    dreamt = _dream(model, data, seed)
+    last = tf.nest.map_structure(lambda x: x[:, -1:], dreamt)
+    found.update(_picture_errors(after, data, model.pictures(last)))
+  feat = model.rssm.get_feat(dreamt)
+  reward, predicted = data['reward'][:, CONTEXT:], model.reward(feat).mode()  # [B, 45]
+  return {
+      **found, 'eval/dream_reward_error': _squares(predicted, reward),
+      'eval/dream_reward_error_mean': _squares(tf.reduce_mean(reward), reward)}
+
+
+def _windows(episodes, rows, keys):
+  """Dict of windows [B, rows, ...], spread evenly over all that there are; {} without any."""
+  possible = [
+      (episode, t) for episode in episodes for t in range(len(episode['reward']) - rows + 1)]
+  if not possible:
+    return {}
+  # A constant number, as each new one would be a new shape to prepare for.
+  chosen = np.linspace(0, len(possible) - 1, min(STARTS, len(possible))).astype(int)
+  return {
+      key: np.stack([possible[i][0][key][possible[i][1]:][:rows] for i in chosen]) for key in keys}
+
+
+def _dream(model, data, seed):
+  """States [B, T - CONTEXT, ...] that follow the first rows under the actions taken."""
+  seen = {key: value[:, :CONTEXT] for key, value in data.items()}
+  post, _, _ = model.observe(seen, seed)
+  last = tf.nest.map_structure(lambda x: x[:, -1], post)
+  return model.rssm.imagine(data['action'][:, CONTEXT:], seed, last)
+
+
+def _picture_errors(after, data, pictures):
+  """Errors of the last row [B, 1, H, W, C] of the pictures by key, all keys together."""
+  if not pictures:
+    return {}
+  together = lambda part: tf.concat(
+      [tf.reshape(part(key), [len(data['reward']), -1]) for key in pictures], 1)
+  truth = together(lambda key: data[key][:, -1] + 0.5)              # [B, N]
+  guesses = {
+      '': together(lambda key: tf.clip_by_value(pictures[key], 0, 1)),
+      '_still': together(lambda key: data[key][:, CONTEXT - 1] + 0.5),
+      '_mean': tf.reduce_mean(truth, 0)}
+  return {
+      f'eval/dream_error_{after}{name}': _squares(guess, truth)
+      for name, guess in guesses.items()}
+
+
+def _squares(guess, truth):
+  return float(tf.reduce_mean(tf.square(guess - truth)))
