@@ -15,9 +15,9 @@ samples, as in the films of predictions and in the dreams that actors learn from
 import numpy as np
 import tensorflow as tf
 
-CONTEXT = 5       # rows that are seen before the model goes on alone
-AFTER = (10, 45)  # decisions
-STARTS = 64       # at most
+CONTEXT = 5  # rows that are seen before the model goes on alone
+AFTER = {10: 'eval/dream_error_10', 45: 'eval/dream_error_45'}  # decisions
+STARTS = 64  # at most
 
 
 def errors(agent, episodes, seed):
@@ -32,14 +32,14 @@ def errors(agent, episodes, seed):
     where none are seen or decoded.
   """
   model, seed, found = agent.world_model, tf.constant(seed, tf.int32), {}
-  for after in AFTER:
+  for after, name in AFTER.items():
     windows = _windows(episodes, CONTEXT + after, model.obs_keys + ['action', 'reward'])
     if not windows:
       return found
     data = model.preprocess({key: tf.constant(value) for key, value in windows.items()})
     dreamt = _dream(model, data, seed)
     last = tf.nest.map_structure(lambda x: x[:, -1:], dreamt)
-    found.update(_picture_errors(after, data, model.pictures(last)))
+    found.update(_picture_errors(name, data, model.pictures(last)))
   feat = model.rssm.get_feat(dreamt)
   reward, predicted = data['reward'][:, CONTEXT:], model.reward(feat).mode()  # [B, 45]
   return {
@@ -53,7 +53,6 @@ def _windows(episodes, rows, keys):
       (episode, t) for episode in episodes for t in range(len(episode['reward']) - rows + 1)]
   if not possible:
     return {}
-  # A constant number, as each new one would be a new shape to prepare for.
   chosen = np.linspace(0, len(possible) - 1, min(STARTS, len(possible))).astype(int)
   return {
       key: np.stack([possible[i][0][key][possible[i][1]:][:rows] for i in chosen]) for key in keys}
@@ -67,7 +66,7 @@ def _dream(model, data, seed):
   return model.rssm.imagine(data['action'][:, CONTEXT:], seed, last)
 
 
-def _picture_errors(after, data, pictures):
+def _picture_errors(name, data, pictures):
   """Errors of the last row [B, 1, H, W, C] of the pictures by key, all keys together."""
   if not pictures:
     return {}
@@ -78,9 +77,7 @@ def _picture_errors(after, data, pictures):
       '': together(lambda key: tf.clip_by_value(pictures[key], 0, 1)),
       '_still': together(lambda key: data[key][:, CONTEXT - 1] + 0.5),
       '_mean': tf.reduce_mean(truth, 0)}
-  return {
-      f'eval/dream_error_{after}{name}': _squares(guess, truth)
-      for name, guess in guesses.items()}
+  return {name + kind: _squares(guess, truth) for kind, guess in guesses.items()}
 
 
 def _squares(guess, truth):
