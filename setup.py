@@ -14,6 +14,7 @@ TENSORFLOW = '>=2.18,<2.22'
 ATARI = 'ale-py>=0.11,<0.13'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
 RAY = 'ray>=2.40,<3'
+WANDB = 'wandb>=0.18,<1'
 
 
 class BuildWithConfigs(build_py):
@@ -59,9 +60,11 @@ setup(
         'atari': [ATARI],
         'memorymaze': [MEMORY_MAZE],
         'ray': [RAY],
+        'wandb': [WANDB],
+        'mlflow': ['mlflow>=3,<4'],
         'test': [
             'hypothesis>=6.100,<7', 'pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4',
-            MEMORY_MAZE, RAY, ATARI],
+            MEMORY_MAZE, RAY, ATARI, WANDB, 'mlflow-skinny>=3,<4'],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

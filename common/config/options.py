@@ -12,6 +12,7 @@ CHOICES = {
     'act_on': ('auto', 'cpu', 'gpu'),
     'parallel': ('auto', 'none', 'thread', 'process'),
     'env_faults': ('restart', 'stop'),
+    'track': ('none', 'wandb', 'mlflow'),
     'clip_rewards': ('none', 'tanh', 'sign'),
     'expl': ('additive_gaussian', 'completely_random', 'epsilon_greedy'),
     'expl_schedule': ('exponential', 'linear'),
@@ -121,4 +122,5 @@ NEEDED = ('task', 'logdir', 'seed', 'steps', 'action_repeat')
 FREE_TO_CHANGE = (
     'configs', 'logdir', 'steps', 'eval_every', 'eval_episodes', 'log_every', 'save_every',
     'precision', 'jit', 'devices', 'machines', 'act_on', 'parallel', 'ray', 'env_faults', 'env_timeout',
-    'nan_limit', 'disk_wait', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet')
+    'nan_limit', 'disk_wait', 'replay_capacity', 'prune_disk', 'deterministic', 'quiet',
+    'track')

@@ -19,6 +19,7 @@ from common.loop import banner
 from common.loop import checkpoint as checkpoint_lib
 from common.loop import crew
 from common.loop import logdir as logdir_lib
+from common.loop import trackers
 from common.loop import view as view_lib
 from common.loop.acting import ActingCopy
 from common.loop.logger import Logger
@@ -116,7 +117,10 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     view = view_lib.make(
         config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
     stack.callback(view.close)
-    logger = Logger(logdir, view.row, disk)
+    tracker = trackers.make(config, logdir, view.say)
+    if tracker:
+      stack.callback(tracker.close)
+    logger = Logger(logdir, view.row, disk, tracker)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
         frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0,

@@ -14,6 +14,7 @@ from common.data.faults import GaveUp
 from common.loop import cluster
 from common.loop import logdir
 from common.loop import machines
+from common.loop import trackers
 from common.loop.interrupts import Interrupts, Stop
 from common.loop.output import forgiving
 
@@ -33,6 +34,7 @@ def start(config, report=None):
       machines.follow(config)
     return
   envs.check(config)
+  trackers.check(config)
   sources.check(config)
   with forgiving(), logdir.claim(config) as path, contextlib.ExitStack() as stack:
     if logdir.finished(path, config):
