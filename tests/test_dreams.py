@@ -61,7 +61,7 @@ def test_actions_of_the_episode_are_dreamt_under():
 
 def test_starts_are_spread_over_all_episodes_and_limited():
   found = [{'reward': np.arange(200.0) + 1000 * i} for i in range(3)]
-  windows = dreams._windows(found, 50, ['reward'])['reward']
+  windows = dreams.windows(found, 50, ['reward'])['reward']
   assert windows.shape == (dreams.STARTS, 50)
   assert np.all(np.diff(windows, axis=1) == 1)  # no window leaves its episode
   assert windows[0, 0] == 0 and windows[-1, -1] == 2199

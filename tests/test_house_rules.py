@@ -16,7 +16,8 @@ PACKAGES = ('common', *config.AGENTS)
 ROOMS = [
     'doors', 'checks', 'bench', 'study', 'loop', 'agent', 'data', 'model', 'envs', 'scores',
     'config']
-DOORS = ('benchmark', 'check_env', 'doctor', 'evaluate', 'plot', 'report', 'sweep', 'verify')
+DOORS = (
+    'benchmark', 'check_env', 'doctor', 'evaluate', 'export', 'plot', 'report', 'sweep', 'verify')
 LONGEST = 340       # lines of a file
 LONGEST_DOOR = 130  # lines of a command
 MOST = 14           # files directly in common/

@@ -14,6 +14,7 @@ from common import config as config_lib
 from common.config import UserError
 from common.data.disk import Disk, DiskError
 from common.loop import logdir as logdir_lib
+from common.loop import weights
 from common.model import devices
 
 NAME = re.compile(r'ckpt-(\d+)[._].*')
@@ -171,7 +172,7 @@ def agent_class(name):
 
 
 def load(logdir):
-  """The saved agent of a run of any kind, ready to act.
+  """The saved agent of a run of any kind, or one that common.export made, ready to act.
 
     agent = common.load(DIR)
     action, state = agent.policy(obs, state, mode='eval')
@@ -183,6 +184,9 @@ def load(logdir):
   config, obs_space, act_space = logdir_lib.load_config(logdir)
   config = devices.setup(config.replace(devices=1, machines=False))
   agent = agent_class(config.agent)(config, obs_space, act_space)
+  if logdir_lib.exported(logdir):
+    weights.load(logdir / logdir_lib.WEIGHTS, agent)
+    return agent
   if not Checkpoint(logdir / 'checkpoint', agent, Progress()).restore():
     raise UserError(f'{logdir}: has no checkpoint yet. Train for longer.')
   return agent

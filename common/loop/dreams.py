@@ -33,10 +33,10 @@ def errors(agent, episodes, seed):
   """
   model, seed, found = agent.world_model, tf.constant(seed, tf.int32), {}
   for after, name in AFTER.items():
-    windows = _windows(episodes, CONTEXT + after, model.obs_keys + ['action', 'reward'])
-    if not windows:
+    rows = windows(episodes, CONTEXT + after, model.obs_keys + ['action', 'reward'])
+    if not rows:
       return found
-    data = model.preprocess({key: tf.constant(value) for key, value in windows.items()})
+    data = model.preprocess({key: tf.constant(value) for key, value in rows.items()})
     dreamt = _dream(model, data, seed)
     last = tf.nest.map_structure(lambda x: x[:, -1:], dreamt)
     found.update(_picture_errors(name, data, model.pictures(last)))
@@ -47,13 +47,13 @@ def errors(agent, episodes, seed):
       'eval/dream_reward_error_mean': _squares(tf.reduce_mean(reward), reward)}
 
 
-def _windows(episodes, rows, keys):
-  """Dict of windows [B, rows, ...], spread evenly over all that there are; {} without any."""
+def windows(episodes, rows, keys, most=STARTS):
+  """Dict of windows [B, rows, ...] of episodes, spread evenly over all that there are; or {}."""
   possible = [
       (episode, t) for episode in episodes for t in range(len(episode['reward']) - rows + 1)]
   if not possible:
     return {}
-  chosen = np.linspace(0, len(possible) - 1, min(STARTS, len(possible))).astype(int)
+  chosen = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
   return {
       key: np.stack([possible[i][0][key][possible[i][1]:][:rows] for i in chosen]) for key in keys}
 

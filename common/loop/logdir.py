@@ -23,6 +23,8 @@ from common.data.disk import DiskError
 from common.envs import actions
 from common.envs import wrappers
 
+WEIGHTS = 'weights.npz'  # of an agent that common.export made
+
 
 @contextlib.contextmanager
 def claim(config):
@@ -78,8 +80,18 @@ def held(path):
   return False
 
 
+def exported(path):
+  """Whether a directory holds a trained agent to use, which no run can go on with."""
+  path = pathlib.Path(path)
+  return os.path.exists(path / WEIGHTS) and not os.path.exists(path / 'checkpoint')
+
+
 def check(path, config):
   """Refuse a directory of another agent or of an incompatible config."""
+  if exported(path):
+    raise UserError(
+        f'{path}: holds the weights of a trained agent, without what training goes on from. Pass '
+        'another --logdir.')
   if not os.path.exists(path / 'config.yaml'):
     return
   old = {**config_lib.defaults(config.agent), **config_lib.read(path / 'config.yaml')}

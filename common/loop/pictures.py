@@ -28,7 +28,7 @@ class Pictures:
 
   Args:
     logdir: directory of the run.
-    logger: logger.Logger.
+    logger: logger.Logger that shows the films, too, or None.
     config: Config of the run.
     repeat: frames per decision, for the labels.
     disk: Disk that says so. Default: one that prints.
@@ -53,12 +53,16 @@ class Pictures:
       self.episode(step, key, episode[key])
     if model.encoder.image_keys:
       rng = np.random.default_rng([self._config.seed, step])
-      sample = replay.sample(rng, SHOWN, self._rows(replay), model.obs_keys + ['action'])
-      for key, film in agent.open_loop(sample).items():
-        self.open_loop(step, key, film)
-      for key, film in agent.dream(sample).items():
-        self.dream(step, key, film)
+      self.dreams(step, agent, replay.sample(
+          rng, SHOWN, self._rows(replay), model.obs_keys + ['action']))
     self._disk.attempt('curve.png', figures.write_curve, self._logdir, None, self._config)
+
+  def dreams(self, step, agent, sample):
+    """Keep what an agent expects of rows [B, T, ...], numpy arrays, and what it dreams after them."""
+    for key, film in agent.open_loop(sample).items():
+      self.open_loop(step, key, film)
+    for key, film in agent.dream(sample).items():
+      self.dream(step, key, film)
 
   def episode(self, step, key, frames):
     """Keep the film uint8 [T, H, W, C] of an evaluation episode."""
@@ -88,7 +92,8 @@ class Pictures:
 
   def _film(self, step, name, stem, frames):
     gif = video.encode_gif(frames)
-    self._logger.gif(step, name, gif, frames.shape[1:])
+    if self._logger:
+      self._logger.gif(step, name, gif, frames.shape[1:])
     self._write(step, stem, '.gif', lambda path: path.write_bytes(gif))
 
   def _strip(self, step, stem, frames, rows, after):

@@ -69,6 +69,11 @@ class Optimizer(tf.Module):
     # before the first update.
     self.adam._create_all_weights(self.variables_)  # pylint: disable=protected-access
 
+  @property
+  def counters(self):
+    """Variables of its own, besides the moments of Adam."""
+    return [self._scale, self._finite, self.skipped]
+
   def scale_loss(self, loss):
     """The scalar float32 loss that gradients have to be taken of."""
     return loss * self._scale if self._dynamic else loss

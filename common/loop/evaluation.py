@@ -1,0 +1,109 @@
+"""What a saved agent is worth: episodes without exploration noise, and those of simpler policies."""
+import numpy as np
+
+from common import config as config_lib
+from common import envs
+from common.config import UserError
+from common.data import driver
+from common.data import episodes as episode_files
+from common.data import sources
+from common.data.faults import Faults
+from common.loop import logdir as logdir_lib
+
+FILMED = 3   # sequences of predictions and dreams
+SEED = 2000  # offset of the seeds, so that no episode of the training returns
+
+
+def evaluate(logdir, agent, episodes):
+  """Returns of a saved agent, of the zero action and of random actions, and errors of its dreams.
+
+  Args:
+    logdir: pathlib.Path of a run.
+    agent: agent.Agent that was saved there.
+    episodes: how many of each, for each task.
+  Returns:
+    (row, episodes): a dict of plain values with `step` (frames on disk), `return`, `return_std`,
+    `returns` (by task if there are several), `zero_return`, `random_return`, `noise` and errors of
+    dreams (see dreams.errors), and the agent's episodes in the first task.
+  """
+  config, obs_space, act_space = logdir_lib.load_config(logdir)
+  tasks = config_lib.eval_tasks(config)
+  # Delayed: TensorFlow takes seconds to import.
+  from common.loop import dreams
+
+  def play(policy, config, look=False):
+    played = envs.make_all(config, 1, 0, 'eval')
+    try:
+      if look:
+        sources.check_world(
+            logdir, played[0].obs_space, played[0].act_space, (obs_space, act_space))
+      return driver.run_episodes(
+          policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes,
+          faults=Faults(config.env_faults, print))
+    finally:
+      for env in played:
+        env.close()
+  zero = np.zeros((len(tasks),) + act_space.shape, np.float32)
+  if hasattr(act_space, 'n'):
+    zero[:, 0] = 1  # the first of discrete actions, usually to do nothing
+  found = play(
+      lambda obs, state, is_first: agent.policy(
+          {**obs, 'is_first': is_first}, state, 'eval'), config, look=True)
+  blind = _without_images(config)
+  baselines = {
+      'zero_return': play(lambda *_: (zero, None), blind),
+      'random_return': play(driver.random_policy(act_space, config.seed), blind)}
+  returns = _returns(found)
+  row = {
+      'task': config.task, 'agent': config.agent,
+      'step': (
+          sources.frames(config, agent.update_count) if config.offline else
+          max(episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
+              logdir_lib.last_step(logdir))),
+      'episodes': episodes, 'return': float(np.mean(returns)),
+      'return_std': float(np.std(returns)),
+      'returns': returns[0] if len(tasks) == 1 else {
+          task: x for (task, _), x in zip(tasks, returns)},
+      'noise': config.eval_noise}
+  for name, played in baselines.items():
+    row[name] = float(np.mean(_returns(played)))
+  for name, value in dreams.errors(agent, found[0], (config.seed + SEED, 0)).items():
+    row[name.partition('/')[2]] = value
+  return row, found[0]
+
+
+def film(folder, agent, episodes, step):
+  """Write the films that a run keeps, of an agent's episodes, to folder/pictures.
+
+  Args:
+    folder: pathlib.Path, made if it is not there.
+    agent: agent.Agent that sees images.
+    episodes: list of dicts of arrays [rows, ...], as the driver made them.
+    step: frames of training, for the names.
+  Raises:
+    UserError: the folder cannot be made.
+  """
+  from common.loop import dreams
+  from common.loop import pictures
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{folder}: cannot be made ({error.strerror}).') from None
+  model = agent.world_model
+  kept = pictures.Pictures(folder, None, agent.config, config_lib.repeats(agent.config)[0])
+  for key in model.encoder.image_keys:
+    kept.episode(step, key, episodes[0][key])
+  rows = min(pictures.LONG, max(len(episode['reward']) for episode in episodes))
+  kept.dreams(step, agent, dreams.windows(episodes, rows, model.obs_keys + ['action'], FILMED))
+  print(f'Films of an episode, of predictions and of dreams: {folder / "pictures"}')
+
+
+def _returns(played):
+  return [[float(episode['reward'].sum()) for episode in episodes] for episodes in played]
+
+
+def _without_images(config):
+  """Who does not look needs no rendering, where that can be chosen."""
+  if config_lib.suite(config.task) != 'dmc':
+    return config
+  return config.replace(cnn_keys='', mlp_keys='.*')
