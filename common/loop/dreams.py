@@ -9,15 +9,17 @@ From five rows that are seen the model goes on under the actions that were taken
     eval/dream_reward_error    squared error of the reward of a decision, over 45 decisions
     eval/dream_reward_error_mean  the same of the mean reward
 
-All are means over up to 64 starts, spread evenly over the evaluation's episodes. States are
-samples, as in the films of predictions and in the dreams that actors learn from.
+All are means over up to 32 starts, spread evenly over the evaluation's episodes. What the model
+expects is the mean of 8 dreams: of one, what cannot be known would count twice, and a model that
+knows how little it knows would lose to a constant.
 """
 import numpy as np
 import tensorflow as tf
 
 CONTEXT = 5  # rows that are seen before the model goes on alone
 AFTER = {10: 'eval/dream_error_10', 45: 'eval/dream_error_45'}  # decisions
-STARTS = 64  # at most
+STARTS = 32  # at most
+DREAMS = 8   # from each
 
 
 def errors(agent, episodes, seed):
@@ -37,44 +39,49 @@ def errors(agent, episodes, seed):
     if not rows:
       return found
     data = model.preprocess({key: tf.constant(value) for key, value in rows.items()})
-    dreamt = _dream(model, data, seed)
+    dreamt = _dream(model, data, seed)                              # [B * DREAMS, after, ...]
     last = tf.nest.map_structure(lambda x: x[:, -1:], dreamt)
     found.update(_picture_errors(name, data, model.pictures(last)))
-  feat = model.rssm.get_feat(dreamt)
-  reward, predicted = data['reward'][:, CONTEXT:], model.reward(feat).mode()  # [B, 45]
+  reward = data['reward'][:, CONTEXT:]                              # [B, 45]
+  expected = _expected(model.reward(model.rssm.get_feat(dreamt)).mode())
   return {
-      **found, 'eval/dream_reward_error': _squares(predicted, reward),
+      **found, 'eval/dream_reward_error': _squares(expected, reward),
       'eval/dream_reward_error_mean': _squares(tf.reduce_mean(reward), reward)}
 
 
-def windows(episodes, rows, keys, most=STARTS):
+def windows(episodes, rows, keys, most=None):
   """Dict of windows [B, rows, ...] of episodes, spread evenly over all that there are; or {}."""
   possible = [
       (episode, t) for episode in episodes for t in range(len(episode['reward']) - rows + 1)]
   if not possible:
     return {}
-  chosen = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
+  chosen = np.linspace(0, len(possible) - 1, min(most or STARTS, len(possible))).astype(int)
   return {
       key: np.stack([possible[i][0][key][possible[i][1]:][:rows] for i in chosen]) for key in keys}
 
 
 def _dream(model, data, seed):
-  """States [B, T - CONTEXT, ...] that follow the first rows under the actions taken."""
+  """States that follow the first rows under the actions taken, DREAMS times for each start."""
   seen = {key: value[:, :CONTEXT] for key, value in data.items()}
   post, _, _ = model.observe(seen, seed)
-  last = tf.nest.map_structure(lambda x: x[:, -1], post)
-  return model.rssm.imagine(data['action'][:, CONTEXT:], seed, last)
+  last = tf.nest.map_structure(lambda x: tf.repeat(x[:, -1], DREAMS, 0), post)
+  return model.rssm.imagine(tf.repeat(data['action'][:, CONTEXT:], DREAMS, 0), seed, last)
+
+
+def _expected(dreamt):
+  """Mean [B, ...] over the dreams of each start [B * DREAMS, ...]."""
+  return tf.reduce_mean(tf.reshape(dreamt, [-1, DREAMS, *dreamt.shape[1:]]), 1)
 
 
 def _picture_errors(name, data, pictures):
-  """Errors of the last row [B, 1, H, W, C] of the pictures by key, all keys together."""
+  """Errors of the last row of the pictures [B * DREAMS, 1, H, W, C] by key, all keys together."""
   if not pictures:
     return {}
   together = lambda part: tf.concat(
       [tf.reshape(part(key), [len(data['reward']), -1]) for key in pictures], 1)
   truth = together(lambda key: data[key][:, -1] + 0.5)              # [B, N]
   guesses = {
-      '': together(lambda key: tf.clip_by_value(pictures[key], 0, 1)),
+      '': together(lambda key: _expected(tf.clip_by_value(pictures[key], 0, 1))),
       '_still': together(lambda key: data[key][:, CONTEXT - 1] + 0.5),
       '_mean': tf.reduce_mean(truth, 0)}
   return {name + kind: _squares(guess, truth) for kind, guess in guesses.items()}
