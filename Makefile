@@ -1,4 +1,5 @@
 # `make train` and `make test` set everything up in .venv first. No activation is needed.
+#   make demo                                            shows an agent that comes trained
 #   make train ARGS='--seed 1 --logdir ~/logs/first'    make test ARGS='tests/test_rssm.py'
 #   make PYTHON=/usr/bin/python3.11 test                 chooses the Python of a new .venv
 
@@ -13,10 +14,15 @@ MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
 .ONESHELL:
 .SHELLFLAGS := -euc
-.PHONY: help setup train test
+.PHONY: help setup demo train test
 
 help:
 	@sed -n '1,/^$$/s/^# \?//p' Makefile
+
+# Numbers of an agent that comes trained, and films of it in demo/.
+demo: setup
+	@mkdir -p demo
+	@$(RUN) -m common.evaluate --logdir results/dreamer --episodes 3 --video demo/episode.gif --pictures demo $(ARGS)
 
 train: setup
 	@$(RUN) -m dreamer.train --configs dmc cpu --task dmc_cartpole_balance_sparse $(ARGS)
