@@ -171,6 +171,7 @@ def test_help_names_the_command_and_the_groups(capsys):
     (['--ray', 'local', '--cpus-per-run', '0'], "--cpus-per-run is '0'"),
     (['--ray', 'local', '--gpus-per-run', '1.5'], "--gpus-per-run is '1.5' but must be a part of"),
     (['--configs', 'multitask', 'debug'], 'each run plays several tasks'),
+    (['--machines', 'True'], 'started run by run, not by a sweep'),
     (['--offline', '/none'], 'holds no run'),
     (['--logdir', '/proc/none'], 'cannot be used as --logdir')])
 def test_a_mistake_is_one_sentence_and_starts_nothing(run, tmp_path, flags, message):

@@ -43,6 +43,10 @@ def runs(args, flags):
     argv = [*blocks, *(['--task', task] if task else []), *flags]
     config = config_lib.load(args.agent, argv)
     envs.check(config)
+    if config.machines:
+      raise UserError(
+          'sweep: machines that share a batch are started run by run, not by a sweep. Pass '
+          '--machines False; --ray spreads whole runs over machines.')
     if task and config.tasks:
       raise UserError(
           f'sweep: each run plays several tasks ({config.tasks}). Leave --tasks out, or the block.')
