@@ -83,7 +83,8 @@ class Tracker:
   def close(self):
     """Let what is under way arrive, for PATIENCE seconds at most."""
     self._pass_on(None)
-    self._thread.join(PATIENCE)
+    if not self._failed:
+      self._thread.join(PATIENCE)
     if self._thread.is_alive():
       self._fail(f'it has not taken everything after {PATIENCE} s')
 
