@@ -22,7 +22,7 @@ help:
 # Numbers of an agent that comes trained, and films of it in demo/.
 demo: setup
 	@mkdir -p demo
-	@$(RUN) -m common.evaluate --logdir results/dreamer --episodes 3 --video demo/episode.gif --pictures demo $(ARGS)
+	@$(RUN) -m common.evaluate --logdir results/dreamer-balance --episodes 3 --video demo/episode.gif --pictures demo $(ARGS)
 
 train: setup
 	@$(RUN) -m dreamer.train --configs dmc cpu --task dmc_cartpole_balance_sparse $(ARGS)

@@ -393,7 +393,7 @@ def test_memory_is_flat_over_a_long_run_of_dreamer(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_run_with_overlap_learns_within_the_spread_of_seeds_of_the_published_order(tmp_path):
-  name = 'dreamer-dmc-cpu-dmc_cartpole_balance_sparse-0'
+  name = 'dreamer-balance'
   dreamer.main([
       '--configs', 'dmc', 'cpu', '--task', 'dmc_cartpole_balance_sparse', '--overlap', 'True',
       '--logdir', str(tmp_path), '--quiet'])
