@@ -14,7 +14,7 @@ TENSORFLOW = '>=2.18,<2.22'
 ATARI = 'ale-py>=0.11,<0.13'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
 RAY = 'ray>=2.40,<3'
-WANDB = 'wandb>=0.18,<1'
+WANDB = 'wandb>=0.31,<1'
 
 
 class BuildWithConfigs(build_py):

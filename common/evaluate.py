@@ -41,6 +41,8 @@ def main(argv=None):
     for name in ('video', 'pictures'):
       if getattr(args, name):
         raise UserError(f'{logdir}: the agent sees no images, so --{name} has none.')
+  if args.pictures:
+    evaluation.check_folder(config_lib.expand(args.pictures), logdir)
   row, episodes = evaluate(logdir, args.episodes, args.pictures)
   if args.video:
     video.write(args.video, episodes[0][images[0]])

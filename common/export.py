@@ -5,6 +5,7 @@ common.load, common.evaluate, common.plot and common.report take it like the dir
 run can go on in it.
 """
 import argparse
+import os
 import shutil
 
 from common import config as config_lib
@@ -27,20 +28,25 @@ def main(argv=None):
   args = parser.parse_args(argv)
   logdir, out = config_lib.expand(args.logdir), config_lib.expand(args.out)
   logdir_lib.load_config(logdir)
-  if out.exists():
+  if os.path.lexists(out):  # Path's own raises for names that are too long
     raise UserError(f'{out}: is there already. Pass another --out, or move it away.')
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common.loop import checkpoint
   from common.loop import weights
   agent = checkpoint.load(logdir)
+  # Whole or not at all.
+  temporary = out.with_name(f'.{out.name}.{os.getpid()}')
   try:
-    out.mkdir(parents=True)
-    weights.save(out / logdir_lib.WEIGHTS, agent, args.dtype)
+    temporary.mkdir(parents=True)
+    weights.save(temporary / logdir_lib.WEIGHTS, agent, args.dtype)
     for name in COPIED:
       if (logdir / name).exists():
-        shutil.copyfile(logdir / name, out / name)
+        shutil.copyfile(logdir / name, temporary / name)
+    temporary.rename(out)
   except OSError as error:
     raise UserError(f'{out}: cannot be written ({error.strerror}).') from None
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
   size = (out / logdir_lib.WEIGHTS).stat().st_size
   print(f'{out}: {size / 1e6:.2f} MB of weights. python -m common.evaluate --logdir {out}')
 

@@ -1,4 +1,6 @@
 """Errors of dreams: of the pictures that the model expects, beside guesses that need no model."""
+import json
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,22 @@ def test_actions_of_the_episode_are_dreamt_under():
   assert not any(name.endswith(('_still', '_mean')) for name in changed)
 
 
+@pytest.mark.parametrize('changes', [
+    {}, {'shared_noise': True}, {'rssm_ensemble': 2, 'latent': 'categorical', 'stoch_classes': 4}])
+def test_every_dream_from_a_start_is_another(changes):
+  agent = toys.agent(**changes)
+  data = agent.world_model.preprocess(starts(episode(16), 15))
+  dreamt = dreams._dream(agent, data, np.array(SEED, np.int32))['stoch'].numpy()
+  assert dreamt.shape[:2] == (2 * dreams.DREAMS, 10)
+  apart = dreamt.reshape(2, dreams.DREAMS, -1)
+  for start in apart:
+    assert len(np.unique(start, axis=0)) == dreams.DREAMS
+  if changes.get('shared_noise'):  # the same luck for both starts, but each its own dreams
+    first = {key: value[:1] for key, value in data.items()}
+    alone = dreams._dream(agent, first, np.array(SEED, np.int32))['stoch'].numpy()
+    np.testing.assert_allclose(dreamt[:dreams.DREAMS], alone, atol=1e-5)
+
+
 def test_starts_are_spread_over_all_episodes_and_limited():
   found = [{'reward': np.arange(200.0) + 1000 * i} for i in range(3)]
   windows = dreams.windows(found, 50, ['reward'])['reward']
@@ -103,6 +121,32 @@ def test_the_curve_has_a_panel_of_them(tmp_path):
   assert [line.get_label() for line in under.lines] == [
       name for _, name in dream_chart.GUESSES.values()]
   assert under.lines[0].get_ydata()[-1] == row['eval/dream_error_45']
+
+
+def run_with(path, task, **metrics):
+  path.mkdir()
+  (path / 'config.yaml').write_text(json.dumps({
+      'agent': 'dreamer', 'task': task.split(',')[0].partition(':')[0], 'tasks': task if ',' in task else '',
+      'configs': ['dmc'], 'eval_every': 10, 'seed': 0, 'action_repeat': 2, 'deter_size': len(metrics)}))
+  row = {'step': 10, 'time': 1.0, 'eval/return': 1.0, **metrics}
+  (path / 'metrics.jsonl').write_text(json.dumps(row) + '\n')
+  return curves.read(path, 'eval/return')
+
+
+def test_a_group_without_dreams_leaves_the_legend_to_the_others(tmp_path):
+  groups = curves.grouped([
+      run_with(tmp_path / 'a', 'dmc_walker_walk'),
+      run_with(tmp_path / 'b', 'dmc_walker_walk', **{
+          'eval/dream_error_45': 1e-3, 'eval/dream_error_45_still': 2e-3})])
+  under = figures.curve(groups).axes[1]
+  assert [text.get_text() for text in under.get_legend().get_texts()] == ['dream', 'nothing moves']
+
+
+def test_runs_of_several_tasks_dream_of_the_first(tmp_path):
+  both = 'dmc_walker_walk:2,dmc_cheetah_run:2'
+  groups = curves.grouped([run_with(tmp_path / 'a', both, **{'eval/dream_error_45': 1e-3})])
+  assert dream_chart.panel(groups, 'dmc_walker_walk')
+  assert dream_chart.panel(groups, 'dmc_cheetah_run') is None
 
 
 def test_without_them_the_curve_is_alone(tmp_path):

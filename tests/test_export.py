@@ -112,12 +112,44 @@ def test_a_folder_that_is_there_is_refused(shared, trained, capsys):
   assert ended.value.code == 2 and 'is there already' in capsys.readouterr().err
 
 
-def test_a_damaged_file_and_another_agent_are_refused(shared, tmp_path):
+def test_nothing_is_left_of_an_export_that_failed(trained, tmp_path, monkeypatch, capsys):
+  out = ['--logdir', str(trained), '--out', str(tmp_path / 'out')]
+  for error in (UserError('too large'), KeyboardInterrupt()):
+    def fail(*args):
+      raise error
+    with monkeypatch.context() as patch:
+      patch.setattr(weights, 'save', fail)
+      with pytest.raises(BaseException):
+        export.main(out)
+    assert not list(tmp_path.iterdir())
+  export.main(out)
+  assert [path.name for path in tmp_path.iterdir()] == ['out']
+
+
+def test_a_name_that_is_too_long_is_refused(trained, tmp_path, capsys):
+  with pytest.raises(SystemExit) as ended:
+    export.main(['--logdir', str(trained), '--out', str(tmp_path / ('x' * 300))])
+  assert ended.value.code == 2 and 'cannot be written' in capsys.readouterr().err
+
+
+def test_damaged_files_are_refused(shared, tmp_path):
   agent = toys.agent()
   path = tmp_path / 'weights.npz'
-  path.write_bytes((shared / logdir_lib.WEIGHTS).read_bytes()[:-50])
+  whole = (shared / logdir_lib.WEIGHTS).read_bytes()
+  damaged = [whole[:-50], b'', b'no archive']
+  for place in np.random.default_rng(0).integers(0, len(whole), 60):
+    damaged.append(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+  for data in damaged:
+    path.write_bytes(data)
+    with pytest.raises(UserError, match='cannot be read|does not fit'):
+      weights.load(path, agent)
+  np.save(tmp_path / 'array.npy', np.zeros(3))
   with pytest.raises(UserError, match='cannot be read'):
-    weights.load(path, agent)
+    weights.load(tmp_path / 'array.npy', agent)
+
+
+def test_another_agent_is_refused(shared):
+  agent = toys.agent()
   before = toys.values(agent.variables)
   with pytest.raises(UserError, match='does not fit its config.yaml'):
     weights.load(shared / logdir_lib.WEIGHTS, agent)
@@ -129,5 +161,5 @@ def test_a_weight_that_float16_does_not_hold_is_named(tmp_path):
   name, variable = next(
       (name, variable) for name, variable in weights.named(agent).items() if variable.shape.rank)
   variable.assign(variable * 0 + 1e5)
-  with pytest.raises(UserError, match=f'{name} has numbers that float16 does not hold'):
+  with pytest.raises(UserError, match=f'{name} has numbers that float16 .* Pass --dtype float32'):
     weights.save(tmp_path / 'weights.npz', agent)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from common.config import UserError
 from common.loop import trackers
 from common.scores import curves
 import loops
@@ -77,9 +78,10 @@ def wandb_records(data):
 
 
 def test_wandb_offline_keeps_rows_and_films(tmp_path, monkeypatch):
-  pytest.importorskip('wandb')
+  wandb = pytest.importorskip('wandb')
   from wandb.proto import wandb_internal_pb2
   monkeypatch.setenv('WANDB_MODE', 'offline')
+  wandb.teardown()  # it remembers variables
   loops.start(tmp_path, *WORLD, '--track', 'wandb')
   path, = (tmp_path / 'wandb').glob('offline-run-*/run-*.wandb')
   assert tracked(tmp_path, 'wandb') in path.name
@@ -119,7 +121,7 @@ class Broken:
 
   gif = scalars
 
-  def close(self):
+  def close(self, ending):
     """As scalars."""
     self.scalars(0, {})
 
@@ -164,14 +166,59 @@ def test_one_that_never_answers_is_not_waited_for(monkeypatch):
       'everything.']
 
 
+class Kept:
+  """A tracker that keeps what it is told."""
+
+  def __init__(self):
+    self.rows, self.endings = [], []
+
+  def scalars(self, step, metrics):
+    """Take a row."""
+    self.rows.append((step, metrics))
+
+  def close(self, ending):
+    """Take how the run ended."""
+    self.endings.append(ending)
+
+
+def test_how_a_run_ended_is_told():
+  kept, error = Kept(), SystemExit(143)
+  trackers.Tracker('kept', lambda: kept, print).close()
+  tracker = trackers.Tracker('kept', lambda: kept, print)
+  try:
+    raise error
+  except SystemExit:
+    tracker.close()
+  assert kept.endings == [None, error]
+
+
+def test_wandb_without_a_login_is_told_and_asks_nothing(tmp_path, monkeypatch, capsys):
+  pytest.importorskip('wandb').teardown()
+  for name in ('WANDB_API_KEY', 'WANDB_MODE', 'NETRC'):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path / 'run', '--track', 'wandb')
+  said = capsys.readouterr().out
+  assert 'Tracking by wandb fails (not logged in: type wandb login, or set WANDB_MODE=off' in said
+  assert 'Finished at 120 frames' in said
+
+
+def test_variables_of_wandb_come_first(tmp_path, monkeypatch):
+  wandb = pytest.importorskip('wandb')
+  for name, value in (('MODE', 'offline'), ('NAME', 'mine'), ('PROJECT', 'theirs')):
+    monkeypatch.setenv(f'WANDB_{name}', value)
+  wandb.teardown()
+  made = {}
+  original = wandb.init
+  monkeypatch.setattr(wandb, 'init', lambda **kwargs: made.update(kwargs) or original(**kwargs))
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path / 'run', '--track', 'wandb')
+  assert not {'name', 'project'} & set(made) and made['group'] == 'dreamer dummy_continuous_vector'
+
+
 def test_what_is_not_finite_is_left_out():
-  class Kept:
-    def __init__(self):
-      self.rows = []
-    def scalars(self, step, metrics):
-      self.rows.append((step, metrics))
-    def close(self):
-      pass
   kept = Kept()
   tracker = trackers.Tracker('kept', lambda: kept, print)
   tracker.scalars(5, {'a': 1.0, 'b': float('nan'), 'c': float('inf')})
@@ -181,13 +228,12 @@ def test_what_is_not_finite_is_left_out():
 
 @pytest.mark.parametrize('name', ['wandb', 'mlflow'])
 def test_a_package_that_is_missing_is_said_before_anything_is_made(
-    tmp_path, monkeypatch, capsys, name):
+    tmp_path, monkeypatch, name):
   class Folder:
     origin = None
   found = {'wandb': None, 'mlflow': Folder}[name]  # a folder of that name is found, too
   monkeypatch.setattr(
       importlib.util, 'find_spec', lambda asked: found if asked == name else Folder)
-  with pytest.raises(SystemExit) as ended:
-    loops.main([str(tmp_path / 'run'), '--track', name])
-  assert ended.value.code == 2 and not (tmp_path / 'run').exists()
-  assert f"pip install -e '.[{name}]'" in capsys.readouterr().err
+  with pytest.raises(UserError) as refused:
+    loops.start(tmp_path / 'run', '--track', name)
+  assert f"pip install -e '.[{name}]'" in str(refused.value) and not (tmp_path / 'run').exists()

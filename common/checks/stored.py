@@ -25,7 +25,7 @@ KINDS = {'exact': exact, 'learning': bands}
 # Settings that may differ. Those of a short run all count that could change a number in it: XLA
 # draws other random numbers.
 FREE = {
-    'exact': ('configs', 'logdir', 'offline', 'quiet', 'parallel', 'obs_space', 'act_space'),
+    'exact': ('configs', 'logdir', 'offline', 'quiet', 'parallel', 'track', 'obs_space', 'act_space'),
     'learning': ('seed', 'offline', 'obs_space', 'act_space', *FREE_TO_CHANGE)}
 
 

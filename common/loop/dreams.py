@@ -16,6 +16,8 @@ knows how little it knows would lose to a constant.
 import numpy as np
 import tensorflow as tf
 
+from common.model.world_model import fold
+
 CONTEXT = 5  # rows that are seen before the model goes on alone
 AFTER = {10: 'eval/dream_error_10', 45: 'eval/dream_error_45'}  # decisions
 STARTS = 32  # at most
@@ -39,7 +41,7 @@ def errors(agent, episodes, seed):
     if not rows:
       return found
     data = model.preprocess({key: tf.constant(value) for key, value in rows.items()})
-    dreamt = _dream(model, data, seed)                              # [B * DREAMS, after, ...]
+    dreamt = _dream(agent, data, seed)                              # [B * DREAMS, after, ...]
     last = tf.nest.map_structure(lambda x: x[:, -1:], dreamt)
     found.update(_picture_errors(name, data, model.pictures(last)))
   reward = data['reward'][:, CONTEXT:]                              # [B, 45]
@@ -60,12 +62,18 @@ def windows(episodes, rows, keys, most=None):
       key: np.stack([possible[i][0][key][possible[i][1]:][:rows] for i in chosen]) for key in keys}
 
 
-def _dream(model, data, seed):
+def _dream(agent, data, seed):
   """States that follow the first rows under the actions taken, DREAMS times for each start."""
-  seen = {key: value[:, :CONTEXT] for key, value in data.items()}
-  post, _, _ = model.observe(seen, seed)
-  last = tf.nest.map_structure(lambda x: tf.repeat(x[:, -1], DREAMS, 0), post)
-  return model.rssm.imagine(tf.repeat(data['action'][:, CONTEXT:], DREAMS, 0), seed, last)
+  model, action = agent.world_model, data['action'][:, CONTEXT:]
+  post, _, _ = model.observe({key: value[:, :CONTEXT] for key, value in data.items()}, seed)
+  last = tf.nest.map_structure(lambda x: x[:, -1], post)
+  if not agent.config.shared_noise and agent.config.rssm_ensemble == 1:
+    last = tf.nest.map_structure(lambda x: tf.repeat(x, DREAMS, 0), last)
+    return model.rssm.imagine(tf.repeat(action, DREAMS, 0), seed, last)
+  # All rows of a call have the same luck.
+  each = [model.rssm.imagine(action, fold(seed, f'dream {i}'), last) for i in range(DREAMS)]
+  return tf.nest.map_structure(
+      lambda *x: tf.reshape(tf.stack(x, 1), [-1, *x[0].shape[1:]]), *each)
 
 
 def _expected(dreamt):

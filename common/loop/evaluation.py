@@ -5,6 +5,7 @@ from common import config as config_lib
 from common import envs
 from common.config import UserError
 from common.data import driver
+from common.data.disk import Disk
 from common.data import episodes as episode_files
 from common.data import sources
 from common.data.faults import Faults
@@ -72,6 +73,16 @@ def evaluate(logdir, agent, episodes):
   return row, found[0]
 
 
+def check_folder(folder, logdir):
+  """Make a folder for films. Raises UserError if it cannot be, or if a run keeps its own there."""
+  if folder.resolve() == logdir.resolve() and not logdir_lib.exported(logdir):
+    raise UserError(f'{folder}: the run keeps its own pictures there. Pass another --pictures.')
+  try:
+    (folder / 'pictures').mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{folder}/pictures: cannot be made ({error.strerror}).') from None
+
+
 def film(folder, agent, episodes, step):
   """Write the films that a run keeps, of an agent's episodes, to folder/pictures.
 
@@ -81,21 +92,20 @@ def film(folder, agent, episodes, step):
     episodes: list of dicts of arrays [rows, ...], as the driver made them.
     step: frames of training, for the names.
   Raises:
-    UserError: the folder cannot be made.
+    UserError: the system refuses.
   """
   from common.loop import dreams
   from common.loop import pictures
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'{folder}: cannot be made ({error.strerror}).') from None
-  model = agent.world_model
-  kept = pictures.Pictures(folder, None, agent.config, config_lib.repeats(agent.config)[0])
+  model, written = agent.world_model, folder / 'pictures'
+  def refuse(text):
+    raise UserError(text.replace(' The run goes on without.', ''))
+  kept = pictures.Pictures(
+      folder, None, agent.config, config_lib.repeats(agent.config)[0], Disk(say=refuse))
   for key in model.encoder.image_keys:
     kept.episode(step, key, episodes[0][key])
   rows = min(pictures.LONG, max(len(episode['reward']) for episode in episodes))
   kept.dreams(step, agent, dreams.windows(episodes, rows, model.obs_keys + ['action'], FILMED))
-  print(f'Films of an episode, of predictions and of dreams: {folder / "pictures"}')
+  print(f'Films: {written}')
 
 
 def _returns(played):

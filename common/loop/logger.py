@@ -29,18 +29,18 @@ class Logger:
     logdir: existing directory.
     show: function (step, metrics, kind) that shows a row on the terminal, or None.
     disk: disk.Disk that waits where the system refuses. Default: that is an error at once.
-    tracker: trackers.Tracker, or None.
   Attributes:
     rows: number of rows in metrics.jsonl.
+    tracker: trackers.Tracker that is told, too, or None.
   Raises:
     UserError: metrics.jsonl holds something else, or cannot be written.
   """
 
-  def __init__(self, logdir, show=None, disk=None, tracker=None):
+  def __init__(self, logdir, show=None, disk=None):
     self._logdir = pathlib.Path(logdir)
     self._path = self._logdir / 'metrics.jsonl'
     self._show, self._disk = show, disk or disk_lib.Disk()
-    self._board, self._tracker = None, tracker
+    self._board = self.tracker = None
     self._start = time.monotonic()
     try:
       self.rows, self._before = self._restore()
@@ -70,16 +70,16 @@ class Logger:
     row.update({name: _finite(value) for name, value in metrics.items()})
     self._disk.insist(self._append, json.dumps(row, allow_nan=False).encode() + b'\n')
     self._disk.attempt(BOARD, self._tensorboard().scalars, step, metrics)
-    if self._tracker:
-      self._tracker.scalars(int(step), metrics)
+    if self.tracker:
+      self.tracker.scalars(int(step), metrics)
     if self._show:
       self._show(step, metrics, kind)
 
   def gif(self, step, name, gif, shape):
     """Write an animated GIF (bytes) of frames of shape [H, W, C] to TensorBoard and the tracker."""
     self._disk.attempt(BOARD, self._tensorboard().gif, step, name, gif, shape)
-    if self._tracker:
-      self._tracker.gif(int(step), name, gif)
+    if self.tracker:
+      self.tracker.gif(int(step), name, gif)
 
   def rewind(self, rows):
     """Keep only the first rows of metrics.jsonl: a deterministic run repeats the later ones."""

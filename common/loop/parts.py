@@ -117,10 +117,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     view = view_lib.make(
         config, config.steps, devices.describe(), curves.read(logdir, 'eval/return', config).values)
     stack.callback(view.close)
-    tracker = trackers.make(config, logdir, view.say)
-    if tracker:
-      stack.callback(tracker.close)
-    logger = Logger(logdir, view.row, disk, tracker)
+    logger = Logger(logdir, view.row, disk)
     stack.callback(logger.close)
     progress = checkpoint_lib.Progress(
         frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0,
@@ -136,6 +133,9 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     logdir_lib.save_config(logdir, config, obs_space, act_space)
     logdir_lib.save_run(logdir, logger.time)
     view.say(banner.start(config, agent, logdir))
+    logger.tracker = trackers.make(config, logdir, view.say)
+    if logger.tracker:
+      stack.callback(logger.tracker.close)
     for note in env.notes:
       view.say(f'{note}.')
     return parts._replace(closing=stack.pop_all())  # from here on the caller closes them

@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import queue
+import sys
 import tempfile
 import threading
 import time
@@ -56,8 +57,7 @@ class Tracker:
 
   Args:
     name: of the tracker, for messages.
-    connect: function that returns it. It is waited for, as it may ask for a password, but not for
-      ever.
+    connect: function that returns it. It is waited for, but not for ever.
     say: function that shows a message.
   """
 
@@ -81,7 +81,12 @@ class Tracker:
     self._pass_on(lambda tracker: tracker.gif(step, name, gif))
 
   def close(self):
-    """Let what is under way arrive, for PATIENCE seconds at most."""
+    """Let what is under way arrive, for PATIENCE seconds at most.
+
+    The tracker is told how the run ended: by the exception that is being handled, if any.
+    """
+    ending = sys.exc_info()[1]
+    self._pass_on(lambda tracker: tracker.close(ending))
     self._pass_on(None)
     if not self._failed:
       self._thread.join(PATIENCE)
@@ -103,7 +108,6 @@ class Tracker:
       while not self._failed:
         call = self._waiting.get()
         if call is None:
-          tracker.close()
           return
         call(tracker)
     except BaseException as error:  # of whatever kind: it is none of the run's business
@@ -126,17 +130,27 @@ class Wandb:
   def __init__(self, config, logdir, say):
     import wandb
     self._wandb = wandb
-    identity = _known(logdir, 'wandb') or uuid.uuid4().hex[:12]
+    mode = wandb.setup().settings.mode
+    # It would ask on the terminal, where the view of the run is.
+    if mode not in ('offline', 'disabled') and not wandb.login(prompt=False):
+      raise ConnectionError('not logged in: type wandb login, or set WANDB_MODE=offline')
+    identity = os.environ.get('WANDB_RUN_ID') or _known(logdir, 'wandb') or uuid.uuid4().hex[:12]
+    ours = {
+        'project': PROJECT, 'dir': str(logdir), 'name': logdir.name,
+        'run_group': f'{config.agent} {config.task}', 'tags': [config.agent, *config.configs]}
+    # What its own variables say comes first.
+    ours = {
+        key.removeprefix('run_'): value for key, value in ours.items()
+        if f'WANDB_{key.upper()}' not in os.environ}
     self._run = wandb.init(
-        project=os.environ.get('WANDB_PROJECT', PROJECT), dir=str(logdir), id=identity,
-        resume='allow', name=logdir.name, group=f'{config.agent} {config.task}',
-        tags=[config.agent, *config.configs], config=_plain(config),
+        **ours, id=identity, resume='allow', config=_plain(config),
         settings=wandb.Settings(console='off', silent=True, init_timeout=60))
     _remember(logdir, 'wandb', identity)
     self._run.define_metric('frames')
     self._run.define_metric('*', step_metric='frames')
     later = f'offline; later: wandb sync {logdir}/wandb/offline-*'
-    say(f'wandb: {later if self._run.offline else self._run.url}')
+    say('wandb: ' + (
+        'disabled' if mode == 'disabled' else later if self._run.offline else self._run.url))
 
   def scalars(self, step, metrics):
     """Log a row."""
@@ -146,9 +160,9 @@ class Wandb:
     """Log a film."""
     self._run.log({'frames': step, name: self._wandb.Video(io.BytesIO(gif), format='gif')})
 
-  def close(self):
-    """Mark the run as ended here; it may go on later."""
-    self._run.finish()
+  def close(self, ending):
+    """Mark the run as ended here, by an exception or None; it may go on later."""
+    self._run.finish(exit_code=0 if ending is None else 1)
 
 
 class Mlflow:
@@ -160,9 +174,11 @@ class Mlflow:
     self._entities, self._client = entities, mlflow.MlflowClient()
     self._id = _known(logdir, 'mlflow')
     if not self._id:
-      name = os.environ.get('MLFLOW_EXPERIMENT_NAME', PROJECT)
-      found = self._client.get_experiment_by_name(name)
-      experiment = found.experiment_id if found else self._client.create_experiment(name)
+      experiment = os.environ.get('MLFLOW_EXPERIMENT_ID')
+      if not experiment:
+        name = os.environ.get('MLFLOW_EXPERIMENT_NAME', PROJECT)
+        found = self._client.get_experiment_by_name(name)
+        experiment = found.experiment_id if found else self._client.create_experiment(name)
       self._id = self._client.create_run(experiment, run_name=logdir.name).info.run_id
       params = [
           entities.Param(key, str(value)[:500]) for key, value in sorted(_plain(config).items())]
@@ -185,9 +201,11 @@ class Mlflow:
       path.write_bytes(gif)
       self._client.log_artifact(self._id, str(path), 'pictures')
 
-  def close(self):
-    """Mark the run as ended; it may go on later."""
-    self._client.set_terminated(self._id)
+  def close(self, ending):
+    """Mark the run as ended, by an exception or None; it may go on later."""
+    stopped = isinstance(ending, SystemExit)  # by a signal, mostly
+    self._client.set_terminated(
+        self._id, 'FINISHED' if ending is None else 'KILLED' if stopped else 'FAILED')
 
 
 def _known(logdir, tracker):
@@ -203,7 +221,9 @@ def _remember(logdir, tracker, identity):
   for other in ('wandb', 'mlflow'):
     if _known(logdir, other):
       known[other] = _known(logdir, other)
-  (logdir / FILE).write_text(json.dumps({**known, tracker: identity}) + '\n')
+  temporary = logdir / f'.{FILE}'
+  temporary.write_text(json.dumps({**known, tracker: identity}) + '\n')
+  temporary.replace(logdir / FILE)
 
 
 def _plain(config):

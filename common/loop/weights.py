@@ -1,10 +1,9 @@
 """The weights of a trained agent in one small file: enough to act and to dream, not to train on."""
-import zipfile
-
 import numpy as np
 import tensorflow as tf
 
 from common.config import UserError
+from common.data.episodes import UNREADABLE
 from common.model.optimizer import Optimizer
 
 
@@ -24,7 +23,7 @@ def save(path, agent, dtype=np.float16):
     with np.errstate(over='ignore'):
       arrays[name] = value.astype(dtype) if value.dtype.kind == 'f' else value
     if not np.all(np.isfinite(arrays[name])):
-      raise UserError(f'{path}: {name} has numbers that {np.dtype(dtype)} does not hold.')
+      raise UserError(f'{path}: {name} has numbers that {np.dtype(dtype)} does not hold. Pass --dtype float32.')
   np.savez_compressed(path, **arrays)
 
 
@@ -34,8 +33,9 @@ def load(path, agent):
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in file.files}
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: cannot be read ({error}). Fetch it again.') from None
+  except UNREADABLE as error:
+    raise UserError(
+        f'{path}: cannot be read ({error or type(error).__name__}). Fetch it again.') from None
   wrong = sorted(
       name for name in variables.keys() | arrays.keys()
       if name not in arrays or name not in variables

@@ -35,9 +35,9 @@ def write_curve(logdir, path=None, config=None):
   return True
 
 
-def curve(groups, metric='eval/return'):
-  """Figure of evaluation returns of groups of one task, and below them of their dreams."""
-  return chart.draw(groups, metric, below=dream_chart.panel(groups))
+def curve(groups, metric='eval/return', task=None):
+  """Figure of evaluation returns of groups, and below them of their dreams of a task, or of any."""
+  return chart.draw(groups, metric, below=dream_chart.panel(groups, task))
 
 
 def load(paths, metric):

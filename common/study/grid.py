@@ -10,6 +10,7 @@ from common.config import UserError
 from common.config.options import RANGES
 from common.data import sources
 from common.loop import logdir
+from common.loop import trackers
 from common.study import task_groups
 
 TAKEN = {'seed': '--seeds', 'task': '--tasks'}  # what the grid decides, and how
@@ -43,6 +44,7 @@ def runs(args, flags):
     argv = [*blocks, *(['--task', task] if task else []), *flags]
     config = config_lib.load(args.agent, argv)
     envs.check(config)
+    trackers.check(config)
     if config.machines:
       raise UserError(
           'sweep: machines that share a batch are started run by run, not by a sweep. Pass '

@@ -49,8 +49,8 @@ def _metrics(entries):
 
 
 def _curve(task, metric, groups):
-  draw = figures.curve if metric.startswith('eval/') else chart.draw
-  figure = draw(groups, metric)
+  evaluated = metric.startswith('eval/')
+  figure = figures.curve(groups, metric, task) if evaluated else chart.draw(groups, metric)
   width, height = SIZE
   # A further panel, that of dreams, is lower than the returns.
   figure.set_size_inches(width, height * (1 + 0.35 * (len(figure.axes) - 1)))

@@ -10,7 +10,7 @@ from common import config as config_lib
 from common.config.options import FREE_TO_CHANGE
 
 # What may differ between seeds without a word: names, and how much was shown or checked on the way.
-UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic')
+UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic', 'track')
 
 UNEVEN = 1.1  # times as many frames as another seed
 
