@@ -7,6 +7,7 @@
     python -m common.benchmark data                  is a batch ready before an update needs it?
     python -m common.benchmark env --task dmc_walker_walk
     python -m common.benchmark loop                  what the loop costs beside updates and steps
+    python -m common.benchmark start                 what passes until the first update of a run
     python -m common.benchmark plan                  one search of PlaNet, XLA off and on
     python -m common.benchmark explore               what Plan2Explore's ensemble costs an update
     python -m common.benchmark view                  what the live view and the pictures cost
@@ -26,6 +27,7 @@ from common.bench import against
 from common.bench import cases
 from common.bench import gpu
 from common.bench import sizes
+from common.bench import starting
 from common.bench import stepping
 from common.bench import updates
 
@@ -74,6 +76,10 @@ def main(argv=None):
   loop.add_argument('--policy_ms', type=float, default=0.3, help='of a policy call')
   loop.add_argument('--env_ms', type=float, default=0.2, help='of a step of the environment')
   loop.set_defaults(run=_delayed('looping', 'measure_loop'))
+
+  start = add('start', help='seconds until the first update: imports, environment, tracing')
+  start.add_argument('--agent', choices=against.AGENTS, default='dreamer')
+  start.set_defaults(run=starting.measure_start)
 
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')

@@ -199,6 +199,16 @@ def test_each_part_of_an_update_is_timed_alone(capsys, flags, pictures):
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize('agent', ['dreamer', 'plan2explore'])
+def test_a_start_is_split_into_its_steps(capsys, agent):
+  assert run('start', '--agent', agent, '--configs', 'debug', '--task', 'dummy_continuous') == 0
+  row, = answers(capsys)
+  steps = ('imports', 'environment', 'building', 'tracing', 'first_update', 'second_update')
+  assert row['agent'] == agent and all(row[step] >= 0 for step in steps)
+  assert row['tracing'] > row['second_update']  # which is traced no more
+  assert row['until_learning'] == pytest.approx(sum(row[step] for step in steps[:-1]), rel=1e-3)
+
+
 def test_data_reports_the_share_of_waiting(capsys):
   assert run('data', '--configs', 'debug', '--steps', '3') == 0
   row, = answers(capsys)
