@@ -1,7 +1,6 @@
 """Benchmarks of what a run spends its time on; docs/benchmarks.md tells how to read them.
 
     python -m common.benchmark train_step            XLA and oneDNN on and off, against the peak
-    python -m common.benchmark train_step --configs dmc cpu --vary jit True False
     python -m common.benchmark train_step --against CHECKOUT --size small
     python -m common.benchmark parts                 each part of an update alone
     python -m common.benchmark data                  is a batch ready before an update needs it?
@@ -24,12 +23,7 @@ import sys
 
 from common import config as config_lib
 from common.bench import against
-from common.bench import cases
-from common.bench import gpu
-from common.bench import sizes
-from common.bench import starting
-from common.bench import stepping
-from common.bench import updates
+from common.bench import cases, gpu, sizes, starting, stepping, updates
 
 
 @config_lib.entry

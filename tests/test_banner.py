@@ -32,7 +32,7 @@ def test_the_published_setting_on_a_cpu_names_the_small_block_and_the_hours(monk
 def test_a_short_run_is_not_told_to_be_shorter():
   config = config_lib.load('dreamer', ['--configs', 'dmc', 'cpu'])
   text = banner.estimate(config, config.prefill, 0.1)
-  assert 'about 0.458 h' in text and '--configs' not in text
+  assert 'about 0.292 h' in text and '--configs' not in text
 
 
 @pytest.mark.parametrize('capacity, gigabytes', [(5_000_000, '31'), (1000, '0.0061'), (0, '31')])
