@@ -16,9 +16,9 @@ knows how little it knows would lose to a constant.
 import numpy as np
 import tensorflow as tf
 
+from common.loop.pictures import CONTEXT
 from common.model.world_model import fold
 
-CONTEXT = 5  # rows that are seen before the model goes on alone
 AFTER = {10: 'eval/dream_error_10', 45: 'eval/dream_error_45'}  # decisions
 STARTS = 32  # at most
 DREAMS = 8   # from each

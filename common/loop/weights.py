@@ -23,7 +23,8 @@ def save(path, agent, dtype=np.float16):
     with np.errstate(over='ignore'):
       arrays[name] = value.astype(dtype) if value.dtype.kind == 'f' else value
     if not np.all(np.isfinite(arrays[name])):
-      raise UserError(f'{path}: {name} has numbers that {np.dtype(dtype)} does not hold. Pass --dtype float32.')
+      raise UserError(
+          f'{path}: {name} has numbers that {np.dtype(dtype)} does not hold. Pass --dtype float32.')
   np.savez_compressed(path, **arrays)
 
 
@@ -59,7 +60,7 @@ def named(agent):
     name = '/'.join(map(str, path))
     # Of several ways to a variable the one that reads like the networks.
     rank = sum(part.startswith('_') or part.endswith('_') for part in map(str, path)), len(path)
+    this = rank, name, variable
     if id(variable) not in own:
-      found[id(variable)] = min(found.get(id(variable), (rank, name, variable)),
-                                (rank, name, variable), key=lambda each: each[:2])
+      found[id(variable)] = min(found.get(id(variable), this), this, key=lambda each: each[:2])
   return {name: variable for _, name, variable in found.values()}
