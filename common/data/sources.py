@@ -22,8 +22,8 @@ PROTOCOL = ('source', 'expl_until', 'expl_freeze', 'adapt_heads', 'seed', 'prefi
 MODEL = (
     'latent_model', 'latent', 'stoch_size', 'stoch_classes', 'deter_size', 'rssm_hidden',
     'rssm_layers', 'rssm_act', 'rssm_gru', 'rssm_min_std', 'rssm_std_act', 'rssm_ensemble',
-    'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'dense_act', 'mlp_layers', 'mlp_units',
-    'norm', 'image_bits', 'camera', 'obs_loss')
+    'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'image_background', 'dense_act',
+    'mlp_layers', 'mlp_units', 'norm', 'image_bits', 'camera', 'obs_loss')
 
 
 def check(config):

@@ -25,3 +25,9 @@ def sentences(replay, length, keys, spaces):
       text = values.far_apart(key, sizes)
       if text:
         yield f'{text}.'
+
+
+def mean(replay, key):
+  """Mean float64 [...] of an array [rows, ...] over all rows in memory, of episodes that have it."""
+  found = [data[key] for data in replay.stored if key in data]
+  return sum(x.sum(0, dtype=np.float64) for x in found) / sum(len(x) for x in found)

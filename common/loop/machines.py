@@ -75,7 +75,7 @@ class First:
   def __init__(self, config):
     """Wait for the others, and tell them the config. Raises UserError: the port is in use."""
     self._addresses, _ = cluster()
-    self._agent, self._sockets = None, {}
+    self._agent, self._told, self._sockets = None, False, {}
     host, port = _port(self._addresses[0])
     try:
       both = socket.has_dualstack_ipv6()
@@ -101,9 +101,8 @@ class First:
       self._send(index, message, arrays)
 
   def follow(self, agent):
-    """Tell the weights, moments and counters of the agent, which `train` is for."""
-    self._agent = agent
-    self.tell({}, [variable.numpy() for variable in _state(agent)])
+    """Take the agent that `train` is for. The others are told its state before its first update."""
+    self._agent, self._told = agent, False
 
   def distribute(self, batch):
     """As Agent.distribute, for the agents of all machines."""
@@ -116,6 +115,10 @@ class First:
   def train(self, data, frames):
     """As Agent.train. Raises Lost before anything of the update is applied."""
     import tensorflow as tf
+    if not self._told:
+      # Not earlier: after the prefill the decoder begins with a mean picture.
+      self.tell({}, [variable.numpy() for variable in _state(self._agent)])
+      self._told = True
     for index in self._sockets:
       share = data.elsewhere[index - 1]
       self._send(index, {'frames': float(frames), 'keys': list(share)}, share.values())

@@ -126,10 +126,13 @@ class ConvDecoder(tf.Module):
   Makes 64x64 images with the published kernels.
   """
 
-  def __init__(self, feat_size, shape=(64, 64, 3), depth=32, act='relu', norm='none'):
+  def __init__(
+      self, feat_size, shape=(64, 64, 3), depth=32, act='relu', norm='none', background=False):
+    """background: add a picture that is learned pixel by pixel, zero at first, as `background`."""
     super().__init__()
     self._shape = tuple(shape)
     self._depth = depth
+    self.background = tf.Variable(tf.zeros(shape), name='background') if background else None
     self.layers = [dense(feat_size, 32 * depth)]
     channels, size = 32 * depth, 1
     for i, kernel in enumerate(DECODER_KERNELS):
@@ -150,8 +153,8 @@ class ConvDecoder(tf.Module):
     x = tf.reshape(x, [-1, 1, 1, 32 * self._depth])
     for layer in self.layers[1:]:
       x = layer(x)
-    x = tf.reshape(x, tf.concat([lead, self._shape], 0))
-    return tf.cast(x, tf.float32)
+    x = tf.cast(tf.reshape(x, tf.concat([lead, self._shape], 0)), tf.float32)
+    return x if self.background is None else x + self.background
 
   def __call__(self, feat):
     """Normal(mean, 1) over images of feat [N..., F], event [H, W, C]."""

@@ -63,13 +63,18 @@ class Decoder(tf.Module):
     if self._image_keys:
       self.conv = nets.ConvDecoder(
           feat_size, nets.stacked_shape(spaces, self._image_keys), config.cnn_depth,
-          config.cnn_act, config.norm)
+          config.cnn_act, config.norm, config.image_background)
     if self._vector_keys:
       self.mlp = nets.MLP(
           feat_size, config.mlp_layers, config.mlp_units, config.dense_act, config.norm)
       self.outs = [
           nets.dense(self.mlp.output_size, spaces[key].shape[0])
           for key in self._vector_keys]
+
+  def draw_on(self, pictures):
+    """Begin the background, if there is one: float [H, W, C] in [-0.5, 0.5] by image key."""
+    if self._image_keys and self.conv.background is not None:
+      self.conv.background.assign(tf.concat([pictures[key] for key in self._image_keys], -1))
 
   def __call__(self, feat):
     """Dict of distributions over observations [N..., *shape] of [N..., F]."""
