@@ -109,8 +109,9 @@ class Run:
         self.say(text)
       if self._driver:
         values['trained_episodes'] = sum(self._driver.next_episode)
-      if self._config.image_background and not self._learner.updates:
-        self._agent.world_model.draw_on(lambda key: survey.mean(self._replay, key))
+      if self._config.obs_loss == 'reconstruction' and not self._learner.updates:
+        decoder = self._agent.world_model.decoder
+        decoder.draw_on(lambda key: survey.mean(self._replay, key))
     if first or values['owed']:
       self._learn(self._config.pretrain if first else 0)
       self.save()

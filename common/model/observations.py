@@ -71,10 +71,14 @@ class Decoder(tf.Module):
           nets.dense(self.mlp.output_size, spaces[key].shape[0])
           for key in self._vector_keys]
 
-  def draw_on(self, pictures):
-    """Begin the background, if there is one: float [H, W, C] in [-0.5, 0.5] by image key."""
+  def draw_on(self, mean):
+    """Begin the background, if there is one (image_background).
+
+    mean: function of an image key to the mean of its pictures, [H, W, C] in 0 to 255.
+    """
     if self._image_keys and self.conv.background is not None:
-      self.conv.background.assign(tf.concat([pictures[key] for key in self._image_keys], -1))
+      pictures = tf.concat([mean(key) for key in self._image_keys], -1)
+      self.conv.background.assign(tf.cast(pictures / 255 - 0.5, tf.float32))
 
   def __call__(self, feat):
     """Dict of distributions over observations [N..., *shape] of [N..., F]."""

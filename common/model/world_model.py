@@ -221,16 +221,6 @@ class WorldModel(tf.Module):
         prior_ent=entropy(outputs['prior']), post_ent=entropy(outputs['post']))
     return grads, outputs, metrics
 
-  def draw_on(self, mean):
-    """Let the decoder draw on mean pictures (image_background), before the first update.
-
-    Args:
-      mean: function of an image key to the mean of its pixels, [H, W, C] in 0 to 255.
-    """
-    if self._config.obs_loss == 'reconstruction':
-      self.decoder.draw_on({
-          key: tf.constant(mean(key) / 255 - 0.5, tf.float32) for key in self.encoder.image_keys})
-
   def open_loop(self, data, seed, context=5):
     """Pictures of what the model expects (spec section 12).
 
