@@ -67,7 +67,10 @@ def main(argv=None):
   if args.aggregate and not rows:
     raise UserError(' '.join(['plot: there is nothing to aggregate.', *notes]))
   figures.save(chart.draw(groups, args.metric, args.bin, args.band, args.runs), args.out)
-  notes = [f'{path}: left out, no {args.metric} yet.' for path in empty] + notes
+  notes = [
+      *(f'{path}: left out, no {args.metric} yet.' for path in empty),
+      *(f'{group.task}, {group.name}: {twice}. Those runs are not independent.'
+        for group in groups if (twice := curves.repeated(group.runs))), *notes]
   for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
                *[''] * bool(notes), *notes, args.out]:
     print(line)

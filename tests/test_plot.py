@@ -45,6 +45,13 @@ def test_the_command_draws_one_evaluation_and_says_what_it_shows(tmp_path, capsy
   assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'run']
 
 
+def test_a_seed_that_counts_twice_is_told(tmp_path, capsys):
+  for name, seed in (('run', 0), ('export', 0), ('other', 1)):
+    make(tmp_path / name, [(5000, 30.0)], seed=seed)
+  plot.main([str(tmp_path), '--out', str(tmp_path / 'a.png')])
+  assert 'dmc_walker_walk, dreamer (dmc): seed 0 occurs more than once' in capsys.readouterr().out
+
+
 def test_pdf_by_suffix_and_other_metrics(tmp_path):
   run = make(tmp_path / 'run', [(5000, 3.0), (6000, None), (7000, 2.0)], 'agent/kl')
   plot.main([str(run), '--out', str(tmp_path / 'a.pdf'), '--metric', 'agent/kl'])

@@ -102,6 +102,13 @@ def read(path, metric, config=None):
   return Run(path, config, frames, values)
 
 
+def repeated(runs):
+  """'seed 0 occurs more than once' of runs with a config, such as a run and its export; or ''."""
+  seeds = [run.config['seed'] for run in runs if 'seed' in run.config]
+  twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}, key=str)
+  return f'seed {", ".join(map(str, twice))} occurs more than once' if twice else ''
+
+
 def metrics(path):
   """Return the names of the metrics that a run has, sorted. Raises UserError if it cannot be read."""
   names = {name for row in _rows(pathlib.Path(path) / 'metrics.jsonl', b'') for name in row}

@@ -8,6 +8,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.config.options import FREE_TO_CHANGE
+from common.scores import curves
 
 # What may differ between seeds without a word: names, and how much was shown or checked on the way.
 UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic', 'track')
@@ -77,11 +78,9 @@ def differences(runs):
     runs: list of Facts with the same settings.
   """
   found = []
-  seeds = [run.config['seed'] for run in runs]
-  twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+  twice = curves.repeated(runs)
   if twice:
-    found.append(
-        f'seed {", ".join(map(str, twice))} occurs more than once: those runs are not independent')
+    found.append(f'{twice}: those runs are not independent')
   commits = {run.commit for run in runs}
   if len(commits) > 1:
     found.append('commits differ: ' + ', '.join(sorted(c[:10] or 'unknown' for c in commits)))
