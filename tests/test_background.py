@@ -1,9 +1,13 @@
 """With image_background the decoder draws on the mean picture of the prefill."""
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import config as config_lib
 from common.data import episodes
+from common.loop import run
 from common.model import nets
 import loops
 
@@ -65,3 +69,15 @@ def test_a_run_that_goes_on_keeps_it(toy, tmp_path):
 def test_without_pictures_to_draw_there_is_none(toy, tmp_path, flags):
   loops.start(tmp_path, *PIXELS, *flags)
   assert not any('background' in name for name in loops.saved(tmp_path))
+
+
+@pytest.mark.parametrize('updates, snapshot, drawn', [(0, False, 1), (7, False, 0), (0, True, 0)])
+def test_a_decoder_that_has_learned_keeps_its_background(updates, snapshot, drawn):
+  calls = []
+  decoder = types.SimpleNamespace(draw_on=calls.append)
+  one = types.SimpleNamespace(
+      _config=config_lib.Config({'obs_loss': 'reconstruction', 'snapshot': snapshot}),
+      _learner=types.SimpleNamespace(updates=updates),
+      _agent=types.SimpleNamespace(world_model=types.SimpleNamespace(decoder=decoder)))
+  run.Run._draw_on_what_is_there(one)
+  assert len(calls) == drawn

@@ -102,6 +102,7 @@ class Run:
     values = self._progress.values
     first = not values['pretrained']
     if first:
+      self._draw_on_what_is_there()
       # Bursts follow on this grid: prefill + k * train_every.
       values.update(pretrained=True, trained=self.frames, next_eval=self.frames)
       for text in survey.sentences(
@@ -109,12 +110,15 @@ class Run:
         self.say(text)
       if self._driver:
         values['trained_episodes'] = sum(self._driver.next_episode)
-      if self._config.obs_loss == 'reconstruction' and not self._learner.updates:
-        decoder = self._agent.world_model.decoder
-        decoder.draw_on(lambda key: survey.mean(self._replay, key))
     if first or values['owed']:
       self._learn(self._config.pretrain if first else 0)
       self.save()
+
+  def _draw_on_what_is_there(self):
+    """Let the decoder begin with the mean picture (image_background), if it has learned nothing."""
+    config = self._config
+    if config.obs_loss == 'reconstruction' and not (self._learner.updates or config.get('snapshot')):
+      self._agent.world_model.decoder.draw_on(lambda key: survey.mean(self._replay, key))
 
   def evaluate(self):
     """Log the mean return of noise-free episodes, if they are due."""
