@@ -22,6 +22,9 @@ from common.loop import machines
 
 MACHINE = pathlib.Path(__file__).with_name('machine.py')
 FLAGS = [*map(str, loops.BASE), '--batch_size', '4']
+PICTURES = [
+    '--task', 'dummy_continuous', '--cnn_keys', 'image', '--mlp_keys', 'vector', '--cnn_depth', '1',
+    '--image_background', 'True']
 ENDLESS = ['--steps', '1e6', '--train_steps', '1000000', '--log_every', '1']
 SECONDS = 120
 
@@ -99,6 +102,16 @@ def test_two_machines_make_the_run_of_one(tmp_path, ends):
   for ours, theirs in zip(
       loops.rows(tmp_path / 'run', timeless=True), loops.rows(one, timeless=True), strict=True):
     assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.integration
+def test_all_machines_draw_on_the_picture_that_the_first_begins_with(tmp_path):
+  results = end(begin(tmp_path, '--steps', '80', *PICTURES))
+  assert [code for code, _ in results] == [0, 0], results
+  first, other = (weights(tmp_path / f'{name}.npz') for name in '01')
+  assert all(map(np.array_equal, first, other))
+  background, = (x for x in first if x.shape == (64, 64, 3))
+  assert np.abs(background).min() > 0.1  # the mean is far from the zeros that networks begin with
 
 
 @pytest.mark.integration
