@@ -70,6 +70,20 @@ def test_seeds_are_one_curve_with_mean_and_spread_and_other_settings_another(tmp
   assert list(bins.count) == [2, 2]
 
 
+def test_what_an_older_version_did_not_have_counts_with_its_default(tmp_path):
+  for name, drawn in (('old', False), ('same', False), ('other', True)):
+    make(tmp_path / name, [(5000, 1.0)], seed=ord(name[0]), image_background=drawn)
+  text = (tmp_path / 'old' / 'config.yaml').read_text()
+  assert 'image_background: false\n' in text.lower()
+  lines = [line for line in text.splitlines() if not line.startswith('image_background')]
+  (tmp_path / 'old' / 'config.yaml').write_text('\n'.join([*lines, 'gone: 1']) + '\n')
+  found = groups(tmp_path)
+  assert sorted(sorted(run.path.name for run in group.runs) for group in found) == [
+      ['old', 'same'], ['other']]
+  assert sorted(group.name.split(', ')[1] for group in found) == [
+      'image_background False', 'image_background True']
+
+
 def test_each_run_counts_the_same_in_a_bin(tmp_path):
   make(tmp_path / '0', [(5000, 0.0), (6000, 0.0), (7000, 0.0)], seed=0)
   make(tmp_path / '1', [(5000, 90.0)], seed=1)

@@ -82,7 +82,7 @@ def read(path, metric, config=None):
     metric: full name, such as eval/return.
     config: Config of the run; None reads config.yaml.
   Returns:
-    Run, empty where the metric has no row yet.
+    Run, empty where the metric has no row yet, with all keys of today in its config.
   Raises:
     UserError: config.yaml is missing or broken, or metrics.jsonl cannot be read.
   """
@@ -94,6 +94,8 @@ def read(path, metric, config=None):
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
         'missing). Pass the --logdir of a run.')
   _check_types(path, config)
+  if config.agent in config_lib.AGENTS:  # what the version that wrote it did not have yet
+    config = config_lib.Config({**config_lib.defaults(config.agent), **config})
   key = json.dumps(metric).encode()
   points = [
       (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
@@ -118,7 +120,7 @@ def metrics(path):
 def grouped(runs):
   """Return the list of Group: runs that differ in nothing but their seed and how they were run.
 
-  A key that only some configs have, as they come from different versions, makes no difference.
+  A key that only some configs have, as later versions dropped it, makes no difference.
   """
   alike = {}
   for run in runs:
