@@ -14,6 +14,7 @@ from common import config as config_lib
 from common.loop import checkpoint
 from common.loop import start as run_start
 from common.model import optimizer
+from common.scores import figures
 
 # Episodes of 20 frames, which are 10 decisions; prefill 40, then a burst of 3 updates every 20
 # frames, evaluation and checkpoint every 40, the end at 120. As small as a Dreamer gets.
@@ -138,9 +139,14 @@ def signal_at(monkeypatch, owner, name, count, number=signal.SIGINT):
   monkeypatch.setattr(owner, name, function)
 
 
-def use_toy(setter=setattr):
-  """Let runs use the toy instead of the agent that their command names."""
+def use_toy(setter=setattr, curve=False):
+  """Let runs use the toy instead of the agent that their command names.
+
+  curve: they draw curve.png, too, which takes almost as long as all else that they do.
+  """
   setter(checkpoint, 'agent_class', lambda name: Toy)
+  if not curve:
+    setter(figures, 'write_curve', lambda logdir, path, config: False)
 
 
 @config_lib.entry

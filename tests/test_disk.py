@@ -210,7 +210,8 @@ def test_ctrl_c_twice_ends_a_pause_at_once(toy, tmp_path, monkeypatch):
   assert time.monotonic() - started < 20
 
 
-def test_what_is_optional_ends_no_run_and_is_said_once(toy, calm, tmp_path, monkeypatch, capsys):
+def test_what_is_optional_ends_no_run_and_is_said_once(calm, tmp_path, monkeypatch, capsys):
+  loops.use_toy(monkeypatch.setattr, curve=True)
   one, two = calm, tmp_path / 'run'
   (two / 'curve.png').mkdir(parents=True)  # nothing can be renamed to that
   write = logger.TensorBoard._write

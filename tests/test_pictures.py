@@ -138,6 +138,6 @@ def test_a_run_leaves_a_curve_and_pictures_with_every_evaluation(tmp_path, monke
 
 
 def test_a_run_without_images_leaves_a_curve_alone(tmp_path, monkeypatch):
-  loops.use_toy(monkeypatch.setattr)
+  loops.use_toy(monkeypatch.setattr, curve=True)
   loops.start(tmp_path, '--steps', 80)
   assert (tmp_path / 'curve.png').exists() and not (tmp_path / 'pictures').exists()
