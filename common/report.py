@@ -3,6 +3,7 @@
 Scores of every task beside the published ones with a verdict, curves, films, settings, versions,
 speed, and what is remarkable about the runs. The page needs nothing else: no network, no scripts.
 Scores are results of common.evaluate where all seeds have one, else means of the last evaluations.
+A FILE.md gets the scores alone, as a table in Markdown.
 """
 import argparse
 import os
@@ -13,12 +14,14 @@ from common.study import comparison
 from common.study import films
 from common.study import page
 from common.study import report_aggregates
+from common.study import report_markdown
 from common.study import report_summary
 from common.study import report_task
 from common.study.page import tag
 from common.study.report_parts import plural, tasks
 
 MEGABYTE = 1_000_000
+SUFFIXES = ('.html', '.md')
 
 
 @config_lib.entry
@@ -28,7 +31,7 @@ def main(argv=None):
       prog='python -m common.report', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
-  parser.add_argument('--out', required=True, metavar='FILE', help='page to write, .html')
+  parser.add_argument('--out', required=True, metavar='FILE', help='page to write, .html, or table, .md')
   parser.add_argument(
       '--max-mb', type=float, default=20, metavar='MB',
       help='megabytes of films at most; 0 leaves them out (default: 20)')
@@ -37,8 +40,11 @@ def main(argv=None):
     raise UserError(f'report: --max-mb is {args.max_mb:g} but must be a number of at least 0.')
   out = check(args.out)
   entries = comparison.load(args.dirs)
-  chosen, left = films.choose(entries, args.max_mb * MEGABYTE)
-  _write(out, render(entries, args.dirs, chosen, left))
+  if out.suffix.lower() == '.md':
+    _write(out, report_markdown.document(entries))
+  else:
+    chosen, left = films.choose(entries, args.max_mb * MEGABYTE)
+    _write(out, render(entries, args.dirs, chosen, left))
   for entry in entries:
     print(_line(entry))
   print(out)
@@ -64,8 +70,10 @@ def render(entries, paths, chosen, left):
 def check(path):
   """Refuse a file name that cannot become a page, before any work is done. Returns its path."""
   path = config_lib.expand(path)
-  if path.suffix.lower() != '.html':
-    raise UserError(f'{path}: the page is HTML. Expected a name that ends in .html.')
+  if path.suffix.lower() not in SUFFIXES:
+    raise UserError(
+        f'{path}: the page is HTML, and a table alone Markdown. Expected a name that ends in .html '
+        'or .md.')
   if not os.path.isdir(path.absolute().parent):
     raise UserError(f'{path}: its folder does not exist. Make it first.')
   return path

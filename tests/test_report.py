@@ -407,3 +407,21 @@ def test_a_browser_paints_the_page(tmp_path, rich_page):
          f'--screenshot={tmp_path / "page.png"}')
   image = Image.open(tmp_path / 'page.png').convert('RGB')
   assert image.size == (360, 800) and len(image.getcolors(1 << 20)) > 50
+
+
+def test_the_scores_alone_are_a_table_in_markdown(tmp_path, capsys):
+  for seed, returns in ((1, [900.0, 1000.0]), (0, [800.0, 840.0])):
+    evaluate(make(tmp_path / 'runs' / f'{seed}', [(5000, 1.0)], ['--seed', seed]), 5000, returns)
+  make(tmp_path / 'runs' / 'other', [(4000, 20.0), (5000, 30.0)], ['--task', 'dmc_cup_catch'])
+  make(tmp_path / 'runs' / 'new', [], ['--task', 'dmc_hopper_hop'])
+  report.main([str(tmp_path / 'runs'), '--out', str(tmp_path / 'a.md')])
+  head, _, other, new, both = (tmp_path / 'a.md').read_text().split('\n\n')[0].splitlines()[:5]
+  assert head.startswith('| task | setting | return | each seed | zero action |')
+  assert '| none yet | – | – | – |' in new
+  assert other == '| dmc_cup_catch | `dreamer (dmc)` | **30.0** | 30.0 | – | – | 5,000 | 60 |'
+  assert both == (
+      '| dmc_walker_walk | `dreamer (dmc)` | **885 ± 91.9** | 820, 950 | 112 | 141 | 5,000 | 60 |')
+  text = (tmp_path / 'a.md').read_text()
+  assert 'Each seed: 2 episodes of common.evaluate: dmc_walker_walk, `dreamer (dmc)`.' in text
+  assert 'Each seed: mean of the last 1 evaluations: dmc_cup_catch, `dreamer (dmc)`.' in text
+  assert 'dmc_walker_walk | dreamer (dmc) | 885' in capsys.readouterr().out

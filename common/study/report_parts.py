@@ -43,6 +43,16 @@ def own_words(score):
   return f'{number(score.values.mean())}{spread} ({plural(len(score.values), "seed")})'
 
 
+def without_learning(entry):
+  """{'zero', 'random'}: returns of actions that nothing has learned, means over seeds, where known."""
+  evaluations = [run.evaluations[-1] for run in entry.runs if run.evaluations]
+  # Those of a row are means over all tasks of the run.
+  single = [row for row in evaluations if isinstance(row['returns'], list)]
+  return {
+      name: sum(row[f'{name}_return'] for row in single) / len(single)
+      for name in ('zero', 'random') if single and all(f'{name}_return' in row for row in single)}
+
+
 def breaking(name):
   """A long name, which may break after its underscores."""
   return join([[part, tag('wbr')] for part in re.findall(r'[^_]*_|[^_]+', name)])

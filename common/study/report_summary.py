@@ -8,7 +8,7 @@ from common.scores import verdict
 from common.study.page import details, join, pairs, table, tag
 from common.study.report_parts import (
     PROTOCOLS, anchor, aside, badge, breaking, frames, mean_and_spread, number, own_score, people,
-    plural, short, tasks, word)
+    plural, short, tasks, without_learning, word)
 
 # Printed scores with a column, by agent; others are in the sections of the tasks.
 PRINTED = {
@@ -111,13 +111,10 @@ def _said(entry):
 
 
 def _own(entry):
-  evaluations = [run.evaluations[-1] for run in entry.runs if run.evaluations]
-  # Those of a row are means over all tasks of the run.
-  single = [row for row in evaluations if isinstance(row['returns'], list)]
+  known = without_learning(entry)
   blind = [
-      f'{words} {number(sum(row[key] for row in single) / len(single))}'
-      for key, words in (('zero_return', 'zero action'), ('random_return', 'random'))
-      if single and all(key in row for row in single)]
+      f'{words} {number(known[name])}'
+      for name, words in (('zero', 'zero action'), ('random', 'random')) if name in known]
   words = [', '.join(blind), people(entry.task, entry.score)]
   return join(own_score(entry.score), [tag('small', text) for text in words if text])
 
