@@ -223,18 +223,18 @@ def _make_env(suite, name, config, seed, mode):
         rewards=mode == 'train' and config.get('sibling_rewards', False),
         coordinates=mode == 'train' and config.get('coverage', False))
   if suite == 'gym':
-    return gym.make(name)
+    return gym.make(name, config.cnn_keys)
   if suite == 'dummy':
     return dummy.Dummy(name, size, seed)
-  return _adapt(find_function(name)(), config.task)
+  return _adapt(find_function(name)(), config.task, config.cnn_keys)
 
 
-def _adapt(env, task):
+def _adapt(env, task, cnn_keys):
   """Bring what a function of the user's returned into the protocol."""
   if hasattr(env, 'obs_space') and hasattr(env, 'act_space'):
     return protocol.Own(env)
   if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
-    return gym.GymEnv(env, task)
+    return gym.adapt(env, task, cnn_keys)
   raise UserError(
       f'{task}: the function returned {type(env).__name__}, which is no environment. Expected one '
       'of Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
