@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 TENSORFLOW = '>=2.18,<2.22'
 ATARI = 'ale-py>=0.11,<0.13'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
-PYGAME = 'pygame>=2.1.3,<3'
+DRAW = ['pygame>=2.1.3,<3', 'imageio>=2.14,<3']  # classic control and toys; MuJoCo's
 RAY = 'ray>=2.40,<3'
 WANDB = 'wandb>=0.31,<1'
 
@@ -59,14 +59,14 @@ setup(
     extras_require={
         'gpu': [f'tensorflow[and-cuda]{TENSORFLOW}'],
         'atari': [ATARI],
-        'draw': [PYGAME],
+        'draw': DRAW,
         'memorymaze': [MEMORY_MAZE],
         'ray': [RAY],
         'wandb': [WANDB],
         'mlflow': ['mlflow>=3,<4'],
         'test': [
             'hypothesis>=6.100,<7', 'pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4',
-            MEMORY_MAZE, RAY, ATARI, PYGAME, WANDB, 'mlflow-skinny>=3,<4'],
+            MEMORY_MAZE, RAY, ATARI, *DRAW, WANDB, 'mlflow-skinny>=3,<4'],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },
 )

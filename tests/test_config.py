@@ -50,6 +50,7 @@ defaults:
   planet: {gamma: 3, action_repeat: auto}
 one: {alpha: 2, beta: 0.1, dreamer: {alpha: 3}, planet: {alpha: 4, gamma: 5}, gym: {alpha: 6}}
 two: {alpha: 7}
+three: {alpha: 10, two: {alpha: 11, seed: 1}, planet: {alpha: 12}}
 gymnast: {task: gym_CartPole-v1}
 bad_key: {alhpa: 1}
 bad_sub: {deramer: {alpha: 1}}
@@ -92,6 +93,19 @@ def test_sub_blocks_of_the_agent_and_then_of_the_suite_win_over_plain_keys(world
   assert world('--configs one --task gym_Pendulum-v1').alpha == 6
   assert world('--configs one gymnast').alpha == 6
   assert world('--configs gymnast one --task dmc_cup_catch').alpha == 3
+
+
+def test_sub_blocks_of_another_block_count_where_that_is_named_before(world):
+  assert [world('--configs ' + names).alpha for names in ('three', 'two three', 'three two')] == [
+      10, 11, 7]
+  both = world('--configs two three', 'planet')
+  assert (both.alpha, both.seed) == (12, 1), 'sub-blocks of the agent come after'
+
+
+def test_dreamer_collects_whole_episodes_from_vectors():
+  load = lambda agent, block: config.load(agent, ['--configs', block, 'cpu']).collect_limit
+  assert load('dreamer', 'dmc') == 150 and load('dreamer', 'dmc_proprio') == 0
+  assert load('planet', 'dmc') == 120 == load('planet', 'dmc_proprio')
 
 
 def test_keys_of_another_agent_are_unknown(world):

@@ -1,4 +1,4 @@
-"""Environments without pictures are drawn where the agent asks for an image, and nowhere else."""
+"""gym_draw: what an environment of Gymnasium or Gym draws is an observation."""
 import gymnasium
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from common import config as config_lib
 from common import envs
 from common.config import UserError
+from common.loop import evaluation
 
 
 class Bar(gymnasium.Env):
@@ -14,9 +15,10 @@ class Bar(gymnasium.Env):
   metadata = {'render_modes': ['rgb_array']}
   observation_space = gymnasium.spaces.Box(0, 10, (1,), np.float32)
   action_space = gymnasium.spaces.Discrete(2)
+  closed = 0
 
-  def __init__(self, render_mode=None):
-    self.render_mode, self.drawn = render_mode, 0
+  def __init__(self, render_mode='rgb_array'):
+    self.render_mode = render_mode
 
   def reset(self, seed=None, options=None):
     super().reset(seed=seed)
@@ -28,10 +30,12 @@ class Bar(gymnasium.Env):
     return self._felt(), 1.0, self.length == 10, False, {}
 
   def render(self):
-    self.drawn += 1
     picture = np.zeros((8, 10, 3), np.uint8)
     picture[:, :self.length] = 255
     return picture
+
+  def close(self):
+    Bar.closed += 1
 
   def _felt(self):
     return np.array([self.length], np.float32)
@@ -40,65 +44,107 @@ class Bar(gymnasium.Env):
 class Blind(Bar):
 
   def render(self):
-    raise gymnasium.error.DependencyNotInstalled('no brush is installed,\nrun `pip install brush`')
+    raise RuntimeError('no brush is installed,\nrun `pip install brush`.')
 
 
-def bar():
-  return Bar('rgb_array')
+class Nothing(Bar):
+
+  def render(self):
+    return None
 
 
-def blind():
-  return Blind('rgb_array')
+class Old(Bar):
+  """In the interface of Gym before 0.26."""
+
+  def reset(self):
+    self.length = 0
+    return self._felt()
+
+  def step(self, action):
+    obs, reward, done, _, info = super().step(action)
+    return obs, reward, done, info
+
+  def render(self, mode='human'):
+    assert mode == 'rgb_array'
+    return super().render()
 
 
-def still():
-  return Bar()
+class Seen(Bar):
+  observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
 
 
-gymnasium.register('BarOfTests-v0', Bar)
+class NoMode(Bar):
+
+  def __init__(self):
+    super().__init__()
+
+
+class Own:
+  obs_space = {'x': gymnasium.spaces.Box(0, 1, (1,))}
+  act_space = gymnasium.spaces.Discrete(2)
+
+
+for kind in (Bar, NoMode):
+  gymnasium.register(f'{kind.__name__}OfTests-v0', kind)
+
+DRAW = ['--gym_draw', 'True']
+PICTURES = [*DRAW, '--mlp_keys', '']
+
+
+def config(task, *argv):
+  return config_lib.load('dreamer', ['--configs', 'gym', '--task', task, *argv])
 
 
 def make(task, *argv):
-  return envs.make(config_lib.load('dreamer', ['--configs', 'gym', '--task', task, *argv]))
+  return envs.make(config(task, *argv))
 
 
-PICTURES = ['--cnn_keys', 'image', '--mlp_keys', '']
-BOTH = ['--cnn_keys', 'image']
-
-
-@pytest.mark.parametrize('task', ['py_test_drawn:bar', 'gym_BarOfTests-v0'])
+@pytest.mark.parametrize('task', [
+    'py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0'])
 @pytest.mark.parametrize('argv, keys', [
-    ([], ['vector']), (PICTURES, ['image']), (BOTH, ['image', 'vector']),
-    (['--cnn_keys', ''], ['vector'])])
-def test_what_is_drawn_is_what_was_asked_for(task, argv, keys):
+    ([], ['vector']), (['--cnn_keys', 'image'], ['vector']), (PICTURES, ['image']),
+    (DRAW, ['image', 'vector'])])
+def test_what_is_drawn_is_seen_where_that_is_asked_for(task, argv, keys):
   env = make(task, *argv)
   assert sorted(env.obs_space) == keys == sorted(env.reset(seed=0))
-  assert (f'{task} is drawn, as it shows no pictures by itself' in env.notes) == ('image' in keys)
 
 
-def test_the_picture_is_that_of_the_state_and_drawn_once_a_decision(monkeypatch):
-  drawn = []
-  render = Bar.render
-  monkeypatch.setattr(Bar, 'render', lambda self: drawn.append(self.length) or render(self))
-  env = make('py_test_drawn:bar', *BOTH, '--action_repeat', '3')
-  drawn.clear()
-  seen = [env.reset(seed=0)]
-  while not (result := env.step(np.array([1, 0], np.float32)))[2]:
-    seen.append(result[0])
-  seen.append(result[0])
-  assert drawn == [0, 3, 6, 9, 10] and result[3]['discount'] == 0
-  for obs, length in zip(seen, drawn):
+@pytest.mark.parametrize('task', ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0'])
+def test_the_picture_is_that_of_the_state(task):
+  env = make(task, *DRAW, '--action_repeat', '3')
+  obs, done, lengths = env.reset(seed=0), False, []
+  while True:
     assert obs['image'].shape == (64, 64, 3) and obs['image'].dtype == np.uint8
-    assert obs['image'].mean() == pytest.approx(25.5 * length, abs=1) and obs['vector'] == [length]
+    assert obs['image'].mean() == pytest.approx(25.5 * obs['vector'][0], abs=1)
+    lengths.append(obs['vector'][0])
+    if done:
+      break
+    obs, _, done, info = env.step(np.array([1, 0], np.float32))
+  assert lengths == [0, 3, 6, 9, 10] and info['discount'] == 0
 
 
-def test_what_cannot_be_drawn_is_one_sentence():
-  with pytest.raises(UserError, match=(
-      'py_test_drawn:blind: cannot be drawn: no brush is installed, run `pip install brush`. Install')):
-    make('py_test_drawn:blind', *PICTURES)
-  assert list(make('py_test_drawn:blind').obs_space) == ['vector']
-  with pytest.raises(UserError, match="no observation fits cnn_keys 'image'"):
-    make('py_test_drawn:still', *PICTURES)
+@pytest.mark.parametrize('task, message', [
+    ('py_test_drawn:Blind', 'cannot be drawn: no brush is installed, run `pip install brush`. Ins'),
+    ('py_test_drawn:Nothing', 'render returned NoneType, expected an array uint8'),
+    ('py_test_drawn:Seen', "shows an observation 'image' by itself. Leave out gym_draw"),
+    ('py_test_drawn:Own', 'has obs_space, which is all that it shows. Leave out gym_draw'),
+    ('gym_NoModeOfTests-v0', 'takes no render_mode, so it cannot be drawn. Leave out gym_draw')])
+def test_what_cannot_be_drawn_is_one_sentence(task, message):
+  before = Bar.closed
+  with pytest.raises(UserError) as error:
+    make(task, *PICTURES)
+  assert str(error.value).startswith(f'{task}: {message}')
+  assert Bar.closed == before + (':' in task and 'Own' not in task)
+
+
+def test_other_suites_refuse_it():
+  with pytest.raises(UserError, match='gym_draw means nothing to dummy_discrete'):
+    envs.check(config('dummy_discrete', *DRAW))
+
+
+def test_who_does_not_look_draws_nothing():
+  blind = evaluation._without_images(config('py_test_drawn:Bar', *PICTURES))
+  assert list(envs.make(blind).obs_space) == ['vector']
 
 
 def test_the_pole_of_gymnasium_is_drawn():

@@ -429,7 +429,7 @@ def test_known_tasks_are_accepted():
 
 def test_keys_that_fit_nothing_are_refused_with_the_available_ones():
   with pytest.raises(UserError, match='vector'):
-    make('gym_CartPole-v1', cnn_keys='picture')
+    make('gym_CartPole-v1')
   with pytest.raises(UserError, match='orientations'):
     make('dmc_walker_walk', cnn_keys='', mlp_keys='nothing')
 

@@ -413,15 +413,35 @@ def test_the_scores_alone_are_a_table_in_markdown(tmp_path, capsys):
   for seed, returns in ((1, [900.0, 1000.0]), (0, [800.0, 840.0])):
     evaluate(make(tmp_path / 'runs' / f'{seed}', [(5000, 1.0)], ['--seed', seed]), 5000, returns)
   make(tmp_path / 'runs' / 'other', [(4000, 20.0), (5000, 30.0)], ['--task', 'dmc_cup_catch'])
-  make(tmp_path / 'runs' / 'new', [], ['--task', 'dmc_hopper_hop'])
+  make(tmp_path / 'runs' / 'new', [], ['--task', 'dmc_hopper_hop'], seconds=0)
   report.main([str(tmp_path / 'runs'), '--out', str(tmp_path / 'a.md')])
-  head, _, other, new, both = (tmp_path / 'a.md').read_text().split('\n\n')[0].splitlines()[:5]
+  table, text = (tmp_path / 'a.md').read_text().split('\n\n')
+  head, _, other, new, both = table.splitlines()
   assert head.startswith('| task | setting | return | each seed | zero action |')
-  assert '| none yet | – | – | – |' in new
+  assert new == '| dmc_hopper_hop | `dreamer (dmc)` | none yet | – | – | – | 0 | – |'
   assert other == '| dmc_cup_catch | `dreamer (dmc)` | **30.0** | 30.0 | – | – | 5,000 | 60 |'
   assert both == (
       '| dmc_walker_walk | `dreamer (dmc)` | **885 ± 91.9** | 820, 950 | 112 | 141 | 5,000 | 60 |')
-  text = (tmp_path / 'a.md').read_text()
   assert 'Each seed: 2 episodes of common.evaluate: dmc_walker_walk, `dreamer (dmc)`.' in text
   assert 'Each seed: mean of the last 1 evaluations: dmc_cup_catch, `dreamer (dmc)`.' in text
   assert 'dmc_walker_walk | dreamer (dmc) | 885' in capsys.readouterr().out
+
+
+def test_settings_with_bars_keep_the_columns_of_a_markdown_table(tmp_path):
+  for name, heads in (('a', 'decoder|reward'), ('b', 'decoder')):
+    make(tmp_path / 'runs' / name, [(5000, 1.0)], ['--adapt_heads', heads], 'plan2explore')
+  report.main([str(tmp_path / 'runs'), '--out', str(tmp_path / 'a.md')])
+  rows = (tmp_path / 'a.md').read_text().split('\n\n')[0].splitlines()
+  assert len(rows) == 4 and 'adapt_heads decoder\\|reward`' in ''.join(rows)
+  assert {len(re.findall(r'(?<!\\)\|', row)) for row in rows} == {9}
+
+
+def test_what_an_older_version_did_not_have_is_no_difference_between_seeds(tmp_path):
+  for seed in (0, 1):
+    make(tmp_path / f'{seed}', [(5000, 1.0)], ['--seed', seed])
+  file = tmp_path / '0' / 'config.yaml'
+  lines = [line for line in file.read_text().splitlines()
+           if not line.startswith(('env_timeout', 'jit', 'image_background', 'replay_capacity'))]
+  file.write_text('\n'.join(lines) + '\n')
+  entry, = comparison.load([tmp_path])
+  assert len(entry.runs) == 2 and entry.problems == []

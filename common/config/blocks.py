@@ -16,8 +16,8 @@ def load(agent, argv=None):
   """Merge configs.yaml and the command line into the configuration of one agent.
 
   For each block (`defaults` first, then the names after --configs in order): its plain keys,
-  its sub-block of the agent, its sub-block of the suite of the task. Flags come last. A key with
-  characters of a regular expression stands for all keys that it matches.
+  its sub-blocks of the blocks that are named before it, of the agent and of the suite of the task.
+  Flags come last. A key with characters of a regular expression stands for all keys that it matches.
 
   Args:
     agent: name of the agent, of AGENTS.
@@ -91,11 +91,12 @@ def _settled(values):
 def _merge(agent, blocks, names, flags):
   """Merge the blocks and flags in the order that `load` states."""
   chain = [(name, blocks[name]) for name in ['defaults'] + names]
+  known = [*AGENTS, *SUITES, *(name for name in blocks if name != 'defaults')]
   for name, block in chain:
     for key, value in block.items():
-      if isinstance(value, dict) and key not in AGENTS + SUITES:
+      if isinstance(value, dict) and key not in known:
         raise UserError(
-            f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, AGENTS + SUITES)}')
+            f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, known)}')
   defaults = {**_plain(chain[0][1]), **chain[0][1].get(agent, {})}
   tasks = [part.get('task') for _, block in chain for part in (block, block.get(agent, {}))]
   task = flags.get('task') or ([''] + [name for name in tasks if name])[-1]
@@ -103,9 +104,10 @@ def _merge(agent, blocks, names, flags):
   part = part if part in SUITES else None  # a key or an agent may have the name of a wrong one
   types = {**defaults, **chain[0][1].get(part, {})}
   values = {}
-  for name, block in chain:
-    layers = [(name, _plain(block)), (f'{name}.{agent}', block.get(agent, {})),
-              (f'{name}.{part}', block.get(part, {}))]
+  for place, (name, block) in enumerate(chain):
+    before = [other for other, _ in chain[1:place] if other not in AGENTS + SUITES]
+    layers = [(name, _plain(block)), *(
+        (f'{name}.{other}', block.get(other, {})) for other in [*before, agent, part])]
     for origin, layer in layers:
       for key, value in layer.items():
         for match in values_lib.matches(key, defaults, f'in block {origin!r}'):

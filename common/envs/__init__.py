@@ -33,7 +33,7 @@ def make(config, index=0, mode='train'):
 
   Args:
     config: its keys task, seed, action_repeat, time_limit, camera, image_size, cnn_keys, mlp_keys,
-      atari_* and, if the agent knows it, action_dist are used.
+      atari_*, gym_draw and, if the agent knows it, action_dist are used.
     index: number of the environment among those that run at the same time; resets that are given
       no seed depend on it.
     mode: 'train' or 'eval', in which Atari episodes are always whole games.
@@ -153,6 +153,8 @@ def check_task(task, config=None):
       'gym': gym.find, 'py': find_function, 'toy': toy.find, 'noisytv': noisytv.parse,
       'dummy': dummy.find}
   check[suite](name)
+  if config is not None and config.get('gym_draw') and suite not in ('gym', 'py'):
+    raise UserError(f'config: gym_draw means nothing to {task}, only to gym_ID and to py_ of its kind.')
   if config is not None and suite in ('dmc', 'noisytv'):
     actions.check(task, 'continuous', config)
   if config is not None and suite in DISCRETE:
@@ -223,18 +225,20 @@ def _make_env(suite, name, config, seed, mode):
         rewards=mode == 'train' and config.get('sibling_rewards', False),
         coordinates=mode == 'train' and config.get('coverage', False))
   if suite == 'gym':
-    return gym.make(name, config.cnn_keys)
+    return gym.make(name, config.get('gym_draw'))
   if suite == 'dummy':
     return dummy.Dummy(name, size, seed)
-  return _adapt(find_function(name)(), config.task, config.cnn_keys)
+  return _adapt(find_function(name)(), config.task, config.get('gym_draw'))
 
 
-def _adapt(env, task, cnn_keys):
+def _adapt(env, task, draw):
   """Bring what a function of the user's returned into the protocol."""
   if hasattr(env, 'obs_space') and hasattr(env, 'act_space'):
+    if draw:
+      raise UserError(f'{task}: has obs_space, which is all that it shows. Leave out gym_draw.')
     return protocol.Own(env)
   if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
-    return gym.adapt(env, task, cnn_keys)
+    return gym.adapt(env, task, draw)
   raise UserError(
       f'{task}: the function returned {type(env).__name__}, which is no environment. Expected one '
       'of Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')

@@ -1,16 +1,13 @@
 """Gymnasium and Gym environments of any version: gym_ID, or what a function of the user's returns.
 
 Observations: a plain space gets the name `image` (uint8 of rank 3) or `vector` (all else); the
-entries of a Dict keep theirs, joined by '/' if nested. Discrete observations become one-hot. One
-without pictures is drawn, as `image`, where the agent asks for that.
+entries of a Dict keep theirs, joined by '/' if nested. Discrete observations become one-hot.
 Actions: Discrete, or Box with finite bounds, flattened.
 """
 import contextlib
 import importlib
 import io
 import multiprocessing
-import os
-import re
 
 import gymnasium
 import numpy as np
@@ -18,14 +15,11 @@ import numpy as np
 from common.config import UserError, nearest
 from common.envs import atari
 from common.envs import dmc
+from common.envs import drawn
 from common.envs import images
 from common.envs import protocol
 from common.envs import values
 from common.envs.images import is_image
-
-
-PICTURE = 'image'        # name of what is drawn
-DRAWING = 'rgb_array'    # the render_mode of that
 
 
 class GymEnv:
@@ -70,6 +64,10 @@ class GymEnv:
     done = bool(terminated or truncated)
     return self._observe(obs), float(reward), done, {'discount': np.float32(not terminated)}
 
+  def render(self):
+    """Return what the environment draws of its present state."""
+    return self._env.render()
+
   def close(self):
     """Close the environment."""
     self._env.close()
@@ -89,103 +87,42 @@ def _skipping(env, task):
       '--action_repeat 1, and for games of the Arcade Learning Environment better --task atari_GAME']
 
 
-class Drawn:
-  """Adds to what a GymEnv observes the picture that its environment draws, once a decision.
-
-  `advance` and `observe` are the two halves of a step, as frames that are skipped need no picture.
-  """
-
-  def __init__(self, adapter, env, task):
-    """Take over a GymEnv.
-
-    Args:
-      adapter: GymEnv.
-      env: the environment in it, with render_mode rgb_array.
-      task: name for messages.
-    Raises:
-      UserError: it does not draw.
-    """
-    self._adapter, self._env, self._obs = adapter, env, None
-    self.act_space = adapter.act_space
-    os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')  # pygame looks for a screen, and nobody needs one
-    adapter.reset(seed=0)  # nothing is drawn before
-    try:
-      picture = env.render()
-    except (ImportError, gymnasium.error.Error) as error:
-      raise UserError(
-          f'{task}: cannot be drawn: {" ".join(str(error).split())}. Install what is missing, or '
-          'learn from vectors: --cnn_keys "" --mlp_keys ".*".') from error
-    space = gymnasium.spaces.Box(0, 255, np.shape(picture), np.uint8)
-    self.obs_space = {**adapter.obs_space, PICTURE: space}
-    self.notes = adapter.notes + [f'{task} is drawn, as it shows no pictures by itself']
-
-  def reset(self, seed=None):
-    """Begin an episode and return its first observation."""
-    self._obs = self._adapter.reset(seed)
-    return self.observe()
-
-  def step(self, action):
-    """Take an action and return (obs, reward, done, info)."""
-    reward, done, info = self.advance(action)
-    return self.observe(), reward, done, info
-
-  def advance(self, action):
-    """Take an action and return (reward, done, info)."""
-    self._obs, reward, done, info = self._adapter.step(action)
-    return reward, done, info
-
-  def observe(self):
-    """What is seen after that."""
-    return {**self._obs, PICTURE: self._env.render()}
-
-  def close(self):
-    """Close the environment."""
-    self._adapter.close()
-
-
-def make(identifier, cnn_keys=''):
+def make(identifier, draw=False):
   """Build an environment by its id, from Gymnasium if it has it, else from Gym.
 
   Args:
     identifier: id, perhaps with a package before it.
-    cnn_keys: regular expression of the images that the agent sees, see `adapt`.
+    draw: what it draws is an observation, `image`.
   Raises:
-    UserError: unknown id, missing dependency or unsupported space.
+    UserError: unknown id, missing dependency, unsupported space, or it cannot be drawn.
   """
-  task, env = f'gym_{identifier}', build(identifier)
-  if DRAWING in (env.metadata.get('render_modes') or ()) and asked(cnn_keys, GymEnv(env, task)):
-    env.close()
-    env = build(identifier, render_mode=DRAWING)
-  return adapt(env, task, cnn_keys)
+  task = f'gym_{identifier}'
+  return adapt(build(identifier, **({'render_mode': drawn.MODE} if draw else {})), task, draw)
 
 
-def adapt(env, task, cnn_keys=''):
+def adapt(env, task, draw=False):
   """Bring an environment of Gymnasium or Gym into the protocol of `wrappers`.
 
   Args:
-    env: environment. If it was made with render_mode rgb_array, and cnn_keys fits `image` and
-      nothing that it observes, it is drawn.
+    env: environment.
     task: name for messages.
-    cnn_keys: regular expression of the images that the agent sees.
+    draw: what it draws is an observation, `image`.
   Raises:
-    UserError: its observation or action space is not supported, or it fails to draw.
+    UserError: unsupported space, or it cannot be drawn. The environment is closed then.
   """
-  adapter = GymEnv(env, task)
-  draws = getattr(env, 'render_mode', None) == DRAWING and asked(cnn_keys, adapter)
-  return Drawn(adapter, env, task) if draws else adapter
-
-
-def asked(cnn_keys, adapter):
-  """Whether an agent asks for a picture that is not there: not by '.*', which takes what there is."""
-  fits = re.compile(cnn_keys).fullmatch
-  return bool(fits(PICTURE)) and not any(map(fits, adapter.obs_space))
+  try:
+    adapter = GymEnv(env, task)
+    return drawn.Drawn(adapter, task) if draw else adapter
+  except UserError:
+    env.close()
+    raise
 
 
 def build(identifier, **kwargs):
   """The same environment without the adapter, made with these keywords.
 
   Raises:
-    UserError: unknown id or missing dependency.
+    UserError: unknown id, missing dependency, or no such keyword.
   """
   library = find(identifier)
   dmc.before_foreign_code()
@@ -196,6 +133,12 @@ def build(identifier, **kwargs):
     raise UserError(
         f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}. '
         'Install what is missing, or choose another task.') from error
+  except TypeError as error:
+    if not kwargs:
+      raise
+    raise UserError(
+        f'gym_{identifier}: takes no {", ".join(kwargs)}, so it cannot be drawn. Leave out gym_draw, '
+        'or let a function of yours make it.') from error
 
 
 def find(identifier):

@@ -53,6 +53,11 @@ class Caller:
       truncated = True
     return obs, reward, terminated, truncated
 
+  def render(self):
+    """Return what it draws; before Gym 0.26 the mode was said here."""
+    old = takes(self._env.render, 'mode')
+    return self._env.render(mode='rgb_array') if old else self._env.render()
+
   def close(self):
     """Close the environment."""
     self._env.close()

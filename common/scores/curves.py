@@ -82,7 +82,8 @@ def read(path, metric, config=None):
     metric: full name, such as eval/return.
     config: Config of the run; None reads config.yaml.
   Returns:
-    Run, empty where the metric has no row yet, with all keys of today in its config.
+    Run, empty where the metric has no row yet. Keys that shape a run and that its version did not
+    have are in its config with their defaults.
   Raises:
     UserError: config.yaml is missing or broken, or metrics.jsonl cannot be read.
   """
@@ -94,8 +95,7 @@ def read(path, metric, config=None):
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
         'missing). Pass the --logdir of a run.')
   _check_types(path, config)
-  if config.agent in config_lib.AGENTS:  # what the version that wrote it did not have yet
-    config = config_lib.Config({**config_lib.defaults(config.agent), **config})
+  config = config_lib.Config({**_later_keys(config.agent, config.task), **config})
   key = json.dumps(metric).encode()
   points = [
       (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
@@ -256,6 +256,15 @@ def _read_config(path):
   except (OSError, ValueError, UserError):
     return config_lib.read(path)  # whole, for its message
   return config_lib.Config({**values[0], **values[1]})
+
+
+@functools.lru_cache(64)
+def _later_keys(agent, task):
+  """Defaults of the keys that shape a run, {} for agents of others."""
+  if agent not in config_lib.AGENTS:
+    return {}
+  values = config_lib.preset(agent, [], task)
+  return {key: value for key, value in values.items() if key not in FREE}
 
 
 def _check_types(path, config):

@@ -5,19 +5,21 @@ from common.study import report_parts as parts
 HEAD = (
     'task', 'setting', 'return', 'each seed', 'zero action', 'random actions', 'frames',
     'minutes a run')
+SPREAD = 'Returns are means over seeds ± their standard deviation (n - 1).'
 
 
 def document(entries):
   """Return the table as text, a row for each entry, and below it what its scores are means of.
 
-  A return is the mean over seeds ± their standard deviation (n - 1), then the seeds in the order of
-  their numbers. Minutes are of the whole run with its evaluations, the mean over seeds.
+  Seeds are in the order of their numbers. Minutes are of the whole run with its evaluations, the mean
+  over the seeds of which they are known.
 
   Args:
     entries: list of comparison.Entry.
   """
   lines = [HEAD, ['---'] * len(HEAD), *map(_row, entries)]
-  return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines) + '\n' + _measured(entries)
+  rows = (' | '.join(cell.replace('|', '\\|') for cell in cells) for cells in lines)
+  return ''.join(f'| {row} |\n' for row in rows) + f'\n{SPREAD}\n{_measured(entries)}'
 
 
 def _row(entry):
@@ -25,8 +27,12 @@ def _row(entry):
   return [
       entry.task, _code(entry.group.name), *_returns(entry.score, entry.runs),
       *(parts.number(blind[key]) if key in blind else '–' for key in ('zero', 'random')),
-      parts.frames(entry.frames),
-      f'{sum(run.seconds for run in entry.runs) / len(entry.runs) / 60:.0f}']
+      parts.frames(entry.frames), _minutes(entry.runs)]
+
+
+def _minutes(runs):
+  known = [run.seconds / 60 for run in runs if run.seconds]
+  return f'{sum(known) / len(known):.0f}' if known else '–'
 
 
 def _returns(score, runs):
