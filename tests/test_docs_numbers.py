@@ -12,6 +12,8 @@ from common.checks import parity
 from common.loop import banner
 from common.scores import curves
 from common.scores import published
+from common.study import comparison
+from common.study import report_markdown
 from pages import GROUPS, ROOT, TEXT, sweep, table, tables
 
 
@@ -156,6 +158,13 @@ def test_every_stored_run_is_listed_with_its_last_frame():
   runs = curves.find([ROOT / 'results'])
   assert listed == {
       str(run.relative_to(ROOT / 'results')): _steps(run)[-1] for run in runs}
+
+
+def test_the_table_of_seeds_is_what_the_report_writes():
+  text = TEXT['docs/results.md']
+  folders, = re.findall(r'`python -m common\.report (.+) --out scores\.md`', text)
+  entries = comparison.load([ROOT / name for name in folders.split()])
+  assert report_markdown.document(entries) in text
 
 
 def test_what_was_run_at_a_published_setting_is_said_task_by_task():
