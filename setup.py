@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 TENSORFLOW = '>=2.18,<2.22'
 ATARI = 'ale-py>=0.11,<0.13'
 MEMORY_MAZE = 'memory-maze>=1.0.3,<2'
-DRAW = ['pygame>=2.1.3,<3', 'imageio>=2.14,<3']  # classic control and toys; MuJoCo's
+DRAW = ['pygame-ce>=2.1.3,<3', 'imageio>=2.14,<3']  # classic control and toys; MuJoCo's
 RAY = 'ray>=2.40,<3'
 WANDB = 'wandb>=0.31,<1'
 

@@ -108,6 +108,19 @@ def test_dreamer_collects_whole_episodes_from_vectors():
   assert load('planet', 'dmc') == 120 == load('planet', 'dmc_proprio')
 
 
+@pytest.mark.parametrize('text, words', [
+    ('mine: {alpha: {alpha: 1}}', "unknown sub-block 'alpha' in block 'mine'"),
+    ('mine: {two: {1: 2}}', 'the key 1 is no word'), ('mine: {two: }', "unknown key 'two'"),
+    ('seed: {alpha: 3}\nmine: {seed: 4}', '')])
+def test_sub_blocks_that_are_none_are_refused(world, text, words):
+  path = files.configs_path()
+  path.write_text(path.read_text() + text + '\n')
+  if words:
+    assert words in refusal('--configs two mine')
+  else:
+    assert world('--configs seed mine').seed == 4
+
+
 def test_keys_of_another_agent_are_unknown(world):
   assert world('', 'planet').gamma == 3
   assert world('--configs one', 'planet').gamma == 5

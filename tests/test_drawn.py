@@ -1,4 +1,5 @@
 """gym_draw: what an environment of Gymnasium or Gym draws is an observation."""
+import gym
 import gymnasium
 import numpy as np
 import pytest
@@ -6,7 +7,6 @@ import pytest
 from common import config as config_lib
 from common import envs
 from common.config import UserError
-from common.loop import evaluation
 
 
 class Bar(gymnasium.Env):
@@ -69,6 +69,18 @@ class Old(Bar):
     return super().render()
 
 
+class Gym(gym.Env):
+  """One of Gym 0.26, whose wrappers take any keyword and hand it on."""
+
+  metadata, observation_space = Bar.metadata, gym.spaces.Box(0, 10, (1,), np.float32)
+  action_space = gym.spaces.Discrete(2)
+  __init__, step, render, _felt = Bar.__init__, Bar.step, Bar.render, Bar._felt
+
+  def reset(self, seed=None, options=None):
+    self.length = 0
+    return self._felt(), {}
+
+
 class Seen(Bar):
   observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
 
@@ -87,6 +99,8 @@ class Own:
 for kind in (Bar, NoMode):
   gymnasium.register(f'{kind.__name__}OfTests-v0', kind)
 
+gym.register('GymOfTests-v0', Gym)
+
 DRAW = ['--gym_draw', 'True']
 PICTURES = [*DRAW, '--mlp_keys', '']
 
@@ -100,7 +114,7 @@ def make(task, *argv):
 
 
 @pytest.mark.parametrize('task', [
-    'py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0'])
+    'py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0'])
 @pytest.mark.parametrize('argv, keys', [
     ([], ['vector']), (['--cnn_keys', 'image'], ['vector']), (PICTURES, ['image']),
     (DRAW, ['image', 'vector'])])
@@ -109,7 +123,7 @@ def test_what_is_drawn_is_seen_where_that_is_asked_for(task, argv, keys):
   assert sorted(env.obs_space) == keys == sorted(env.reset(seed=0))
 
 
-@pytest.mark.parametrize('task', ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0'])
+@pytest.mark.parametrize('task', ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0'])
 def test_the_picture_is_that_of_the_state(task):
   env = make(task, *DRAW, '--action_repeat', '3')
   obs, done, lengths = env.reset(seed=0), False, []
@@ -128,7 +142,7 @@ def test_the_picture_is_that_of_the_state(task):
     ('py_test_drawn:Nothing', 'render returned NoneType, expected an array uint8'),
     ('py_test_drawn:Seen', "shows an observation 'image' by itself. Leave out gym_draw"),
     ('py_test_drawn:Own', 'has obs_space, which is all that it shows. Leave out gym_draw'),
-    ('gym_NoModeOfTests-v0', 'takes no render_mode, so it cannot be drawn. Leave out gym_draw')])
+    ('gym_NoModeOfTests-v0', 'takes no render_mode, so nothing is drawn. Leave out gym_draw')])
 def test_what_cannot_be_drawn_is_one_sentence(task, message):
   before = Bar.closed
   with pytest.raises(UserError) as error:
@@ -142,9 +156,9 @@ def test_other_suites_refuse_it():
     envs.check(config('dummy_discrete', *DRAW))
 
 
-def test_who_does_not_look_draws_nothing():
-  blind = evaluation._without_images(config('py_test_drawn:Bar', *PICTURES))
-  assert list(envs.make(blind).obs_space) == ['vector']
+def test_what_is_drawn_has_to_be_seen():
+  with pytest.raises(UserError, match="gym_draw draws 'image', which cnn_keys '' does not fit"):
+    envs.check(config('gym_CartPole-v1', *DRAW, '--cnn_keys', ''))
 
 
 def test_the_pole_of_gymnasium_is_drawn():

@@ -8,6 +8,7 @@ import loops
 from common import config
 from common import envs
 from common.config import UserError
+from common.loop import evaluation
 
 TASKS = ['--tasks', 'dmc_cartpole_swingup, dmc_walker_walk']
 VECTORLESS = ['--cnn_keys', 'image', '--mlp_keys', '']
@@ -42,6 +43,9 @@ def test_actions_are_padded_and_the_environment_gets_its_own():
   with pytest.raises(UserError, match='differ in what is observed'):
     envs.make_all(settings, 1, 0, 'train')
   settings = config.load('planet', [*TASKS, *VECTORLESS])
+  # The baselines of an evaluation see what the agent sees, as vectors differ.
+  for env in envs.make_all(evaluation._without_images(settings), 1, 0, 'eval'):
+    env.close()
   made = envs.make_all(settings, 1, 0, 'train')
   try:
     assert [env.act_space.shape for env in made] == [(6,), (6,)]

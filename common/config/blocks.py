@@ -107,7 +107,8 @@ def _merge(agent, blocks, names, flags):
   for place, (name, block) in enumerate(chain):
     before = [other for other, _ in chain[1:place] if other not in AGENTS + SUITES]
     layers = [(name, _plain(block)), *(
-        (f'{name}.{other}', block.get(other, {})) for other in [*before, agent, part])]
+        (f'{name}.{other}', block[other]) for other in [*before, agent, part]
+        if isinstance(block.get(other), dict))]  # a key may have the name of a block
     for origin, layer in layers:
       for key, value in layer.items():
         for match in values_lib.matches(key, defaults, f'in block {origin!r}'):

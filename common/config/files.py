@@ -120,7 +120,8 @@ def _block(block, where):
   """Return a block of configs.yaml as dict, what is left empty as {}."""
   block = _mapping(block, where)
   return {
-      key: _mapping(value, f'{where}: {key}') if key in AGENTS + SUITES else value
+      key: _mapping(value, f'{where}: {key}')
+      if key in AGENTS + SUITES or isinstance(value, dict) else value
       for key, value in block.items()}
 
 

@@ -30,8 +30,8 @@ class Drawn:
     # pygame, with which most environments draw, looks for a screen that nobody needs.
     os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')
     self._env = env
+    env.reset(seed=0)  # nothing is drawn before
     try:
-      env.reset(seed=0)  # nothing is drawn before
       picture = env.render()
     except Exception as error:  # whatever draws, of whatever library
       raise UserError(
@@ -40,7 +40,7 @@ class Drawn:
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
       raise UserError(
           f'{task}: render returned {_form(picture)}, expected an array uint8 [height, width, 3]. '
-          'Make the environment with render_mode "rgb_array".')
+          'Let a function make it with render_mode "rgb_array", or leave out gym_draw.')
     space = gymnasium.spaces.Box(0, 255, picture.shape, np.uint8)
     self.obs_space, self.act_space = {**env.obs_space, KEY: space}, env.act_space
     self.notes = env.notes

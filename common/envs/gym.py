@@ -134,11 +134,11 @@ def build(identifier, **kwargs):
         f'gym_{identifier}: cannot be built: {" ".join(str(error).split())}. '
         'Install what is missing, or choose another task.') from error
   except TypeError as error:
-    if not kwargs:
+    if not any(f"argument '{name}'" in str(error) for name in kwargs):
       raise
     raise UserError(
-        f'gym_{identifier}: takes no {", ".join(kwargs)}, so it cannot be drawn. Leave out gym_draw, '
-        'or let a function of yours make it.') from error
+        f'gym_{identifier}: takes no {", ".join(kwargs)}, so nothing is drawn. Leave out gym_draw, or '
+        'let a function of yours make it.') from error
 
 
 def find(identifier):

@@ -55,8 +55,8 @@ class Caller:
 
   def render(self):
     """Return what it draws; before Gym 0.26 the mode was said here."""
-    old = takes(self._env.render, 'mode')
-    return self._env.render(mode='rgb_array') if old else self._env.render()
+    plain = getattr(self._env, 'unwrapped', self._env)  # the wrappers of Gym take any keyword
+    return self._env.render(mode='rgb_array') if takes(plain.render, 'mode') else self._env.render()
 
   def close(self):
     """Close the environment."""

@@ -114,8 +114,6 @@ def _returns(played):
 
 def _without_images(config):
   """Who does not look needs no rendering, where that can be chosen."""
-  if config.gym_draw:
-    return config.replace(gym_draw=False, cnn_keys='.*', mlp_keys='.*')
-  if config_lib.suite(config.task) != 'dmc':
+  if config_lib.suite(config.task) != 'dmc' or config.get('tasks'):  # whose vectors differ
     return config
   return config.replace(cnn_keys='', mlp_keys='.*')

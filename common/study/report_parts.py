@@ -18,7 +18,7 @@ BADGES = {
 
 def number(value):
   """A score in few characters, such as 1,204 or 18.6."""
-  return f'{value:,.0f}' if abs(value) >= 99.95 else f'{value:.1f}'
+  return f'{math.floor(value + 0.5):,}' if abs(value) >= 99.95 else f'{value:.1f}'
 
 
 def mean_and_spread(mean, std, n_seeds):
