@@ -81,7 +81,7 @@ def configs_path():
 def blocks():
   """{name: block}, read once: who loads many configs need not wait. Never change them.
 
-  A block is a dict of values, and of dicts under the names of agents and suites.
+  A block is a dict of values, and of dicts under the names of agents, suites and other blocks.
 
   Raises:
     UserError: configs.yaml is missing, cannot be read or holds something else.
