@@ -205,7 +205,6 @@ configs:
 - dmc
 task: dmc_walker_walk
 eval_every: 10000.0
-steps: 1.0e6
 logdir: /x
 seed: 3
 kl_scale: 1.0

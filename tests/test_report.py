@@ -409,6 +409,15 @@ def test_a_browser_paints_the_page(tmp_path, rich_page):
   assert image.size == (360, 800) and len(image.getcolors(1 << 20)) > 50
 
 
+def test_a_config_without_a_seed_is_one_sentence(tmp_path, capsys):
+  file = make(tmp_path / 'run', [(5000, 1.0)]) / 'config.yaml'
+  file.write_text(''.join(
+      line for line in file.read_text().splitlines(True) if not line.startswith('seed')))
+  with pytest.raises(SystemExit) as error:
+    report.main([str(tmp_path), '--out', str(tmp_path / 'a.html')])
+  assert error.value.code == 2 and 'run: its config.yaml lacks seed.' in capsys.readouterr().err
+
+
 def test_the_scores_alone_are_a_table_in_markdown(tmp_path, capsys):
   for seed, returns in ((1, [900.0, 1000.0]), (0, [800.0, 840.0])):
     evaluate(make(tmp_path / 'runs' / f'{seed}', [(5000, 1.0)], ['--seed', seed]), 5000, returns)

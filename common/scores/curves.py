@@ -89,7 +89,7 @@ def read(path, metric, config=None):
   """
   path = pathlib.Path(path)
   config = _read_config(path / 'config.yaml') if config is None else config
-  needed = {'agent', 'task', 'configs', 'seed', 'steps', 'eval_every'}
+  needed = {'agent', 'task', 'configs', 'eval_every'}
   if not needed <= set(config):
     raise UserError(
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '

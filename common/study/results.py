@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config import UserError
 from common.config.options import FREE_TO_CHANGE
 from common.scores import curves
 
@@ -42,8 +43,13 @@ def facts(path, config):
     config: its Config.
   Returns:
     Facts.
+  Raises:
+    UserError: its config lacks what every run has.
   """
   path, problems = pathlib.Path(path), []
+  missing = sorted({'seed', 'steps'} - set(config))
+  if missing:
+    raise UserError(f'{path}: its config.yaml lacks {", ".join(missing)}. Copy the file anew.')
   rows = _rows(path / 'metrics.jsonl', problems)
   evaluations = [
       row for row in _rows(path / 'evaluate.jsonl', problems)
