@@ -31,7 +31,8 @@ def main(argv=None):
       prog='python -m common.report', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
-  parser.add_argument('--out', required=True, metavar='FILE', help='page to write, .html, or table, .md')
+  parser.add_argument(
+      '--out', required=True, metavar='FILE', help='page to write, .html, or table, .md')
   parser.add_argument(
       '--max-mb', type=float, default=20, metavar='MB',
       help='megabytes of films at most; 0 leaves them out (default: 20)')

@@ -101,6 +101,7 @@ for kind in (Bar, NoMode):
 
 gym.register('GymOfTests-v0', Gym)
 
+TASKS = ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0']
 DRAW = ['--gym_draw', 'True']
 PICTURES = [*DRAW, '--mlp_keys', '']
 
@@ -113,8 +114,7 @@ def make(task, *argv):
   return envs.make(config(task, *argv))
 
 
-@pytest.mark.parametrize('task', [
-    'py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0'])
+@pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('argv, keys', [
     ([], ['vector']), (['--cnn_keys', 'image'], ['vector']), (PICTURES, ['image']),
     (DRAW, ['image', 'vector'])])
@@ -123,7 +123,7 @@ def test_what_is_drawn_is_seen_where_that_is_asked_for(task, argv, keys):
   assert sorted(env.obs_space) == keys == sorted(env.reset(seed=0))
 
 
-@pytest.mark.parametrize('task', ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0'])
+@pytest.mark.parametrize('task', TASKS)
 def test_the_picture_is_that_of_the_state(task):
   env = make(task, *DRAW, '--action_repeat', '3')
   obs, done, lengths = env.reset(seed=0), False, []

@@ -21,8 +21,8 @@ import numpy as np
 from common import config as config_lib
 from common.config import SUITES, UserError
 from common.envs import (
-    actions, atari, dmc, dmc_extras, dmlab, drawn, dummy, gym, memorymaze, noisytv, parallel, protocol, toy,
-    wrappers)
+    actions, atari, dmc, dmc_extras, dmlab, drawn, dummy, gym, memorymaze, noisytv, parallel, protocol,
+    toy, wrappers)
 
 # Suites whose environments repeat actions by themselves.
 REPEATING = ('atari', 'dmlab')
@@ -155,7 +155,8 @@ def check_task(task, config=None):
       'dummy': dummy.find}
   check[suite](name)
   if config is not None and config.get('gym_draw') and suite not in ('gym', 'py'):
-    raise UserError(f'config: gym_draw means nothing to {task}, only to gym_ID and to py_ of its kind.')
+    raise UserError(
+        f'config: gym_draw means nothing to {task}, only to gym_ID and to py_ of its kind.')
   if config is not None and config.get('gym_draw') and not re.fullmatch(config.cnn_keys, drawn.KEY):
     raise UserError(
         f'config: gym_draw draws {drawn.KEY!r}, which cnn_keys {config.cnn_keys!r} does not fit. Pass '

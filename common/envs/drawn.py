@@ -11,7 +11,7 @@ KEY = 'image'       # of the observation
 
 
 class Drawn:
-  """Adds the picture that an environment draws to what a GymEnv observes, as `image`.
+  """Adds the picture that an environment draws to what a GymEnv observes: `image`, uint8 [H, W, 3].
 
   It is drawn after every frame, those that an action is repeated for as well.
   """
