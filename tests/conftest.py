@@ -58,6 +58,26 @@ def eager():
   tf.config.run_functions_eagerly(False)
 
 
+# Files about what graphs compute, to the bit or against the reference, and how fast they are.
+AS_USERS = (
+    'broken_builds', 'compile', 'determinism', 'exact', 'parity', 'parity_disturbed', 'benchmark',
+    'gpu_benchmark')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def plain_graphs(request):
+  """Elsewhere graphs of this process run as they were traced: rewriting them first takes a third
+  of the time to a first update, and most tests make few more."""
+  if 'tensorflow' not in sys.modules:
+    yield
+    return
+  import tensorflow as tf
+  rewriting = request.path.stem.removeprefix('test_') in AS_USERS
+  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': not rewriting})
+  yield
+  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False})
+
+
 @pytest.fixture(scope='module', autouse=True)
 def forget_graphs():
   """Let the graphs of a file's agents go when it is done, or a process grows by 60 MB for each.
