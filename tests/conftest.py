@@ -58,24 +58,27 @@ def eager():
   tf.config.run_functions_eagerly(False)
 
 
-# Files about what graphs compute, to the bit or against the reference, and how fast they are.
+# Files about what graphs compute, to the bit or against another code, and about how fast they are.
 AS_USERS = (
-    'broken_builds', 'compile', 'determinism', 'exact', 'parity', 'parity_disturbed', 'benchmark',
-    'gpu_benchmark')
+    'benchmark', 'broken_builds', 'compile', 'determinism', 'exact', 'gpu_benchmark', 'parity',
+    'parity_disturbed')
 
 
 @pytest.fixture(scope='module', autouse=True)
 def plain_graphs(request):
-  """Elsewhere graphs of this process run as they were traced: rewriting them first takes a third
-  of the time to a first update, and most tests make few more."""
+  """Run the graphs of other files as they are traced.
+
+  Rewriting them first is a third of the time to a first update, and most tests make few more.
+  """
   if 'tensorflow' not in sys.modules:
     yield
     return
   import tensorflow as tf
-  rewriting = request.path.stem.removeprefix('test_') in AS_USERS
-  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': not rewriting})
+  rewrite = lambda on: tf.config.optimizer.set_experimental_options(
+      {'disable_meta_optimizer': not on})
+  rewrite(request.path.stem.removeprefix('test_') in AS_USERS)
   yield
-  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False})
+  rewrite(True)
 
 
 @pytest.fixture(scope='module', autouse=True)
