@@ -58,32 +58,6 @@ def eager():
   tf.config.run_functions_eagerly(False)
 
 
-# Files about what graphs compute, to the bit or against another code, and about how fast they are.
-AS_USERS = (
-    'benchmark', 'broken_builds', 'compile', 'determinism', 'exact', 'gpu_benchmark', 'parity',
-    'parity_disturbed')
-
-
-@pytest.fixture(scope='module', autouse=True)
-def plain_graphs(request):
-  """Run the graphs of other files as they are traced.
-
-  Rewriting them first is a third of the time to a first update, and most tests make few more.
-  """
-  if 'tensorflow' not in sys.modules:
-    yield
-    return
-  import tensorflow as tf
-  rewrite = lambda on: tf.config.optimizer.set_experimental_options(
-      {'disable_meta_optimizer': not on})
-  learns = any(
-      item.get_closest_marker('slow') for item in request.session.items
-      if item.path == request.path)
-  rewrite(learns or request.path.stem.removeprefix('test_') in AS_USERS)
-  yield
-  rewrite(True)
-
-
 @pytest.fixture(scope='module', autouse=True)
 def forget_graphs():
   """Let the graphs of a file's agents go when it is done, or a process grows by 60 MB for each.
