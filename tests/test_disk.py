@@ -64,8 +64,8 @@ def full(size=5):
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def refuse(monkeypatch, path, owner, name, first, last=10 ** 9, then=lambda: None):
-  """Let the disk be full during some calls of a function; `then` comes with the first of them.
+def refuse(monkeypatch, path, owner, name, first, last=10 ** 9):
+  """Let the disk be full during some calls of a function.
 
   An episode is small enough for the limit at times, so it meets an error of the same kind.
   """
@@ -74,8 +74,6 @@ def refuse(monkeypatch, path, owner, name, first, last=10 ** 9, then=lambda: Non
     with lock:
       calls[0] += 1
       number = calls[0]
-    if number == first:
-      then()
     if not first <= number <= last:
       return original(*args)
     if name == 'write':
@@ -88,6 +86,17 @@ def refuse(monkeypatch, path, owner, name, first, last=10 ** 9, then=lambda: Non
       return original(*args)
   monkeypatch.setattr(owner, name, function)
   return calls
+
+
+def once_it_waits(monkeypatch, function, *args):
+  """Call a function, from another thread, a moment after a run has begun to wait for the disk."""
+  rest, begun = disk.Disk._rest, []
+  def later(self, seconds):
+    if not begun:
+      begun.append(threading.Timer(0.1, function, args))
+      begun[0].start()
+    return rest(self, seconds)
+  monkeypatch.setattr(disk.Disk, '_rest', later)
 
 
 def no_room(*_):
@@ -174,7 +183,8 @@ def test_an_interrupt_ends_the_pause(
   def interrupt():
     since.append(time.monotonic())
     os.kill(os.getpid(), number)
-  refuse(monkeypatch, tmp_path, owner, name, call, then=threading.Timer(0.5, interrupt).start)
+  once_it_waits(monkeypatch, interrupt)
+  refuse(monkeypatch, tmp_path, owner, name, call)
   assert code(lambda: loops.start(tmp_path)) == 128 + number
   assert time.monotonic() - since[0] < 2
   out, err = capsys.readouterr()
@@ -187,9 +197,8 @@ def test_an_interrupt_ends_the_pause(
 def test_an_interrupt_after_room_was_made_saves(
     toy, tmp_path, monkeypatch, capsys, owner, name, call):
   monkeypatch.setattr(disk, 'EVERY', 30.0)
-  refuse(
-      monkeypatch, tmp_path, owner, name, call, call,
-      then=threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start)
+  once_it_waits(monkeypatch, os.kill, os.getpid(), signal.SIGTERM)
+  refuse(monkeypatch, tmp_path, owner, name, call, call)
   assert code(lambda: loops.start(tmp_path)) == 143
   out = capsys.readouterr().out
   assert out.count('is written. The run goes on.') == 1 and 'SIGTERM: saved at' in out
@@ -203,8 +212,8 @@ def test_ctrl_c_twice_ends_a_pause_at_once(toy, tmp_path, monkeypatch):
     for _ in range(2):
       os.kill(os.getpid(), signal.SIGINT)
       time.sleep(0.1)
-  refuse(
-      monkeypatch, tmp_path, episodes, 'write', 3, then=threading.Timer(0.5, twice).start)
+  once_it_waits(monkeypatch, twice)
+  refuse(monkeypatch, tmp_path, episodes, 'write', 3)
   started = time.monotonic()
   assert code(lambda: loops.start(tmp_path)) == 130
   assert time.monotonic() - started < 20
