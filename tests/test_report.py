@@ -212,7 +212,7 @@ def test_several_tasks_have_aggregates_beside_published_means_and_one_has_none(t
 
 def test_what_is_remarkable_about_runs_is_said(tmp_path):
   paths = [make(tmp_path / f'{i}', published(), ['--seed', seed]) for i, seed in enumerate((0, 0))]
-  make(tmp_path / '2', published(), ['--seed', 7], commit='d' * 40, finished_at=None,
+  make(tmp_path / '2', published(), ['--seed', 7], commit='d' * 40 + '-dirty', finished_at=None,
        versions={**VERSIONS, 'tensorflow': '2.20.0'})
   write(paths[0], row(500_000, {'agent/updates': 50_000, 'agent/skipped': 3, 'agent/kl': None}))
   with (paths[1] / 'metrics.jsonl').open('a') as file:
@@ -220,7 +220,8 @@ def test_what_is_remarkable_about_runs_is_said(tmp_path):
   (paths[1] / 'run.json').write_text('{')
   text = words(write_page(tmp_path, tmp_path))
   for part in (
-      'seed 0 occurs more than once', 'commits differ: cccccccccc, dddddddddd, unknown',
+      'seed 0 occurs more than once', 'commits differ: cccccccccc, dddddddddd-dirty, unknown',
+      'its code was commit dddddddddd with changes that were not committed',
       'versions of tensorflow differ: 2.20.0, 2.21.0, unknown',
       '3 of 50,000 updates skipped', '1 logged training metrics were not finite',
       'metrics.jsonl: 1 torn line left out', 'run.json cannot be read',

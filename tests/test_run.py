@@ -275,6 +275,30 @@ def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monke
   assert abs(found['seconds'] - last) < 10
 
 
+def test_run_json_names_the_code_that_runs_whatever_happens_to_it_meanwhile(tmp_path, monkeypatch):
+  monkeypatch.setattr(logdir, '__file__', str(tmp_path / 'common' / 'loop' / 'logdir.py'))
+  logdir._commit.cache_clear()
+  git = lambda *args: subprocess.run(
+      ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *args], cwd=tmp_path, check=True,
+      capture_output=True, text=True).stdout.strip()
+  git('init')
+  code, named = tmp_path / 'code.py', []
+  def name():
+    logdir.save_run(tmp_path, 1.0)
+    named.append(json.loads((tmp_path / 'run.json').read_text())['commit'])
+  for text in ('one', 'two'):
+    code.write_text(text)
+    git('add', 'code.py')
+    git('commit', '-m', text)
+    name()
+  logdir._commit.cache_clear()
+  code.write_text('changed')
+  name()
+  logdir._commit.cache_clear()
+  first, second = git('rev-parse', 'HEAD~', 'HEAD').split()
+  assert named == [first, first, f'{second}-dirty']
+
+
 @pytest.fixture
 def trusting(monkeypatch):
   """Values of environments are stored as they come, so that losses have to be watched."""

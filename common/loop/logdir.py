@@ -5,6 +5,7 @@ Nothing here imports TensorFlow, so that a mistake is refused at once.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -24,6 +25,9 @@ from common.envs import actions
 from common.envs import wrappers
 
 WEIGHTS = 'weights.npz'  # of an agent that common.export made
+PACKAGES = (  # whose versions a run names
+    'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco', 'ale-py', 'gym',
+    'gymnasium', 'numpy')
 
 
 @contextlib.contextmanager
@@ -134,18 +138,11 @@ def save_run(path, seconds, finished_at=None):
   finished_at: frames, once a run has nothing left to do.
   Raises DiskError if the system refuses.
   """
-  packages = (
-      'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco',
-      'ale-py', 'gym', 'gymnasium', 'numpy')
-  versions = {'python': platform.python_version()}
-  for name in packages:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-      versions[name] = metadata.version(name)
   # The module by its name rather than its path, which is nobody's business.
   module = pathlib.Path(sys.argv[0])
   command = ['python', '-m', f'{module.parent.name}.{module.stem}'] + sys.argv[1:]
   text = json.dumps({
-      'command': shlex.join(command), 'commit': _commit(), 'versions': versions,
+      'command': shlex.join(command), 'commit': _commit(), 'versions': _versions(),
       'seconds': round(seconds), 'finished_at': finished_at}, indent=2)
   temporary = path / '.run.json'
   with _writing(path / 'run.json'):
@@ -160,14 +157,28 @@ def last_step(path):
   return 0
 
 
+@functools.cache
+def _versions():
+  """Those of Python and of PACKAGES, by name."""
+  versions = {'python': platform.python_version()}
+  for name in PACKAGES:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      versions[name] = metadata.version(name)
+  return versions
+
+
+@functools.cache  # of the code that runs, whatever is committed meanwhile
 def _commit():
-  """Commit of the checkout that this file is in; None if it is installed."""
+  """Commit of the checkout that this file is in, and -dirty if that has changed since.
+
+  None if the file is installed.
+  """
   top = pathlib.Path(__file__).resolve().parents[2]
   with contextlib.suppress(OSError, subprocess.SubprocessError):
     if (top / '.git').exists():
       return subprocess.run(
-          ['git', 'rev-parse', 'HEAD'], cwd=top, capture_output=True, text=True,
-          check=True, timeout=10).stdout.strip()
+          ['git', '--no-optional-locks', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
+          cwd=top, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
   return None
 
 

@@ -5,6 +5,7 @@ import datetime
 from common.loop import view
 from common.scores import references
 from common.scores import verdict
+from common.study import results
 from common.study.page import details, join, pairs, table, tag
 from common.study.report_parts import (
     PROTOCOLS, anchor, aside, badge, breaking, frames, mean_and_spread, number, own_score, people,
@@ -33,7 +34,7 @@ def head(entries, paths):
   agents = collections.Counter(run.config['agent'] for run in runs)
   seeds = sorted({run.config['seed'] for run in runs})
   changed = [(run.path / 'metrics.jsonl').stat().st_mtime for run in runs]
-  commits = sorted({run.commit[:7] for run in runs if run.commit})
+  commits = sorted({results.abbreviated(run.commit, 7) for run in runs if run.commit})
   return tag(
       'header', tag('h1', 'Learned and published scores'),
       tag('p', 'Runs below ', [

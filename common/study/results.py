@@ -25,7 +25,7 @@ class Facts(NamedTuple):
   finished: bool       # run.json says that nothing is left to do
   seconds: float       # of running, summed over restarts
   command: str         # '' where it is not known
-  commit: str
+  commit: str          # ends in -dirty if its code had changes that were not committed
   versions: dict       # package: version
   updates: int         # 0 where none were logged
   skipped: int         # of them, with non-finite gradients
@@ -67,14 +67,22 @@ def facts(path, config):
   broken = sum(value is None for row in training for value in row.values())
   if broken:
     problems.append(f'{broken:,} logged training metrics were not finite')
+  commit = run.get('commit') or ''
+  if commit.endswith('-dirty'):
+    problems.append(f'its code was commit {commit[:10]} with changes that were not committed')
   seconds = run.get('seconds') or max((row.get('time', 0.0) for row in rows), default=0.0)
   if evaluations and evaluations[-1]['step'] < frames - config['eval_every']:
     problems.append(
         f'evaluate.jsonl is of {evaluations[-1]["step"]:,} frames, but the run went on')
   return Facts(
       path, config, frames, finished, float(seconds), run.get('command') or '',
-      run.get('commit') or '', run.get('versions') or {}, updates, skipped, *_speed(training),
+      commit, run.get('versions') or {}, updates, skipped, *_speed(training),
       evaluations, problems)
+
+
+def abbreviated(commit, digits=10):
+  """Its first digits, and whether it is -dirty."""
+  return commit[:digits] + ('-dirty' if commit.endswith('-dirty') else '')
 
 
 def differences(runs):
@@ -89,7 +97,8 @@ def differences(runs):
     found.append(f'{twice}: those runs are not independent')
   commits = {run.commit for run in runs}
   if len(commits) > 1:
-    found.append('commits differ: ' + ', '.join(sorted(c[:10] or 'unknown' for c in commits)))
+    found.append(
+        'commits differ: ' + ', '.join(sorted(abbreviated(c) or 'unknown' for c in commits)))
   packages = sorted({name for run in runs for name in run.versions})
   for name in packages:
     versions = {run.versions.get(name, 'unknown') for run in runs}
