@@ -177,6 +177,16 @@ def test_training_returns_stand_beside_training_returns(tmp_path):
   assert 'Dreamer evaluation, same frames' not in text
 
 
+def test_training_returns_of_episodes_cut_short_are_not_scores(tmp_path):
+  path = make(tmp_path / 'run', published(), ['--configs', 'dmc', 'dreamerv2', 'cpu'])
+  write(path, row(500_000, {'train/return': 40.0}))
+  evaluate(path, 500_000, [930.0] * 10)
+  found = entry(path)
+  assert found.metric == 'eval/return' and list(found.score.values) == [930.0]
+  assert 'collect_limit' in found.mismatches and not found.comparisons
+  assert 'its returns do not compare: ' in words(write_page(tmp_path, path))
+
+
 def test_tasks_learned_from_the_same_exploration_have_rows_of_their_own(tmp_path):
   path = make(tmp_path / 'run', [], [
       '--zero_shot_tasks', 'dmc_walker_run', '--steps', 1_000_000], 'plan2explore')

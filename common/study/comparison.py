@@ -84,7 +84,10 @@ def load(paths):
 def _entry(group, facts, task, part):
   config = group.runs[0].config
   setting, differing = references.nearest(config, task)
-  metric = f'{setting.protocol if setting else "eval"}/return{part}'
+  mismatches = references.mismatches(config, setting, differing)
+  # Returns of episodes that collecting cut short say little, so that evaluations count then.
+  training = setting and setting.protocol == 'train' and 'collect_limit' not in mismatches
+  metric = f'{"train" if training else "eval"}/return{part}'
   group = group._replace(runs=[
       curves.read(run.path, metric, run.config) for run in group.runs])
   problems = results.differences(facts)
@@ -92,7 +95,6 @@ def _entry(group, facts, task, part):
   final = score(group.runs, facts, task, metric, end)
   if not len(final.values):
     problems.append('no evaluation yet')
-  mismatches = references.mismatches(config, setting, differing)
   compared = [] if mismatches else list(
       _comparisons(setting, group.runs, facts, task, metric, end))
   return Entry(
