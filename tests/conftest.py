@@ -72,9 +72,9 @@ def forget_graphs():
   from tensorflow_probability import bijectors
   registry = ops.gradient_registry._registry
   names = [name for name in registry if name.startswith('CustomGradient-')]
+  bijectors.Bijector._cache.storage.clear()
   if not names:
-    return  # no graph was made, and collecting takes half a second
+    return  # no agent was trained in a graph, and collecting takes half a second
   for name in names:
     del registry[name]
-  bijectors.Bijector._cache.storage.clear()
   gc.collect()

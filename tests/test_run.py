@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -275,28 +276,45 @@ def test_run_json_holds_command_commit_versions_and_seconds(toy, tmp_path, monke
   assert abs(found['seconds'] - last) < 10
 
 
-def test_run_json_names_the_code_that_runs_whatever_happens_to_it_meanwhile(tmp_path, monkeypatch):
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+  """A directory under version control that takes itself for the one of the code, and its git."""
+  if not shutil.which('git'):
+    pytest.skip('git is needed')
+  for name in [name for name in os.environ if name.startswith('GIT_')]:
+    monkeypatch.delenv(name)
   monkeypatch.setattr(logdir, '__file__', str(tmp_path / 'common' / 'loop' / 'logdir.py'))
-  logdir._commit.cache_clear()
+  (tmp_path / 'common').mkdir()
+  settings = ('user.name=a', 'user.email=a@b', 'commit.gpgsign=false')
+  options = [word for setting in settings for word in ('-c', setting)]
   git = lambda *args: subprocess.run(
-      ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *args], cwd=tmp_path, check=True,
-      capture_output=True, text=True).stdout.strip()
+      ['git', *options, *args], cwd=tmp_path, check=True, capture_output=True,
+      text=True).stdout.split()
   git('init')
-  code, named = tmp_path / 'code.py', []
-  def name():
-    logdir.save_run(tmp_path, 1.0)
-    named.append(json.loads((tmp_path / 'run.json').read_text())['commit'])
-  for text in ('one', 'two'):
+  logdir._commit.cache_clear()
+  yield tmp_path, git
+  logdir._commit.cache_clear()
+
+
+def test_run_json_names_the_code_that_runs_whatever_happens_to_it_meanwhile(checkout):
+  path, git = checkout
+  code, named = path / 'common' / 'code.py', []
+  def name(process):
+    if process == 'new':
+      logdir._commit.cache_clear()
+    logdir.save_run(path, 1.0)
+    named.append(json.loads((path / 'run.json').read_text())['commit'])
+  for text, process in (('one', 'new'), ('two', 'same')):
     code.write_text(text)
-    git('add', 'code.py')
+    git('add', 'common')
     git('commit', '-m', text)
-    name()
-  logdir._commit.cache_clear()
+    name(process)
+  (path / 'results').write_text('no code')
+  name('new')
   code.write_text('changed')
-  name()
-  logdir._commit.cache_clear()
-  first, second = git('rev-parse', 'HEAD~', 'HEAD').split()
-  assert named == [first, first, f'{second}-dirty']
+  name('new')
+  first, second = git('rev-parse', 'HEAD~', 'HEAD')
+  assert named == [first, first, second, f'{second}-dirty']
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ PACKAGES = (  # whose versions a run names
     'tensorflow', 'tf-keras', 'tensorflow-probability', 'dm_control', 'mujoco', 'ale-py', 'gym',
     'gymnasium', 'numpy')
 
+# What a run executes; results and pages of the checkout may change.
+CODE = ('common', 'dreamer', 'planet', 'plan2explore', 'configs.yaml', 'setup.py')
+
 
 @contextlib.contextmanager
 def claim(config):
@@ -42,6 +45,7 @@ def claim(config):
   """
   path = pathlib.Path(config.logdir)
   check(path, config)
+  _commit()  # looked up now
   new = not path.exists()
   try:
     path.mkdir(parents=True, exist_ok=True)
@@ -169,16 +173,18 @@ def _versions():
 
 @functools.cache  # of the code that runs, whatever is committed meanwhile
 def _commit():
-  """Commit of the checkout that this file is in, and -dirty if that has changed since.
+  """Commit of the checkout that this file is in, -dirty if its CODE has changed since.
 
   None if the file is installed.
   """
   top = pathlib.Path(__file__).resolve().parents[2]
   with contextlib.suppress(OSError, subprocess.SubprocessError):
     if (top / '.git').exists():
-      return subprocess.run(
-          ['git', '--no-optional-locks', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
-          cwd=top, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+      git = lambda *args: subprocess.run(
+          ['git', '--no-optional-locks', *args], cwd=top, capture_output=True, text=True,
+          check=True, timeout=10).stdout.strip()
+      changed = git('status', '--porcelain', '--', *CODE)
+      return git('rev-parse', 'HEAD') + ('-dirty' if changed else '')
   return None
 
 

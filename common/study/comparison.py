@@ -32,7 +32,7 @@ class Entry(NamedTuple):
   """The runs of one agent and setting on one task."""
   task: str
   group: curves.Group   # runs with `metric`, which may be empty
-  metric: str           # by which it is judged, of the published protocol
+  metric: str           # by which it is judged, of the published protocol where that compares
   runs: list            # of results.Facts, in the order of the group's
   setting: references.Setting  # nearest published one, or None
   differing: dict       # {key: (its value, value of the runs)}
@@ -85,9 +85,11 @@ def _entry(group, facts, task, part):
   config = group.runs[0].config
   setting, differing = references.nearest(config, task)
   mismatches = references.mismatches(config, setting, differing)
-  # Returns of episodes that collecting cut short say little, so that evaluations count then.
-  training = setting and setting.protocol == 'train' and 'collect_limit' not in mismatches
-  metric = f'{"train" if training else "eval"}/return{part}'
+  # Training returns that compare with none, as of episodes cut short, are no scores either.
+  protocol = setting.protocol if setting and not mismatches else 'eval'
+  if protocol == 'eval':
+    mismatches = [key for key in mismatches if key != 'collect_limit']
+  metric = f'{protocol}/return{part}'
   group = group._replace(runs=[
       curves.read(run.path, metric, run.config) for run in group.runs])
   problems = results.differences(facts)
@@ -95,7 +97,7 @@ def _entry(group, facts, task, part):
   final = score(group.runs, facts, task, metric, end)
   if not len(final.values):
     problems.append('no evaluation yet')
-  compared = [] if mismatches else list(
+  compared = [] if mismatches or setting and setting.protocol != protocol else list(
       _comparisons(setting, group.runs, facts, task, metric, end))
   return Entry(
       task, group, metric, facts, setting, differing, int(end), final, mismatches, compared,
