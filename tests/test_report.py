@@ -187,6 +187,12 @@ def test_training_returns_of_episodes_cut_short_are_not_scores(tmp_path):
   assert 'its returns do not compare' not in words(write_page(tmp_path, path))
 
 
+def test_training_returns_of_offline_runs_are_not_scores(tmp_path):
+  found = entry(make(tmp_path / 'run', published(), ['--configs', 'dmc', 'dreamerv2', '--offline', 'x']))
+  assert found.metric == 'eval/return' and len(found.score.values) == 1
+  assert found.mismatches == ['offline'] and not found.comparisons
+
+
 def test_tasks_learned_from_the_same_exploration_have_rows_of_their_own(tmp_path):
   path = make(tmp_path / 'run', [], [
       '--zero_shot_tasks', 'dmc_walker_run', '--steps', 1_000_000], 'plan2explore')

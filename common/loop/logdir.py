@@ -45,7 +45,7 @@ def claim(config):
   """
   path = pathlib.Path(config.logdir)
   check(path, config)
-  _commit()  # looked up now
+  _commit()  # kept for run.json, for the checkout may change before that is written
   new = not path.exists()
   try:
     path.mkdir(parents=True, exist_ok=True)
