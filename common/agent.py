@@ -29,7 +29,13 @@ DREAM = 45  # decisions in the pictures of dreams
 
 
 class Agent(tf.Module):
-  """Base of Dreamer, PlaNet and Plan2Explore."""
+  """Base of Dreamer, PlaNet and Plan2Explore.
+
+  Attributes:
+    evaluation: mode of `policy` in which environment e plays task e of those evaluated.
+  """
+
+  evaluation = 'eval'
 
   def __init__(self, config, obs_space, act_space):
     """config as settled by devices.setup; spaces as of the environment."""
@@ -104,7 +110,7 @@ class Agent(tf.Module):
         for name, opt in self.optimizers().items() if name in grads}
 
   def act(self, latent, mode, seed):
-    """Actions float32 [M, A] in latent states of M environments; mode: eval, or the phase."""
+    """Actions float32 [M, A] in latent states of M environments; mode: eval, evaluation or the phase."""
     raise NotImplementedError
 
   @property
@@ -125,14 +131,15 @@ class Agent(tf.Module):
         zeroed. Observations of one environment without the leading axis are
         understood, too.
       state: what the previous call returned; None at the start.
-      mode: train, with exploration noise, or eval, with eval_noise.
+      mode: train, with exploration noise; or eval, in the run's own task, or `evaluation`, both
+        with eval_noise.
       frames: frames of training so far, for the schedule of the noise.
     Returns:
       (action, state): float32 numpy [M, A] or [A], and the state to pass on.
     Raises:
       ValueError: an image holds numbers that no image has.
     """
-    assert mode in ('train', 'eval'), mode
+    assert mode in ('train', 'eval', self.evaluation), mode
     key = self.world_model.obs_keys[0]
     single = np.ndim(obs[key]) == len(self.obs_space[key].shape)
     batch = lambda x: np.asarray(x)[None] if single else np.asarray(x)
@@ -294,7 +301,7 @@ class Agent(tf.Module):
       obs: dict of tensors [M, ...] as environments give them.
       state: dict of `latent` and `action` [M, A] of the previous call.
       is_first: bool [M]; what it marks starts from zeros.
-      mode: eval, or the phase.
+      mode: eval, evaluation or the phase.
       seed: int32 [2], or None for zero noise.
     Returns:
       (action float32 [M, A], latent).
@@ -302,7 +309,7 @@ class Agent(tf.Module):
     embed = self.world_model.encoder(self.world_model.preprocess(obs, seed))
     seeds = dists.split_seed(seed, 3)
     filter_seed = seeds[0]
-    if mode == 'eval' and self.config.eval_state_mean:
+    if mode in ('eval', self.evaluation) and self.config.eval_state_mean:
       filter_seed = None
     latent, _ = self.world_model.rssm.obs_step(
         state['latent'], state['action'], embed, filter_seed, is_first)

@@ -58,6 +58,7 @@ class Plan2Explore(agent.Agent):
     self.tasks += [
         SiblingTask(name, self.world_model, self.action_size, c)
         for name, _ in config_lib.eval_tasks(c)[1:]]
+    self.evaluation = 'eval_tasks' if len(self.tasks) > 1 else 'eval'
 
   def _make_explorer(self, feat_size):
     c = self.config
@@ -183,14 +184,14 @@ class Plan2Explore(agent.Agent):
     return norms
 
   def act(self, latent, mode, seed):
-    """What the phase's actor samples; in evaluation the modes of the tasks' actors, [M, A].
+    """What the phase's actor samples; in evaluation the mode of the task's actor, [M, A].
 
-    In evaluation environment e plays task e, if there are as many as tasks, else all the first.
+    With eval_tasks environment e plays task e, so that M is their number.
     """
     feat = self.world_model.rssm.get_feat(latent)
     if mode == 'eval':
-      if len(self.tasks) == 1 or feat.shape[0] != len(self.tasks):
-        return self.tasks[0].behaviour.actor(feat).mode(seed)
+      return self.tasks[0].behaviour.actor(feat).mode(seed)
+    if mode == 'eval_tasks':
       return tf.concat([
           task.behaviour.actor(feat[i:i + 1]).mode(seed) for i, task in enumerate(self.tasks)], 0)
     if mode == 'explore' and not self.novelty:

@@ -108,6 +108,15 @@ def test_episodes_are_functions_of_the_seed():
   assert np.any(first != other)
 
 
+def test_a_game_does_not_hang_on_those_before():
+  env = atari.Atari('seaquest')
+  first = played(env, 8)
+  for seed in (1, 2, 3):
+    played(env, seed)
+  np.testing.assert_array_equal(played(env, 8), first)
+  np.testing.assert_array_equal(played(atari.Atari('seaquest'), 8), first)
+
+
 def test_actions_stick_with_the_given_probability():
   env = atari.Atari('pong', 4, sticky=0.25)
   env.reset(0)

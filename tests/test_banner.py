@@ -20,6 +20,11 @@ def test_the_start_names_frames_decisions_updates_sizes_device_and_directory():
     assert part in text, part
 
 
+def test_frames_of_an_offline_run_are_updates():
+  config = config_lib.load('plan2explore', ['--configs', 'dmc', 'snapshot', '--offline', 'there'])
+  assert banner.updates(config) == 20_000
+
+
 def test_the_published_setting_on_a_cpu_names_the_small_block_and_the_hours(monkeypatch):
   config = config_lib.load('dreamer', ['--configs', 'dmc'])
   text = banner.estimate(config, 5000, 5.5)

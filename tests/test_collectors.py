@@ -83,9 +83,11 @@ def test_weights_are_those_of_one_burst_ago_and_collectors_differ(near, tmp_path
   assert loops.saved(tmp_path)['agent/calls/.ATTRIBUTES/VARIABLE_VALUE'] == calls[-1] + 15
 
 
-@pytest.mark.parametrize('where', [(loops.Toy, 'train', 13), (Driver, '_step', 80)])
-def test_a_killed_run_ends_bit_identical(near, tmp_path, monkeypatch, where):
-  flags = [*FLAGS, '--deterministic', True]
+@pytest.mark.parametrize('where, more', [
+    ((loops.Toy, 'train', 13), []), ((Driver, '_step', 80), []),
+    ((loops.Toy, 'train', 4), ['--train_every', 24])])  # barriers in the middle of episodes
+def test_a_killed_run_ends_bit_identical(near, tmp_path, monkeypatch, where, more):
+  flags = [*FLAGS, '--deterministic', True, *more]
   loops.start(tmp_path / 'whole', *flags)
   with monkeypatch.context() as patch:
     loops.kill_at(patch, *where)

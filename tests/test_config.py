@@ -1,5 +1,6 @@
 """Blocks merge as documented, and every mistake is refused in one sentence, early."""
 import copy
+import itertools
 import os
 import pathlib
 import pickle
@@ -102,6 +103,42 @@ def test_sub_blocks_of_another_block_count_where_that_is_named_before(world):
   assert (both.alpha, both.seed) == (12, 1), 'sub-blocks of the agent come after'
 
 
+def test_sub_blocks_count_in_the_order_in_which_they_are_written(world):
+  path = files.configs_path()
+  path.write_text(path.read_text() + (
+      'early: {two: {alpha: 20}, planet: {alpha: 21}}\nlate: {planet: {alpha: 21}, two: {alpha: 20}}\n'))
+  assert [world(f'--configs two {name}', 'planet').alpha for name in ('early', 'late')] == [21, 20]
+
+
+def variants(agent):
+  """Names of blocks that make something else of an agent on DeepMind Control, and those that do not."""
+  for name, block in BLOCKS.items():
+    if name not in ('dmc', 'dmc_proprio', 'cpu', 'debug', *options.SUITES) and not (
+        set(block) <= {*config.AGENTS, *options.SUITES} - {agent, 'dmc'}):
+      yield name
+
+
+@pytest.mark.parametrize('size', ['cpu', 'debug'])
+@pytest.mark.parametrize('agent', config.AGENTS)
+def test_sizes_keep_variants_apart(agent, size):
+  preset = lambda *names: config.preset(agent, ['dmc', *names], 'dmc_walker_walk')
+  names = list(variants(agent))
+  assert len(names) > 20
+  published = {name: preset(name) for name in names} | {'': preset()}
+  small = {name: preset(name, size) for name in names} | {'': preset(size)}
+  for one, other in itertools.combinations(published, 2):
+    if published[one] != published[other]:
+      assert small[one] != small[other], (one, other)
+
+
+@pytest.mark.parametrize('line, key, value', [
+    ('random_shooting cpu', 'planner_topk', 1), ('random_shooting debug', 'planner_iterations', 1),
+    ('repeat2 cpu', 'action_repeat', 2), ('gru_ref cpu', 'kl_scale', 0.0),
+    ('overshooting cpu', 'overshooting_distance', 30)])
+def test_what_a_variant_is_about_stays_in_a_small_size(line, key, value):
+  assert config.load('planet', ['--configs', 'dmc', *line.split()])[key] == value
+
+
 def test_dreamer_collects_whole_episodes_from_vectors():
   load = lambda agent, block: config.load(agent, ['--configs', block, 'cpu']).collect_limit
   assert load('dreamer', 'dmc') == 150 and load('dreamer', 'dmc_proprio') == 0
@@ -176,6 +213,7 @@ def test_values_take_the_type_of_their_key():
     ('--cnn_keys (', 'cnn_keys regular expression'),
     ('--batch_length 502', 'batch_length 502 time_limit 1000 501'),
     ('--collect_limit 60 --batch_length 40', 'batch_length 40 collect_limit 60 31'),
+    ('--configs dmc dreamerv2_schedules', 'nothing for dreamer on tasks of dmc, it is for atari'),
     ('--seed', 'seed needs a value'),
     ('--batch_length 501 --dataset_last_row False', '502 --batch_length 500'),
     ('--prefill 97', 'prefill --prefill 98'),
@@ -195,6 +233,10 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
   sentence = refusal(line)
   for word in words.split():
     assert word in sentence
+
+
+def test_an_offline_run_collects_nothing_that_could_be_too_little():
+  assert config.load('dreamer', ['--offline', 'somewhere', '--prefill', '0']).prefill == 0
 
 
 def test_the_longest_possible_sequence_is_accepted():
@@ -320,8 +362,9 @@ def test_every_block_suits_every_agent_or_says_whose_it_is(agent, name):
       config.load(agent, ['--configs', name])
     return
   more = {'snapshot': ['--offline', 'somewhere'], 'few_shot': ['--expl_until', '400']}.get(name, [])
-  config.load(agent, ['--configs', name, *more])
-  config.load(agent, ['--configs', name, 'debug', *more])
+  names = ['atari', 'dreamerv2', name] if name == 'dreamerv2_schedules' else [name]
+  config.load(agent, ['--configs', *names, *more])
+  config.load(agent, ['--configs', *names, 'debug', *more])
 
 
 def test_configs_yaml_is_found_from_an_installed_package(tmp_path, root):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from common.data import coverage
 from common.data import sources
 from common.envs import dmc_extras
 from common.envs import noisytv
+from common.loop import logdir
 from dreamer import train as dreamer
 from plan2explore import train as plan2explore
 from plan2explore.agent import Plan2Explore
@@ -106,7 +108,6 @@ def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
   import common
   from common.loop import checkpoint
   from common.model import devices
-  from common.loop import logdir
   path = tmp_path / 'run'
   plan2explore.main([
       '--configs', 'toy', 'snapshot', 'debug', *TASK, '--offline', str(explored), '--steps', '200',
@@ -130,6 +131,9 @@ def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
     (['--offline', '{empty}'], 'has no episodes'),
     (['--offline', '{run}', '--action_repeat', '2'], 'action_repeat: 1 there, 2 here'),
     (['--offline', '{run}', '--task', 'toy_lock_vector'], 'vector is vector [30] there'),
+    (['--offline', '{run}', '--camera', '1'], "camera: 'auto' there, 1 here"),
+    (['--offline', '{run}', '--configs', 'toy', 'snapshot', 'debug', '--future_rnn', 'False'],
+     'future_rnn: True there, False here'),
     (['--source', '{run}', '--deter_size', '9'], 'deter_size: 16 there, 9 here'),
     (['--source', '{run}', '--offline', '{run}'], 'Pass one of them')])
 def test_runs_that_do_not_fit_are_refused_with_the_difference(
@@ -145,6 +149,17 @@ def test_runs_that_do_not_fit_are_refused_with_the_difference(
         '' if '--task' in flags else SIBLING, *flags, '--logdir', str(tmp_path / 'run')])
   assert exit_info.value.code == 2 and message in capsys.readouterr().err
   assert contents(explored) == before and not (tmp_path / 'run').exists()
+
+
+def test_a_finished_run_says_how_its_directory_is_trained_on(tmp_path, capsys):
+  argv = ['--configs', 'dmc', 'few_shot', '--logdir', str(tmp_path)]
+  config_lib.save(config_lib.load('plan2explore', argv), tmp_path / 'config.yaml')
+  (tmp_path / 'run.json').write_text('{"finished_at": 1150000}')
+  plan2explore.main(argv)
+  said = 'Pass --steps above 1150000 and --expl_until 1000000 to train on'
+  assert said in capsys.readouterr().out
+  longer = config_lib.load('plan2explore', [*argv, '--steps', '2e6', '--expl_until', '1000000'])
+  logdir.check(tmp_path, longer)
 
 
 def test_a_killed_copy_is_made_again(explored, tmp_path):
@@ -389,6 +404,26 @@ def test_the_study_of_coverage_compares_methods_on_the_same_frames(tmp_path, cap
   assert [line.split(' | ')[1] for line in lines[4:]] == ['random', 'rnd']
   assert all(float(line.split(' | ')[2]) >= 1 for line in lines[4:])
   assert (tmp_path / 'curves.png').stat().st_size > 1000
+
+
+@pytest.mark.parametrize('blocks, scales', [(['toy'], {0.1}), (['dmc', 'cpu'], {1.0, 1e4})])
+def test_where_novelty_is_brought_to_one_scale_all_methods_are_paid_alike(tmp_path, blocks, scales):
+  args = types.SimpleNamespace(configs=blocks, steps=60000, out=tmp_path)
+  task = f'{blocks[0]}_{"maze" if blocks[0] == "toy" else "cup_catch"}'
+  found = {coverage_study._config(args, task, name, 0).intr_scale for name in grid.METHODS}
+  assert found == scales
+
+
+def test_a_study_refuses_runs_of_more_frames(tmp_path, capsys):
+  path = tmp_path / 'toy_maze_vector-random-0'
+  path.mkdir()
+  (path / 'config.yaml').write_text('steps: 50000\n')
+  (path / 'metrics.jsonl').write_text('{"step": 50020}\n')
+  argv = ['--out', str(tmp_path), '--methods', 'random', '--seeds', '1', '--steps', '20000']
+  with pytest.raises(SystemExit) as exit_info:
+    coverage_study.main(argv)
+  said = capsys.readouterr().err
+  assert exit_info.value.code == 2 and 'has 50020 frames' in said and '--steps 50000' in said
 
 
 @pytest.mark.parametrize('argv, message', [

@@ -412,8 +412,10 @@ def test_environment_e_is_played_by_the_actor_of_task_e():
   for sign, task in zip((5.0, -5.0), agent.tasks):
     task.behaviour.actor.out.bias.assign(sign * np.float32([1, 0, 0, -1]))
   obs = {'vector': np.zeros((2, 30), np.float32)}
-  action, _ = agent.policy(obs, None, 'eval')
+  action, _ = agent.policy(obs, None, agent.evaluation)
   assert action.argmax(-1).tolist() == [0, 3]
+  action, _ = agent.policy(obs, None, 'eval')
+  assert action.argmax(-1).tolist() == [0, 0], 'as many as tasks, but of the first'
   action, _ = agent.policy({'vector': np.zeros(30, np.float32)}, None, 'eval')
   assert action.argmax() == 0
 

@@ -242,6 +242,14 @@ def test_returns_that_were_counted_or_evaluated_otherwise_have_nothing_published
 
 
 @pytest.mark.parametrize('changes, shown', [
+    ({}, True), ({'source': 'there'}, False), ({'expl_until': 1000}, False),
+    ({'zero_shot_tasks': 'dmc_walker_run'}, False)])  # eval/return is their mean
+def test_the_zero_shot_curve_stands_beside_zero_shot_runs_alone(tmp_path, changes, shown):
+  run = make(tmp_path / 'run', [(1e6, 1.0), (2e6, 2.0)], 'eval/return', 'plan2explore', **changes)
+  assert ('zero-shot' in legend(chart.draw(groups(run), 'eval/return'))) == shown
+
+
+@pytest.mark.parametrize('changes, shown', [
     ({}, True), ({'time_limit': 1000}, False), ({'atari_sticky': 0.0}, False)])
 def test_games_compare_only_when_played_like_the_published_ones(tmp_path, changes, shown):
   argv = ('--configs', 'atari', 'dreamerv2', '--task', 'atari_pong')

@@ -22,6 +22,8 @@ from common.data import episodes
 from common.envs import values
 from common.loop import checkpoint
 from common.loop import logdir
+from common.loop import meters
+from common.loop import overlap
 from common.loop import run
 from common.loop import start as run_start
 from common.loop.logger import Logger
@@ -167,6 +169,28 @@ for steps in (80, 120):
       [sys.executable, '-c', script, str(tmp_path)], env=environ, check=True, timeout=200)
   rows = loops.rows(tmp_path, 'agent/updates')
   assert rows[-1]['agent/updates'] == 14 and rows[-1]['agent/model_loss'] > 0
+
+
+def test_collected_episodes_grow_without_end():
+  going = run.Run.__new__(run.Run)
+  going._config = config_lib.load(
+      'dreamer', ['--configs', 'dmc', '--collect_limit', 100, '--collect_limit_doubles', 500])
+  assert going._limit_at(1e6) > 1e20
+
+
+def test_evaluations_are_no_time_of_training_on_either_thread(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(meters.time, 'perf_counter', lambda: now[0])
+  going = overlap.OverlappedRun.__new__(overlap.OverlappedRun)
+  monkeypatch.setattr(run.Run, 'frames', 100)
+  going._clock, going._training = meters.Clock(0), meters.Clock(0)
+  with going._training('train'):
+    with going._clock('env'):
+      now[0] = 4.0
+  now[0] = 20.0  # an evaluation
+  going._skip()
+  row = going._speed()
+  assert (row['fps'], row['time/env'], row['time/train']) == (25.0, 1.0, 1.0)
 
 
 def test_collected_episodes_grow_and_evaluation_plays_to_the_time_limit(toy, spied, tmp_path):

@@ -100,6 +100,15 @@ def test_a_published_setting_is_recognised_from_its_values(agent, argv, method):
   assert differing == {} and method in (setting.curve, *setting.printed)
 
 
+@pytest.mark.parametrize('argv, differs', [
+    (('--configs', 'dmc', '--source', 'there', '--steps', 4e6), ['source']),
+    (('--configs', 'dmc', 'few_shot', '--source', 'there', '--steps', 4e6), ['source']),
+    (('--configs', 'dmc', 'few_shot', '--steps', 2e6), ['expl_until'])])
+def test_runs_whose_tasks_actor_collects_are_few_shot(argv, differs):
+  setting, differing = nearest('plan2explore', '--task', 'dmc_cheetah_run', *argv)
+  assert setting.printed[0] == 'plan2explore_fewshot' and list(differing) == differs
+
+
 def test_of_equal_settings_the_one_with_a_score_counts():
   # PlaNet's own repeat on this task is 2, and only the Dreamer paper printed a score of it.
   setting, differing = nearest('planet', '--configs', 'dmc', '--task', 'dmc_hopper_hop')

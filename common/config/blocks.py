@@ -15,9 +15,9 @@ from common.config.options import AGENTS, NEEDED, PATHS, SUITES, UNUSED
 def load(agent, argv=None):
   """Merge configs.yaml and the command line into the configuration of one agent.
 
-  For each block (`defaults` first, then the names after --configs in order): its plain keys,
-  its sub-blocks of the blocks that are named before it, of the agent and of the suite of the task.
-  Flags come last. A key with characters of a regular expression stands for all keys that it matches.
+  For each block (`defaults` first, then the names after --configs in order): its plain keys, then
+  its sub-blocks of the agent, of the suite of the task and of the blocks that are named before it,
+  in the order in which they are written. Flags come last. A key with characters of a regular expression stands for all keys that it matches.
 
   Args:
     agent: name of the agent, of AGENTS.
@@ -41,7 +41,6 @@ def load(agent, argv=None):
     if name not in blocks or name == 'defaults':
       others = [block for block in blocks if block != 'defaults']
       raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
-    _check_owner(agent, name, blocks[name])
   for key in flags:
     if key in UNUSED.get(agent, ()):
       raise UserError(
@@ -104,12 +103,8 @@ def _merge(agent, blocks, names, flags):
   part = part if part in SUITES else None  # a key or an agent may have the name of a wrong one
   types = {**defaults, **chain[0][1].get(part, {})}
   values = {}
-  for place, (name, block) in enumerate(chain):
-    before = [other for other, _ in chain[1:place] if other not in AGENTS + SUITES]
-    layers = [(name, _plain(block)), *(
-        (f'{name}.{other}', block[other]) for other in [*before, agent, part]
-        if isinstance(block.get(other), dict))]  # a key may have the name of a block
-    for origin, layer in layers:
+  for place in range(len(chain)):
+    for origin, layer in _layers(chain[:place + 1], agent, part):
       for key, value in layer.items():
         for match in values_lib.matches(key, defaults, f'in block {origin!r}'):
           values[match] = values_lib.convert(match, value, types[match], f'in block {origin!r}')
@@ -122,6 +117,23 @@ def _merge(agent, blocks, names, flags):
   return values
 
 
+def _layers(chain, agent, part):
+  """[(origin, dict)] of the last block of a chain: what it has for an agent and a suite.
+
+  Raises UserError if that is nothing.
+  """
+  name, block = chain[-1]
+  meant = {other for other, _ in chain[:-1]} - {*AGENTS, *SUITES} | {agent, part}
+  layers = [(name, _plain(block)), *(
+      (f'{name}.{other}', layer) for other, layer in block.items()
+      if other in meant and isinstance(layer, dict))]  # a key may have the name of a block
+  if block and not any(layer for _, layer in layers):
+    who = agent if set(block) <= set(AGENTS) else f'{agent} on tasks of {part or "no suite"}'
+    raise UserError(
+        f'config: block {name!r} has nothing for {who}, it is for {", ".join(block)}.')
+  return layers
+
+
 def _incomplete(reason):
   return UserError(
       f'{files.configs_path()}: the block \'defaults\' is incomplete ({reason}). Put the key back, '
@@ -130,13 +142,6 @@ def _incomplete(reason):
 
 def _plain(block):
   return {key: value for key, value in block.items() if not isinstance(value, dict)}
-
-
-def _check_owner(agent, name, block):
-  """Refuse a block that has sub-blocks of other agents only."""
-  if block and all(key in AGENTS and key != agent for key in block):
-    raise UserError(
-        f'config: block {name!r} has nothing for {agent}, it is for {", ".join(block)}.')
 
 
 def _parse_flags(argv):

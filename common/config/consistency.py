@@ -22,7 +22,7 @@ def check(config):
         f'{longest} at action_repeat {repeat} gives at most {rows}. '
         f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
         f'or a longer --{name}.')
-  if c.prefill < (needed - 1) * repeat:
+  if not c.offline and c.prefill < (needed - 1) * repeat:
     raise UserError(
         f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
         f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')

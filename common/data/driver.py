@@ -157,7 +157,7 @@ class Driver:
     if not np.isfinite(actions[running]).all():
       raise SystemExit(
           'The policy chose an action that is not finite, so the run ends here; the last '
-          'checkpoint is intact. Try --precision float32, or a lower --model_lr.')
+          'checkpoint is intact. Try --precision float32, or a lower --model_lr in another --logdir.')
     results = [_started(self._envs[e].step, actions[e]) for e in running]
     for e, result in zip(running, results):
       try:
@@ -253,7 +253,8 @@ def run_episodes(
 def random_policy(act_space, seed, first_episode=0, first_env=0):
   """Return a policy of uniformly random actions, one-hot or in the bounds.
 
-  The action at decision t of episode k in environment e is a function of (seed, e, k, t).
+  The action at decision t of episode k in environment e is a function of (seed, e, k, t), where k
+  counts what began, episodes that were dropped, too.
 
   Args:
     act_space: Box with finite bounds, or OneHot.
@@ -266,10 +267,8 @@ def random_policy(act_space, seed, first_episode=0, first_env=0):
   def policy(obs, state, is_first):
     del obs
     amount = len(is_first)
-    if state is None:
-      episode, decision = np.array(_per_env(first_episode, amount)), np.zeros(amount, int)
-    else:
-      episode, decision = state[0] + is_first, np.where(is_first, 0, state[1] + 1)
+    episode, decision = state or (np.array(_per_env(first_episode, amount)) - 1, 0)
+    episode, decision = episode + is_first, np.where(is_first, 0, decision + 1)
     keys = zip(range(first_env, first_env + amount), episode.tolist(), decision.tolist())
     return np.stack([_uniform(act_space, (seed, *key)) for key in keys]), (episode, decision)
   return policy
@@ -305,7 +304,9 @@ def _arrays(obs):
 
 
 def _stack(observations):
-  return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
+  # Who has waited from the start, for its turn, sees what another sees: its action is not used.
+  seen = next(obs for obs in observations if obs)
+  return {key: np.stack([(obs or seen)[key] for obs in observations]) for key in seen}
 
 
 def _per_env(numbers, amount):

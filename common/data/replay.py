@@ -185,8 +185,8 @@ class Replay:
       needed = length + (not self._last_row)
       raise config.UserError(
           f'{self._directory}: batch_length {length} needs an episode of {needed} rows but the '
-          f'longest of {len(episodes)} has {longest}. Pass a smaller --batch_length or a larger '
-          '--prefill, or collect longer episodes.')
+          f'longest of {len(episodes)} has {longest}. Pass another --logdir and a smaller '
+          '--batch_length or a larger --prefill, or collect longer episodes.')
     if (length, keys) not in self._windows:
       sources = {key: self._relabel.get(key, key) for key in keys}
       self._windows[length, keys] = Windows(

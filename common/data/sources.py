@@ -18,12 +18,15 @@ from common.data import episodes
 TASK_FRAMES = 150_000  # of the task after the exploration, in the paper
 PROTOCOL = ('source', 'expl_until', 'expl_freeze', 'adapt_heads', 'seed', 'prefill', 'pretrain')
 
+# What makes the pictures and decisions of episodes what they are, besides their shapes.
+SEEN = ('action_repeat', 'tasks', 'camera', 'atari_resize')
+
 # What makes a world model what it is, besides the sizes that other keys give its layers.
 MODEL = (
     'latent_model', 'latent', 'stoch_size', 'stoch_classes', 'deter_size', 'rssm_hidden',
     'rssm_layers', 'rssm_act', 'rssm_gru', 'rssm_min_std', 'rssm_std_act', 'rssm_ensemble',
-    'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'image_background', 'dense_act',
-    'mlp_layers', 'mlp_units', 'norm', 'image_bits', 'camera', 'obs_loss')
+    'rssm_split_heads', 'future_rnn', 'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'image_background', 'dense_act',
+    'mlp_layers', 'mlp_units', 'norm', 'image_bits', 'obs_loss')
 
 
 def check(config):
@@ -96,7 +99,7 @@ def check_spaces(config, source, obs_space, act_space):
   path = config_lib.expand(config.offline)
   old, obs, act = source
   model = MODEL if config.get('snapshot') else ()
-  lines = config_lib.difference(old, config, ['action_repeat', 'tasks', *model])
+  lines = config_lib.difference(old, config, [*SEEN, *model])
   lines += space_differences(obs, act, obs_space, act_space, 'there', 'here')
   if lines:
     raise UserError(

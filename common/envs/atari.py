@@ -53,6 +53,8 @@ class Atari:
     # The emulator would draw these from a seed that it takes with a whole new game only.
     self._ale.setFloat('repeat_action_probability', 0.0)
     self._ale.loadROM(find(name))
+    # A new game takes over what the last one left in the console, as from a switch in many games.
+    self._unplayed = self._ale.cloneState(include_rng=True)
     self._sticky, self._repeat, self._size, self._noops = sticky, repeat, size, noops
     self._resize = {'area': images.resize, 'bilinear': resize_bilinear}[resize]
     self._life_end, self._life_length = life_end, life_length
@@ -114,6 +116,7 @@ class Atari:
     return self._life_end and 0 < lives < before and self._steps >= self._life_length
 
   def _begin(self):
+    self._ale.restoreState(self._unplayed)
     self._ale.reset_game()
     self._last_action = NO_OP
     if self._noops:

@@ -29,6 +29,8 @@ def start(config, agent, logdir):
 
 def updates(config):
   """Updates of a whole run; with train_episodes the most that there can be."""
+  if config.offline:  # frames count updates there
+    return config.steps * config.train_steps // config.train_every
   bursts = max(0, (config.steps - config.prefill) // config.train_every)
   return config.pretrain + bursts * config.train_steps
 

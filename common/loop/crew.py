@@ -101,6 +101,7 @@ class Crew:
   def begin(self, first):
     """Begin anew with the episodes of these numbers, a list with one of each environment."""
     self._next = list(first)
+    self._unfinished = [0] * len(self._workers)
     for i in range(len(self._workers)):
       self._tell(i, 'begin', self._of(i))
 

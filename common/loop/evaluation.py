@@ -49,7 +49,7 @@ def evaluate(logdir, agent, episodes):
     zero[:, 0] = 1  # the first of discrete actions, usually to do nothing
   found = play(
       lambda obs, state, is_first: agent.policy(
-          {**obs, 'is_first': is_first}, state, 'eval'), config, look=True)
+          {**obs, 'is_first': is_first}, state, agent.evaluation), config, look=True)
   blind = _without_images(config)
   baselines = {
       'zero_return': play(lambda *_: (zero, None), blind),

@@ -131,4 +131,6 @@ def _blame(data):
       return (
           f'The data are to blame: {problem}. python -m common.check_env TASK finds where such '
           'values come from.')
-  return 'The data hold nothing unusual: try --precision float32, or a lower --model_lr.'
+  return (
+      'The data hold nothing unusual: try --precision float32, or a lower --model_lr in another '
+      '--logdir.')

@@ -91,10 +91,15 @@ class Clock:
     self._switch()
     self._stack.pop()
 
-  def skip(self):
-    """Leave the time since the last row up to now out of fps (evaluation)."""
+  def skip(self, seconds=None):
+    """Leave so many seconds out of the next row, and return them.
+
+    Default: those since the last row that belong to no section (evaluation).
+    """
     self._switch()
-    self._mark += self._seconds.pop(None, 0.0)
+    seconds = self._seconds.pop(None, 0.0) if seconds is None else seconds
+    self._mark += seconds
+    return seconds
 
   def take(self, frames):
     """fps since the last row, and the shares of time/NAME of that time."""

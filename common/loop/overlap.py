@@ -88,6 +88,9 @@ class OverlappedRun(Run):
       burst.result()
       self._log_training()
 
+  def _skip(self):
+    return self._training.skip(super()._skip())
+
   def _speed(self):
     mine, learner = super()._speed(), self._training.take(self.frames)
     return {**mine, 'time/train': learner['time/train'], 'time/data': learner['time/data']}

@@ -137,7 +137,7 @@ class Run:
     self._view.stage('evaluating')
     def policy(obs, state, is_first):
       self._interrupts.check()
-      return self._agent.policy({**obs, 'is_first': is_first}, state, 'eval')
+      return self._agent.policy({**obs, 'is_first': is_first}, state, self._agent.evaluation)
     # Evaluation starts from other states than training.
     tasks = [task for task, _ in config_lib.eval_tasks(config)]
     played = run_episodes(
@@ -155,7 +155,11 @@ class Run:
     row.update(self._report(self._agent))
     self._logger.write(self.frames, row, 'eval')
     self._parts.pictures.evaluation(self.frames, self._agent, self._replay, played[0][0])
-    self._clock.skip()
+    self._skip()
+
+  def _skip(self):
+    """Leave what has passed since the last row out of its speed: the seconds."""
+    return self._clock.skip()
 
   def collect(self):
     """Collect with the policy until the next evaluation, learning on the way."""
@@ -246,7 +250,7 @@ class Run:
       return config.time_limit
     every = config.collect_limit_doubles
     grown = max(0, frames - config.collect_limit_from)
-    return config.collect_limit * 2 ** (grown / every if every else 0)
+    return config.collect_limit * 2 ** min(grown / every if every else 0, 64)  # floats have an end
 
   def _on_episode(self, episode, k, e):
     self._take_in(episode, k, e, self._driver.went_on[e], self._driver.goes_on[e])

@@ -38,9 +38,11 @@ def start(config, report=None):
   sources.check(config)
   with forgiving(), logdir.claim(config) as path, contextlib.ExitStack() as stack:
     if logdir.finished(path, config):
+      # Of a longer run it would be another share, and the directory refused.
+      until = f' and --expl_until {config.expl_until}' if config.get('expl_until') else ''
       print(
-          f'{path}: finished. Pass --steps above {config.steps} to train on, or '
-          'another --logdir.')
+          f'{path}: finished. Pass --steps above {config.steps}{until} to train on, or another '
+          '--logdir.')
       return
     workers = None
     if config.ray:

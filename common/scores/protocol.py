@@ -31,6 +31,11 @@ def returns(metric):
   return kind if kind in RETURNS and rest.split('/')[0] == 'return' else ''
 
 
+def few_shot(config):
+  """Whether the task's actor of Plan2Explore collects, after `expl_until` or from a `source` on."""
+  return bool(config.get('expl_until') or config.get('source'))
+
+
 def episode(group, metric):
   """Return the frames of a whole episode, or None where the suite has no published ones."""
   config = group.runs[0].config
@@ -55,6 +60,7 @@ def mismatches(group, metric):
       'evaluated with noise': evaluated and config.get('eval_noise', 0) > NOISE,
       'learned offline': bool(config.get('offline')),
       'frames of all tasks together': bool(config.get('tasks')),
+      'mean of several tasks': metric == 'eval/return' and bool(config.get('zero_shot_tasks')),
       'other sticky actions': is_atari(group.task) and config.get('atari_sticky', STICKY) != STICKY}
   return [words for words, is_so in found.items() if is_so]
 
@@ -136,7 +142,7 @@ def _methods(task, groups, metric):
     return [('dreamerv2_schedules' if fading else 'dreamerv2', 'pixels')] * bool(second)
   if returns(metric) == 'eval':
     zero_shot = any(
-        group.agent == 'plan2explore' and not group.runs[0].config.get('expl_until')
+        group.agent == 'plan2explore' and not few_shot(group.runs[0].config)
         for group in groups)
     return [('dreamer', 'pixels')] + [('plan2explore_zeroshot', 'pixels')] * zero_shot
   if any(group.agent == 'dreamer' for group in groups):

@@ -6,6 +6,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.config.options import UNUSED
+from common.scores import protocol
 from common.scores import published
 from common.scores.curves import FREE
 from common.scores.verdict import Reference
@@ -15,9 +16,8 @@ DREAMER_TABLE = 'Dreamer paper appendix score table'
 ZERO_SHOT, FEW_SHOT = 'Plan2Explore paper Table 1', 'Plan2Explore paper Table 2'
 
 # Keys in which a run may differ from a published one. Unlike at a restart, what is kept in memory
-# counts. Further tasks and the directory of the exploration do not change what is learned of one.
-IGNORED = {
-    *FREE, 'agent', 'task', 'zero_shot_tasks', 'source'} - {'replay_capacity', 'prune_disk'}
+# counts. Further tasks do not change what is learned of one.
+IGNORED = {*FREE, 'agent', 'task', 'zero_shot_tasks'} - {'replay_capacity', 'prune_disk'}
 
 # Keys that decide what a return is the sum of, whatever was learned. Of training also the last.
 RETURNS = ('time_limit', 'offline', 'tasks', 'eval_noise', 'atari_sticky', 'collect_limit')
@@ -83,7 +83,7 @@ def observation(config):
 
 
 def nearest(config, task):
-  """Find the published setting that differs in the fewest keys.
+  """Find the published setting that differs in the fewest keys, of those in the same protocol.
 
   Args:
     config: Config of a run, as config.yaml holds it.
@@ -93,7 +93,9 @@ def nearest(config, task):
     for this agent and suite.
   """
   settings = SETTINGS.get((config['agent'], config_lib.suite(task), observation(config)), ())
-  found = [(setting, differences(config, setting.blocks)) for setting in settings]
+  found = [
+      (setting, differences(config, setting.blocks)) for setting in settings
+      if ('few_shot' in setting.blocks) == protocol.few_shot(config)]
   return min(
       found, default=(None, {}),
       key=lambda pair: (len(pair[1]), not (curve(pair[0], task) or printed(pair[0], task))))
@@ -107,7 +109,8 @@ def differences(config, blocks=()):
   agent = config['agent']
   theirs = config_lib.preset(agent, list(blocks), config['task'])
   ours = {**config_lib.preset(agent, [], config['task']), **config}
-  keys = set(theirs) - IGNORED - set(UNUSED.get(agent, ()))
+  unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
+  keys = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
   return {key: (theirs[key], ours[key]) for key in sorted(keys) if theirs[key] != ours[key]}
 
 

@@ -19,7 +19,7 @@ from plan2explore.studies import grid
 CELLS, RETURN = 'train/coverage_total', 'eval/return'
 COLUMNS = (
     'cells visited', 'in the first half of the frames', 'zero-shot return', 'best zero-shot return',
-    'return before learning')
+    'return after pretraining')
 
 
 @config_lib.entry
@@ -100,9 +100,12 @@ def draw(args, found):
 
 
 def _config(args, task, method, seed):
+  world = config_lib.load('plan2explore', ['--configs', *args.configs, '--task', task])
+  # Where novelty of all kinds is brought to one scale, all are paid as the world says.
+  scale = ['--intr_scale', str(world.intr_scale)] if world.intr_norm_momentum < 1 else []
   config = config_lib.load('plan2explore', [
       '--configs', *args.configs, *grid.METHODS[method], '--task', task, '--seed', str(seed),
       '--steps', str(args.steps), '--quiet',
-      '--logdir', str(grid.path_of(args, task, method, seed))])
+      '--logdir', str(grid.path_of(args, task, method, seed)), *scale])
   envs.check(config)
   return config

@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 
+from common import config as config_lib
 from common.config import UserError
+from common.loop import logdir
 from common.scores import aggregate
 from common.study import jobs
 
@@ -69,8 +71,11 @@ def run(module, args, more=()):
   Returns:
     List of the cells whose runs are complete. What failed is said on stderr.
   Raises:
+    UserError: a run has more frames than are asked for.
     SystemExit: after Ctrl-C or SIGTERM, once the runs have saved; the same command goes on.
   """
+  for cell in cells(args):
+    _refuse_longer(path_of(args, *cell), args.steps)
   args.out.mkdir(parents=True, exist_ok=True)
   words = ['-m', module, '--out', str(args.out), '--steps', str(args.steps), *more]
   todo = {
@@ -86,6 +91,16 @@ def run(module, args, more=()):
     elif event.code is not None:
       print(f'{event.job.name}: {event.reason}. More in {event.job.log}', file=sys.stderr)
   return [cell for cell in todo.values() if cell in done]
+
+
+def _refuse_longer(path, steps):
+  """Refuse a run made for more frames, which would count as one of fewer."""
+  if (path / 'config.yaml').exists():
+    planned, made = config_lib.read(path / 'config.yaml').get('steps', 0), logdir.last_step(path)
+    if planned > steps and made > steps:
+      raise UserError(
+          f'study: {path} has {made} frames, more than --steps {steps}. Pass --steps {planned}, '
+          'or another --out.')
 
 
 def interval(values):
