@@ -100,7 +100,7 @@ def test_sub_blocks_of_another_block_count_where_that_is_named_before(world):
   assert [world('--configs ' + names).alpha for names in ('three', 'two three', 'three two')] == [
       10, 11, 7]
   both = world('--configs two three', 'planet')
-  assert (both.alpha, both.seed) == (12, 1), 'sub-blocks of the agent come after'
+  assert (both.alpha, both.seed) == (12, 1), 'the sub-block of the agent is written after'
 
 
 def test_sub_blocks_count_in_the_order_in_which_they_are_written(world):
@@ -226,6 +226,7 @@ def test_values_take_the_type_of_their_key():
     ('--devices 3', 'batch_size 50 devices'),
     (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
     ('--seed', '--seed needs a value'),
+    ('--seed 2147483647', 'seed 2e+09'),
     ('--configs --seed 1', '--configs needs name'),
     ('dmc', "unexpected 'dmc'"),
 ])

@@ -132,6 +132,7 @@ def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
     (['--offline', '{run}', '--action_repeat', '2'], 'action_repeat: 1 there, 2 here'),
     (['--offline', '{run}', '--task', 'toy_lock_vector'], 'vector is vector [30] there'),
     (['--offline', '{run}', '--camera', '1'], "camera: 'auto' there, 1 here"),
+    (['--offline', '{run}', '--atari_resize', 'bilinear'], "atari_resize: 'area' there"),
     (['--offline', '{run}', '--configs', 'toy', 'snapshot', 'debug', '--future_rnn', 'False'],
      'future_rnn: True there, False here'),
     (['--source', '{run}', '--deter_size', '9'], 'deter_size: 16 there, 9 here'),

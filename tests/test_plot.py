@@ -13,6 +13,7 @@ from common.scores import chart
 from common.scores import curves
 from common.scores import figures
 from common.scores import published
+from common.scores import summary
 
 
 def make(path, points, name='eval/return', agent='dreamer', argv=(), **changes):
@@ -243,10 +244,14 @@ def test_returns_that_were_counted_or_evaluated_otherwise_have_nothing_published
 
 @pytest.mark.parametrize('changes, shown', [
     ({}, True), ({'source': 'there'}, False), ({'expl_until': 1000}, False),
+    ({'expl_behavior': 'greedy'}, False),
     ({'zero_shot_tasks': 'dmc_walker_run'}, False)])  # eval/return is their mean
 def test_the_zero_shot_curve_stands_beside_zero_shot_runs_alone(tmp_path, changes, shown):
-  run = make(tmp_path / 'run', [(1e6, 1.0), (2e6, 2.0)], 'eval/return', 'plan2explore', **changes)
-  assert ('zero-shot' in legend(chart.draw(groups(run), 'eval/return'))) == shown
+  run = make(tmp_path / 'run', [(3.4e6, 1.0), (3.5e6, 2.0)], 'eval/return', 'plan2explore', **changes)
+  found = groups(run)
+  assert ('zero-shot' in legend(chart.draw(found, 'eval/return'))) == shown
+  rows, _ = summary.rows(found, 'eval/return')
+  assert ('zero-shot' in ' '.join(summary.lines(rows))) == shown
 
 
 @pytest.mark.parametrize('changes, shown', [

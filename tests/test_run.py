@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -187,10 +188,16 @@ def test_evaluations_are_no_time_of_training_on_either_thread(monkeypatch):
   with going._training('train'):
     with going._clock('env'):
       now[0] = 4.0
+  going._burst, going._apart = None, False
+  monkeypatch.setattr(overlap.OverlappedRun, '_join', lambda self: now.__setitem__(0, now[0] + 4.0))
+  monkeypatch.setattr(run.Run, 'collect', lambda self: None)
+  going._acting = types.SimpleNamespace(
+      take=lambda: None, take_count=lambda: None, give_count=lambda: None)
+  going.collect()  # waits for 4 seconds
   now[0] = 20.0  # an evaluation
   going._skip()
   row = going._speed()
-  assert (row['fps'], row['time/env'], row['time/train']) == (25.0, 1.0, 1.0)
+  assert (row['fps'], row['time/env'], row['time/train']) == (12.5, 0.5, 0.5)
 
 
 def test_collected_episodes_grow_and_evaluation_plays_to_the_time_limit(toy, spied, tmp_path):

@@ -32,13 +32,19 @@ class OverlappedRun(Run):
     self._burst = None
     self._apart = False  # whether the acting copy has counted on its own
 
+  def pretrain(self):
+    """As Run.pretrain, on this thread."""
+    with self._clock('wait'):
+      super().pretrain()
+
   def collect(self):
     """Collect with the acting copy until the next evaluation, while updates are made."""
     self._acting.take()
     self._acting.take_count()
     self._apart = True
     super().collect()
-    self._meet()
+    with self._clock('wait'):  # which `_skip` would take for evaluation
+      self._meet()
 
   def save(self):
     """As Run.save; an interrupt ends a burst that is running, and its rest is owed."""

@@ -45,7 +45,8 @@ class CrewRun(OverlappedRun):
         self._join()
         self._count()
       self._learn_if_due(self.frames)
-    self._meet()
+    with self._clock('wait'):
+      self._meet()
 
   def _begin(self):
     counts = self._replay.count_per_env()

@@ -32,8 +32,15 @@ def returns(metric):
 
 
 def few_shot(config):
-  """Whether the task's actor of Plan2Explore collects, after `expl_until` or from a `source` on."""
+  """Whether the task's actor of Plan2Explore collects after an exploration."""
   return bool(config.get('expl_until') or config.get('source'))
+
+
+def zero_shot(group):
+  """Whether runs are of Plan2Explore, and the task's actor never collects."""
+  config = group.runs[0].config
+  return group.agent == 'plan2explore' and not (
+      few_shot(config) or config.get('expl_behavior') == 'greedy')
 
 
 def episode(group, metric):
@@ -84,7 +91,7 @@ def references(task, groups, metric, binned=False):
     groups: list of curves.Group; those that do not compare have no influence.
     metric: full name, such as eval/return.
     binned: the bins as published, one curve at most, as bins of files differ: that of Plan2Explore
-      where all groups are its, else the first.
+      where all groups are its and one is zero-shot, else the first.
   """
   groups = [group for group in groups if comparable(group, metric)]
   if not groups:
@@ -141,10 +148,8 @@ def _methods(task, groups, metric):
     fading = second and all(schedules.parse(config.get('actor_ent')) for config in second)
     return [('dreamerv2_schedules' if fading else 'dreamerv2', 'pixels')] * bool(second)
   if returns(metric) == 'eval':
-    zero_shot = any(
-        group.agent == 'plan2explore' and not few_shot(group.runs[0].config)
-        for group in groups)
-    return [('dreamer', 'pixels')] + [('plan2explore_zeroshot', 'pixels')] * zero_shot
+    explored = any(zero_shot(group) for group in groups)
+    return [('dreamer', 'pixels')] + [('plan2explore_zeroshot', 'pixels')] * explored
   if any(group.agent == 'dreamer' for group in groups):
     # Dreamer has no published training returns; its successors have.
     pixels = {bool(run.config.get('cnn_keys')) for group in groups for run in group.runs}
