@@ -110,7 +110,10 @@ class Agent(tf.Module):
         for name, opt in self.optimizers().items() if name in grads}
 
   def act(self, latent, mode, seed):
-    """Actions float32 [M, A] in latent states of M environments; mode: eval, evaluation or the phase."""
+    """Actions float32 [M, A] in latent states of M environments.
+
+    mode: eval, `evaluation` or the phase, see `policy`.
+    """
     raise NotImplementedError
 
   @property
@@ -131,8 +134,8 @@ class Agent(tf.Module):
         zeroed. Observations of one environment without the leading axis are
         understood, too.
       state: what the previous call returned; None at the start.
-      mode: train, with exploration noise; or eval, in the run's own task, or `evaluation`, both
-        with eval_noise.
+      mode: train, with exploration noise; eval, with eval_noise, all in the run's own task; or what
+        `evaluation` says, the same with environment e in task e.
       frames: frames of training so far, for the schedule of the noise.
     Returns:
       (action, state): float32 numpy [M, A] or [A], and the state to pass on.
@@ -301,7 +304,7 @@ class Agent(tf.Module):
       obs: dict of tensors [M, ...] as environments give them.
       state: dict of `latent` and `action` [M, A] of the previous call.
       is_first: bool [M]; what it marks starts from zeros.
-      mode: eval, evaluation or the phase.
+      mode: eval, `evaluation` or the phase.
       seed: int32 [2], or None for zero noise.
     Returns:
       (action float32 [M, A], latent).

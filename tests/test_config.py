@@ -106,12 +106,13 @@ def test_sub_blocks_of_another_block_count_where_that_is_named_before(world):
 def test_sub_blocks_count_in_the_order_in_which_they_are_written(world):
   path = files.configs_path()
   path.write_text(path.read_text() + (
-      'early: {two: {alpha: 20}, planet: {alpha: 21}}\nlate: {planet: {alpha: 21}, two: {alpha: 20}}\n'))
+      'early: {two: {alpha: 20}, planet: {alpha: 21}}\n'
+      'late: {planet: {alpha: 21}, two: {alpha: 20}}\n'))
   assert [world(f'--configs two {name}', 'planet').alpha for name in ('early', 'late')] == [21, 20]
 
 
 def variants(agent):
-  """Names of blocks that make something else of an agent on DeepMind Control, and those that do not."""
+  """Names of blocks that suit an agent on DeepMind Control, but for suites and sizes."""
   for name, block in BLOCKS.items():
     if name not in ('dmc', 'dmc_proprio', 'cpu', 'debug', *options.SUITES) and not (
         set(block) <= {*config.AGENTS, *options.SUITES} - {agent, 'dmc'}):

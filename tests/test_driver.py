@@ -122,11 +122,11 @@ def test_in_turn_environments_wait_for_those_with_longer_episodes():
 
 def test_collection_in_turn_resumes_where_one_was_ahead():
   driver, episodes, inner = collect([2, 6, 3], in_turn=True, first_episode=[2, 1, 1])
-  driver(random_policy(driver._envs[0].act_space, 1, [2, 1, 1]), episodes=3)
+  driver(random_policy(inner[0].act_space, 1, [2, 1, 1]), episodes=3)
   assert [(index, number) for _, number, index in episodes] == [(2, 1), (1, 1), (0, 2)]
   assert [len(env.seeds) for env in inner] == [1, 2, 2]
   whole, earlier, _ = collect([2, 6, 3], in_turn=True)
-  whole(random_policy(driver._envs[0].act_space, 1), episodes=9)
+  whole(random_policy(inner[0].act_space, 1), episodes=9)
   by_number = {(index, number): episode['action'] for episode, number, index in earlier}
   for episode, number, index in episodes:
     np.testing.assert_array_equal(episode['action'], by_number[index, number])

@@ -247,7 +247,8 @@ def test_returns_that_were_counted_or_evaluated_otherwise_have_nothing_published
     ({'expl_behavior': 'greedy'}, False),
     ({'zero_shot_tasks': 'dmc_walker_run'}, False)])  # eval/return is their mean
 def test_the_zero_shot_curve_stands_beside_zero_shot_runs_alone(tmp_path, changes, shown):
-  run = make(tmp_path / 'run', [(3.4e6, 1.0), (3.5e6, 2.0)], 'eval/return', 'plan2explore', **changes)
+  points = [(3.4e6, 1.0), (3.5e6, 2.0)]
+  run = make(tmp_path / 'run', points, 'eval/return', 'plan2explore', **changes)
   found = groups(run)
   assert ('zero-shot' in legend(chart.draw(found, 'eval/return'))) == shown
   rows, _ = summary.rows(found, 'eval/return')

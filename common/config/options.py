@@ -46,7 +46,8 @@ CHOICES = {
 }
 
 # Lowest and highest value, None where there is no bound. Whole bounds make a whole-number key,
-# so that `steps: 5.0e6` is one although YAML reads a float. Seeds leave room for those of evaluations.
+# so that `steps: 5.0e6` is one although YAML reads a float. Seeds leave room in int32 for those of
+# evaluations, which lie above.
 RANGES = {
     'seed': (0, 2_000_000_000), 'steps': (1, None), 'eval_every': (1, None),
     'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),

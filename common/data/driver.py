@@ -156,8 +156,8 @@ class Driver:
     running = np.flatnonzero(self.running)
     if not np.isfinite(actions[running]).all():
       raise SystemExit(
-          'The policy chose an action that is not finite, so the run ends here; the last '
-          'checkpoint is intact. Try --precision float32, or a lower --model_lr in another --logdir.')
+          'The policy chose an action that is not finite, so the run ends here; the last checkpoint '
+          'is intact. Try --precision float32, or a lower --model_lr in another --logdir.')
     results = [_started(self._envs[e].step, actions[e]) for e in running]
     for e, result in zip(running, results):
       try:

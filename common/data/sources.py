@@ -25,8 +25,8 @@ SEEN = ('action_repeat', 'tasks', 'camera', 'atari_resize')
 MODEL = (
     'latent_model', 'latent', 'stoch_size', 'stoch_classes', 'deter_size', 'rssm_hidden',
     'rssm_layers', 'rssm_act', 'rssm_gru', 'rssm_min_std', 'rssm_std_act', 'rssm_ensemble',
-    'rssm_split_heads', 'future_rnn', 'mean_only', 'first_action', 'cnn_depth', 'cnn_act', 'image_background', 'dense_act',
-    'mlp_layers', 'mlp_units', 'norm', 'image_bits', 'obs_loss')
+    'rssm_split_heads', 'future_rnn', 'mean_only', 'first_action', 'cnn_depth', 'cnn_act',
+    'image_background', 'dense_act', 'mlp_layers', 'mlp_units', 'norm', 'image_bits', 'obs_loss')
 
 
 def check(config):

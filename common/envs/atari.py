@@ -53,7 +53,7 @@ class Atari:
     # The emulator would draw these from a seed that it takes with a whole new game only.
     self._ale.setFloat('repeat_action_probability', 0.0)
     self._ale.loadROM(find(name))
-    # A new game takes over what the last one left in the console, as from a switch in many games.
+    # Without it a new game takes over what the last one left in the console, in seaquest for one.
     self._unplayed = self._ale.cloneState(include_rng=True)
     self._sticky, self._repeat, self._size, self._noops = sticky, repeat, size, noops
     self._resize = {'area': images.resize, 'bilinear': resize_bilinear}[resize]

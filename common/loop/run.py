@@ -250,7 +250,7 @@ class Run:
       return config.time_limit
     every = config.collect_limit_doubles
     grown = max(0, frames - config.collect_limit_from)
-    return config.collect_limit * 2 ** min(grown / every if every else 0, 64)  # floats have an end
+    return config.collect_limit * 2 ** min(grown / every if every else 0, 64)  # 2^1024 is no float
 
   def _on_episode(self, episode, k, e):
     self._take_in(episode, k, e, self._driver.went_on[e], self._driver.goes_on[e])

@@ -108,17 +108,18 @@ def references(task, groups, metric, binned=False):
   return found
 
 
-def printed(task, agent, frames):
-  """Return {name: Score} of the printed evaluation scores of an agent on a task.
+def printed(task, group, frames):
+  """Return {name: Score} of the printed evaluation scores of the agent of some runs on a task.
 
   Args:
     task: with or without the suite.
-    agent: name of the agent.
+    group: curves.Group; those of Plan2Explore have none if the task's actor collects.
     frames: (low, high): scores after more than low and up to high frames alone.
   """
   low, high = frames
   found = {}
-  for name, method, source in PRINTED.get(agent, ()):
+  compares = group.agent != 'plan2explore' or zero_shot(group)
+  for name, method, source in PRINTED.get(group.agent, ()) if compares else ():
     for score in published.scores(task, method=method, source=source):
       if low < score.frames <= high:
         found.setdefault(name, score)

@@ -203,9 +203,8 @@ def _known(unit, tasks, compared, metric):
         place = min(np.searchsorted(curve.frames, frames), len(curve.frames) - 1)
         name = f'{name_of(curve.method)}, from {curve.observation}'
         found.setdefault(name, {})[task] = mean, std, curve.n_seeds[place], frames
-    if protocol.returns(metric) == 'eval' and (
-        group.agent != 'plan2explore' or protocol.zero_shot(group)):
-      for name, score in protocol.printed(task, group.agent, window[:2]).items():
+    if protocol.returns(metric) == 'eval':
+      for name, score in protocol.printed(task, group, window[:2]).items():
         std, seeds = (np.nan if x is None else x for x in (score.std, score.n_seeds))
         found.setdefault(f'{name}, from {score.observation}', {})[task] = (
             score.value, std, seeds, score.frames)
