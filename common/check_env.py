@@ -1,9 +1,11 @@
 """Step an environment with random actions and name what is wrong with it.
 
-TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Exit code 0
+TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Options of
+training that shape what the agent sees, such as --gym_draw True, are taken as there. Exit code 0
 with a summary, 1 if there are faults, 2 if there is no such task.
 """
 import argparse
+import shlex
 import sys
 import time
 
@@ -26,12 +28,12 @@ def main(argv=None):
   parser.add_argument(
       '--steps', type=int, default=1000, help='at most as many in an episode (default: 1000)')
   parser.add_argument('--seed', type=int, default=0)
-  args = parser.parse_args(argv)
+  args, options = parser.parse_known_args(argv)
   if args.episodes < 1 or args.steps < 1:
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
-  config = config_lib.load('dreamer', [
-      '--configs', 'gym', '--task', args.task, '--seed', str(args.seed), '--time_limit',
-      str(args.steps)])
+  options = [*([] if '--configs' in options else ['--configs', 'gym']), '--task', args.task, *options]
+  config = config_lib.load(
+      'dreamer', ['--seed', str(args.seed), '--time_limit', str(args.steps), *options])
   envs.check(config)
   report = checks.Report()
   played = check(config, report, args.episodes, args.steps)
@@ -42,6 +44,7 @@ def main(argv=None):
     sys.exit(1)
   for line in summary(config, played):
     print(line)
+  print(f'No faults. Train on it: python -m dreamer.train {shlex.join(options)}')
 
 
 def check(config, report, episodes, steps):
@@ -95,7 +98,7 @@ def _check_wrapped(config, report):
 
 
 def summary(config, played):
-  """Lines on what the agents will see, and the command that trains on it."""
+  """Lines on what the agents will see."""
   env = envs.make(config)
   images = [key for key, space in env.obs_space.items() if len(space.shape) == 3]
   for key, space in env.obs_space.items():
@@ -118,8 +121,6 @@ def summary(config, played):
   yield (
       f'episodes of random actions: {min(lengths)} to {max(lengths)} decisions, return '
       f'{np.mean(returns):.4g} +- {np.std(returns):.4g}; {speed:,.0f} decisions/s')
-  yield f'No faults. Train on it: python -m dreamer.train --configs gym --task {config.task}'
-
 
 if __name__ == '__main__':
   main()

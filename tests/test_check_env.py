@@ -275,6 +275,19 @@ def test_the_examples_of_the_guide_have_no_faults_and_train(guide, name, tmp_pat
   assert loops.rows(tmp_path, 'eval/return') and loops.rows(tmp_path, 'agent/actor_loss')
 
 
+def test_options_of_training_are_taken_and_named_again(capsys):
+  check_env.main(['gym_CartPole-v1', '--gym_draw', 'True', '--mlp_keys', ''])
+  out = capsys.readouterr().out
+  assert 'image: image [64, 64, 3] for the agent' in out and 'vector' not in out
+  assert out.endswith(
+      "dreamer.train --configs gym --task gym_CartPole-v1 --gym_draw True --mlp_keys ''\n")
+  check_env.main(['dummy_discrete', '--steps', '200', '--configs', 'gym', 'cpu'])
+  assert capsys.readouterr().out.endswith('train --task dummy_discrete --configs gym cpu\n')
+  with pytest.raises(SystemExit) as stop:
+    check_env.main(['gym_CartPole-v1', '--epsiodes', '3'])
+  assert stop.value.code == 2 and "unknown key 'epsiodes'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('name', ['HugeBox', 'BigBox', 'HalfBox'])
 def test_bounds_that_nothing_can_be_scaled_to_are_refused_here_and_in_training(capsys, name):
   with pytest.raises(SystemExit):
