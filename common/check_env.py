@@ -32,8 +32,7 @@ def main(argv=None):
   if args.episodes < 1 or args.steps < 1:
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
   options = [*([] if '--configs' in options else ['--configs', 'gym']), '--task', args.task, *options]
-  config = config_lib.load(
-      'dreamer', ['--seed', str(args.seed), '--time_limit', str(args.steps), *options])
+  config = config_lib.load('dreamer', ['--seed', str(args.seed), *options])
   envs.check(config)
   report = checks.Report()
   played = check(config, report, args.episodes, args.steps)

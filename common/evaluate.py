@@ -8,6 +8,7 @@ episodes.
 
 import argparse
 import json
+import sys
 
 from common import config as config_lib
 from common.config import UserError
@@ -43,41 +44,49 @@ def main(argv=None):
         raise UserError(f'{logdir}: the agent sees no images, so --{name} has none.')
   if args.pictures:
     evaluation.check_folder(config_lib.expand(args.pictures), logdir)
-  row, episodes = evaluate(logdir, args.episodes, args.pictures)
-  if args.video:
-    video.write(args.video, episodes[0][images[0]])
-    print(f'The first episode: {args.video}')
-  if not logdir_lib.exported(logdir):
-    with (logdir / 'evaluate.jsonl').open('a') as file:
-      file.write(json.dumps(row) + '\n')
+  row, episodes, agent = evaluate(logdir, args.episodes)
   print(
       f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '
       f'+- {row["return_std"]:.1f} over {args.episodes} episodes '
       f'(zero action {row["zero_return"]:.1f}, random actions '
       f'{row["random_return"]:.1f})')
-  print(json.dumps(row))
+  if not logdir_lib.exported(logdir):
+    _keep(logdir / 'evaluate.jsonl', row)
+  try:  # a film that cannot be written takes no numbers with it
+    if args.video:
+      video.write(args.video, episodes[0][images[0]])
+      print(f'The first episode: {args.video}')
+    if args.pictures:
+      evaluation.film(config_lib.expand(args.pictures), agent, episodes, row['step'])
+  finally:
+    print(json.dumps(row))
 
 
-def evaluate(logdir, episodes, pictures=None):
+def _keep(path, row):
+  """Append a row to a file, or say that it is not kept."""
+  try:
+    with path.open('a') as file:
+      file.write(json.dumps(row) + '\n')
+  except OSError as error:
+    print(f'{path}: cannot be written ({error.strerror}), so this is not kept.', file=sys.stderr)
+
+
+def evaluate(logdir, episodes):
   """Evaluate the agent of a directory; see evaluation.evaluate.
 
   Args:
     logdir: pathlib.Path of a run.
     episodes: how many.
-    pictures: folder for films, or None.
   Returns:
-    (row, episodes) of evaluation.evaluate.
+    (row, episodes) of evaluation.evaluate, and the agent.
   Raises:
-    UserError: there is no run or no checkpoint, or films cannot be written.
+    UserError: there is no run or no checkpoint.
   """
   logdir_lib.load_config(logdir)
   # Delayed: TensorFlow takes seconds to import, mistakes are refused before.
   from common.loop import checkpoint
   agent = checkpoint.load(logdir)
-  row, played = evaluation.evaluate(logdir, agent, episodes)
-  if pictures:
-    evaluation.film(config_lib.expand(pictures), agent, played, row['step'])
-  return row, played
+  return *evaluation.evaluate(logdir, agent, episodes), agent
 
 
 if __name__ == '__main__':

@@ -103,7 +103,7 @@ def _line(entry):
 def _write(path, text):
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   try:
-    temporary.write_text(text)
+    temporary.write_text(text, encoding='utf-8')
     os.replace(temporary, path)
   except OSError as error:
     raise UserError(f'{path}: cannot be written ({error.strerror}).') from None

@@ -120,3 +120,29 @@ def wrapped():
 def wrapped_old():
   """A wrapper around one of before."""
   return Tenfold(Old())
+
+
+class NoOptions(Odd):
+  """Takes a seed and no options, and is around twice its actions; keeps what it got."""
+
+  def __init__(self):
+    super().__init__(act=Box(-2, 2, (2,), np.float32))
+
+  def reset(self, seed=None):
+    """Return the observation alone."""
+    return super().reset(seed=seed)[0]
+
+
+class Alone(NoOptions):
+  """Takes options, too."""
+
+  def reset(self, *, seed=None, options=None):
+    """Return the observation alone."""
+    return super().reset(seed=seed)
+
+
+def stack(kind):
+  """Wrappers of the library around it: scaled actions, five decisions, negative rewards."""
+  wrappers = gymnasium.wrappers
+  below = wrappers.TimeLimit(wrappers.RescaleAction(kind(), np.float32(-1), np.float32(1)), 5)
+  return wrappers.TransformReward(below, lambda reward: -reward)

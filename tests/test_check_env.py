@@ -167,6 +167,8 @@ BROKEN = {
     'reward None': (stepping(swap(1, None)), 'reward is None'),
     'done number': (stepping(swap(2, 0)), r'done is 0 \(int\), expected True or False'),
     'info': (stepping(swap(3, None)), 'info is NoneType'),
+    'discount pair': (
+        stepping(swap(3, {'discount': np.ones(2, np.float32)})), 'discount in info is .*, expected one'),
     'discount': (stepping(swap(3, {'discount': 2.0})), 'discount in info is 2.0'),
     'five values': (stepping(lambda env, action, result: (*result, {})), 'returned 5 values'),
     'changed action': (
@@ -180,6 +182,7 @@ BROKEN = {
         type('Broken', (Good,), {'act_space': gymnasium.spaces.MultiDiscrete([2, 2])}),
         r'action space MultiDiscrete\(\[2 2\]\) is not supported'),
     'obs_space': (type('Broken', (Good,), {'obs_space': Box(0, 1, (3,))}), 'expected a dict of name'),
+    'name of writer': (declaring(file=Box(0, 1, (3,), np.float32)), "key 'file' is a name of"),
     'reserved key': (declaring(reward=Box(0, 1, (3,), np.float32)), "key 'reward' is a name of"),
     'no environment': (lambda: None, 'returned NoneType, which is no environment'),
     'terminated number': (stepping(swap(2, 1), GoodGym), r'terminated is 1 \(int\)'),
@@ -281,7 +284,7 @@ def test_options_of_training_are_taken_and_named_again(capsys):
   assert 'image: image [64, 64, 3] for the agent' in out and 'vector' not in out
   assert out.endswith(
       "dreamer.train --configs gym --task gym_CartPole-v1 --gym_draw True --mlp_keys ''\n")
-  check_env.main(['dummy_discrete', '--steps', '200', '--configs', 'gym', 'cpu'])
+  check_env.main(['dummy_discrete', '--steps', '5', '--configs', 'gym', 'cpu'])
   assert capsys.readouterr().out.endswith('train --task dummy_discrete --configs gym cpu\n')
   with pytest.raises(SystemExit) as stop:
     check_env.main(['gym_CartPole-v1', '--epsiodes', '3'])

@@ -67,6 +67,14 @@ def test_rows_hold_what_arrived_and_the_action_that_led_to_it():
   assert {value.dtype for value in episode.values()} == {np.dtype(np.float32)}
 
 
+def test_a_discount_in_an_array_of_its_own_is_a_number():
+  episodes = []
+  driver = Driver(
+      [Counter(3, np.array([0.5]))], 2, seed=3, on_episode=lambda *args: episodes.append(args))
+  driver(counting_policy, episodes=1)
+  np.testing.assert_array_equal(episodes[0][0]['discount'], [1, 0.5, 0.5, 0.5])
+
+
 def test_frames_are_credited_at_the_end_and_the_surplus_is_carried():
   driver, episodes, _ = collect([7])
   driver(counting_policy, frames=40)

@@ -2,6 +2,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 import common
 from common import config as config_lib
 from common import evaluate
+from common.config import UserError
 from common.loop import start as run_start
 import loops
 
@@ -83,6 +85,32 @@ def test_films_that_could_not_be_kept_are_refused_before_playing(trained, tmp_pa
       (trained / 'evaluate.jsonl').exists() and (trained / 'evaluate.jsonl').read_text())
 
 
+@pytest.mark.parametrize('path', ['--video', '--pictures'])
+def test_a_film_that_fails_late_takes_no_numbers_with_it(
+    trained, tmp_path, capsys, monkeypatch, path):
+  def fail(*_):
+    raise UserError('film: the disk is full')
+  copy = shutil.copytree(trained, tmp_path / 'copy')
+  monkeypatch.setattr(evaluate.video, 'write', fail)
+  monkeypatch.setattr(evaluate.evaluation, 'film', fail)
+  with pytest.raises(SystemExit) as ended:
+    evaluate.main(['--logdir', str(copy), '--episodes', '1', path, str(tmp_path / 'film.gif')])
+  said = capsys.readouterr()
+  assert ended.value.code == 2 and 'the disk is full' in said.err
+  assert 'dummy_continuous at 60 frames: return' in said.out
+  row = json.loads(said.out.splitlines()[-1])
+  assert row == json.loads((copy / 'evaluate.jsonl').read_text().splitlines()[-1])
+
+
+def test_numbers_that_cannot_be_kept_are_told_all_the_same(trained, tmp_path, capsys):
+  copy = shutil.copytree(
+      trained, tmp_path / 'copy', ignore=shutil.ignore_patterns('evaluate.jsonl'))
+  (copy / 'evaluate.jsonl').mkdir()  # as good as no permission
+  evaluate.main(['--logdir', str(copy), '--episodes', '1'])
+  said = capsys.readouterr()
+  assert 'dummy_continuous at 60 frames' in said.out and 'so this is not kept' in said.err
+
+
 def test_loading_changes_nothing_in_the_directory(trained, agent):
   before = {x: x.stat().st_mtime_ns for x in trained.rglob('*')}
   common.load(trained)
@@ -99,7 +127,7 @@ def test_a_run_without_a_checkpoint_is_refused_and_left_alone(trained, tmp_path)
 def test_the_command_appends_a_row_with_zero_and_random_returns(trained, capsys):
   argv = ['--logdir', str(trained), '--episodes', '2', '--video']
   evaluate.main([*argv, str(trained / 'film.gif')])
-  *_, sentence, printed = capsys.readouterr().out.splitlines()
+  sentence, *_, printed = capsys.readouterr().out.splitlines()[-3:]
   evaluate.main([*argv, str(trained / 'film.mp4')])
   rows = [json.loads(line) for line in (trained / 'evaluate.jsonl').read_text().splitlines()]
   assert len(rows) == 2 and rows[0] == json.loads(printed)
@@ -120,13 +148,13 @@ def test_the_command_appends_a_row_with_zero_and_random_returns(trained, capsys)
 
 
 def test_evaluation_does_not_depend_on_what_the_process_did_before(trained):
-  one, _ = evaluate.evaluate(trained, 2)
+  one, *_ = evaluate.evaluate(trained, 2)
   common.load(trained).policy(observation(5), None, mode='train')
   assert evaluate.evaluate(trained, 2)[0] == one
 
 
 def test_episodes_start_differently_and_unlike_those_of_the_training(trained):
-  _, played = evaluate.evaluate(trained, 3)
+  _, played, _ = evaluate.evaluate(trained, 3)
   marks = [episode['vector'][0, 1] for episode in played]
   stored = [np.load(x)['vector'][0, 1] for x in (trained / 'episodes').iterdir()]
   assert len({float(mark) for mark in marks + stored}) == len(marks) + len(stored)
@@ -162,7 +190,7 @@ def test_blind_policies_meet_the_same_starts_as_the_agent_of_dm_control(tmp_path
       {'model': [tf.zeros_like(self.weights)]}, {'model_loss': 0.0 * data['reward'][0, 0]}))
   run_start.start(config_lib.load('dreamer', [*map(str, flags), '--logdir', str(tmp_path)]))
   # Without noise and with weights of zero, the toy takes the zero action.
-  row, played = evaluate.evaluate(tmp_path, 2)
+  row, played, _ = evaluate.evaluate(tmp_path, 2)
   assert row['return'] == pytest.approx(row['zero_return'], rel=1e-6)
   assert played[0]['image'].shape == (11, 64, 64, 3)
 

@@ -50,6 +50,9 @@ class Odd(own.Own):
   def bad_discount(self, obs, reward, info):
     return obs, reward, {'discount': float('nan')}
 
+  def discounts(self, obs, reward, info):
+    return obs, reward, {'discount': np.ones(2, np.float32)}
+
   def shape(self, obs, reward, info):
     return {'vector': np.zeros(4, np.float32)}, reward, info
 
@@ -99,7 +102,7 @@ def test_bad_values_end_the_episode_before_they_are_stored(tmp_path, kind, words
   assert said == [f'environment 0, step 4 of episode 1: {words}; its 3 decisions before are kept.']
 
 
-@pytest.mark.parametrize('kind', ['shape', 'raises', 'exits'])
+@pytest.mark.parametrize('kind', ['shape', 'discounts', 'raises', 'exits'])
 def test_what_fails_is_built_anew_and_the_others_go_on(tmp_path, kind):
   envs = [Parallel(functools.partial(odd, kind), 'none'), Parallel(lambda: odd(''), 'none')]
   ended, said, counts = collect(envs, 4, tmp_path)

@@ -142,6 +142,23 @@ def test_pictures_that_are_not_what_is_declared_are_refused(monkeypatch, make_va
     make('py_odd:Made').reset()
 
 
+def test_whole_numbers_do_not_wrap_around_where_floats_are_declared(monkeypatch):
+  space, kept = odd.Box(0, 1, (64, 64, 3), np.float32), np.full((64, 64, 3), 200, np.uint8)
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(space, make=lambda: kept), raising=False)
+  with pytest.raises(ValueError, match='holds 5.1e[+]04 to 5.1e[+]04, declared is float32'):
+    make('py_odd:Made').reset()
+  kept[:] = 1
+  assert make('py_odd:Made').reset()['image'].min() == 255
+
+
+@pytest.mark.parametrize('value', [-1, 0, 4])
+def test_a_discrete_observation_outside_its_space_is_refused(monkeypatch, value):
+  space = gymnasium.spaces.Discrete(3, start=1)
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(space, make=lambda: value), raising=False)
+  with pytest.raises(ValueError, match=rf'vector is {value}, declared is Discrete\(3, start=1\)'):
+    make('py_odd:Made').reset()
+
+
 @pytest.mark.parametrize('name, discount', [('Old', 1), ('OldSeeded', 1), ('OldKeyword', 0)])
 def test_the_interface_before_gym_026_works(capsys, name, discount):
   odd.Old.seeds.clear()
@@ -268,6 +285,22 @@ def test_wrappers_of_users_stay(name, reward, capsys):
   env.reset(1)
   assert env.step(env.act_space.sample())[1] == reward
   assert checked(f'py_odd:{name}', capsys)[0] == 0
+
+
+@pytest.mark.parametrize('kind', ['NoOptions', 'Alone'])
+def test_wrappers_of_the_library_stay_around_what_they_could_not_call(monkeypatch, kind, capsys):
+  made = []
+  def build():
+    made.append(odd.stack(getattr(odd, kind)))
+    return made[-1]
+  monkeypatch.setattr(odd, 'Made', build, raising=False)
+  env = make('py_odd:Made')
+  env.reset(1)
+  ends = [env.step(np.ones(2, np.float32)) for _ in range(5)]
+  assert made[-1].unwrapped.seen[0].tolist() == [2, 2] and ends[0][1] == -1
+  assert [end[2] for end in ends] == [False] * 4 + [True] and ends[-1][3]['discount'] == 1
+  code, out = checked('py_odd:Made', capsys)
+  assert code == 0 and 'as before Gym 0.26' in out and '5 to 5 decisions, return -5 +- 0' in out
 
 
 def test_costly_observations_of_own_environments_are_made_once_a_decision(monkeypatch):

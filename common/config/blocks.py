@@ -62,6 +62,22 @@ def defaults(agent):
   return {**_plain(block), **block.get(agent, {})}
 
 
+def restore(values, path):
+  """Return a dict of what a run wrote down, with defaults for keys that are newer.
+
+  Args:
+    values: mapping of keys to values, with `agent`; other entries stay as they are.
+    path: of the file, for messages.
+  Raises:
+    UserError: a value is not what its key holds.
+  """
+  known = defaults(values['agent'])
+  types = {**known, **files.blocks()['defaults'].get(task_keys.suite(str(values.get('task'))), {})}
+  return {**known, **{
+      key: values_lib.convert(key, value, types[key], f'in {path}') if key in known else value
+      for key, value in values.items()}}
+
+
 def preset(agent, names, task):
   """Return a dict of what blocks give to an agent on a task: `load` without flags and checks."""
   values = _merge(agent, files.blocks(), names, {'task': task})

@@ -23,14 +23,14 @@ def save(config, path, extra=None):
   path = pathlib.Path(path)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   try:
-    with temporary.open('w') as file:
+    with temporary.open('w', encoding='utf-8') as file:
       writer = _yaml()
       writer.default_flow_style = False
       writer.dump({**config, **(extra or {})}, file)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
-  except OSError:
+  except BaseException:
     temporary.unlink(missing_ok=True)
     raise
 
@@ -110,7 +110,7 @@ def expand(path, key=''):
 
 def _read_yaml(path):
   try:
-    text = pathlib.Path(path).read_text()
+    text = pathlib.Path(path).read_text(encoding='utf-8')
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f'{path}: cannot be read as YAML: {" ".join(str(error).split())}') from None
   return parse(text, path)

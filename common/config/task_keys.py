@@ -38,6 +38,10 @@ def settle(values):
   repeat = values['action_repeat']
   of = lambda task: ACTION_REPEATS.get(task, OTHER_REPEAT) if repeat == 'auto' else repeat
   names = [name.strip() for name in values.get('tasks', '').split(',') if name.strip()]
+  if values.get('tasks') and not names:
+    raise UserError(
+        f'config: tasks is {values["tasks"]!r}, which names none. Pass --tasks TASK,TASK, or leave it '
+        'out.')
   if names:
     suites = {suite(name) for name in names}
     if len(suites) > 1:

@@ -7,7 +7,7 @@ from common.config.options import AGENTS
 
 def describe(agent):
   """Return the help text: usage, blocks and all keys with their comments from configs.yaml."""
-  lines = files.configs_path().read_text().splitlines()
+  lines = files.configs_path().read_text(encoding='utf-8').splitlines()
   starts = [i for i, line in enumerate(lines) if re.match(r'\w+:', line)]
   blocks, keys = [], []
   for start, end in zip(starts, starts[1:] + [len(lines)]):

@@ -164,7 +164,7 @@ class Driver:
         obs, reward, done, info = result()
         obs = _arrays({**obs, 'reward': reward})
         values.check_shapes(obs, self._obs[e])
-        discount = np.float32(info.get('discount', 1.0 - done))
+        discount = np.float32(np.reshape(info.get('discount', 1.0 - done), ()))
       except ERRORS as error:
         self._restart(e, error)
         continue

@@ -38,13 +38,15 @@ def check(config):
   target = pathlib.Path(config.logdir)
   for key in ('offline', 'source'):
     # A copy that is complete needs its source no more.
-    if not config.get(key) or (key == 'source' and (target / 'checkpoint').exists()):
+    if not config.get(key) or (key == 'source' and os.path.exists(target / 'checkpoint')):
       continue
     path = config_lib.expand(config[key])
-    if not (path / 'config.yaml').exists():
+    if not os.path.exists(path / 'config.yaml'):
       raise UserError(
-          f'--{key} {path}: holds no run (config.yaml is missing). Pass the --logdir of one.')
-    if not (path / 'episodes').is_dir() or not episodes.named(path / 'episodes'):
+          f'--{key} {path}: holds no run (config.yaml is missing or out of reach). Pass the --logdir of '
+          'one.')
+    there = os.path.isdir(path / 'episodes') and os.access(path / 'episodes', os.R_OK)
+    if not there or not episodes.named(path / 'episodes'):
       raise UserError(f'--{key} {path}: has no episodes. Pass the --logdir of a run that has.')
     if path.resolve() in (target.resolve(), *target.resolve().parents):
       raise UserError(

@@ -14,6 +14,7 @@
 """
 import functools
 import importlib
+import inspect
 import re
 
 import numpy as np
@@ -174,9 +175,11 @@ def find_function(name):
     UserError: there is no such module or function. Failures inside the module are not caught.
   """
   path, colon, attribute = name.partition(':')
-  if not (path and colon and attribute):
+  if not (attribute and colon and re.fullmatch(r'[\w-]+(\.[\w-]+)*', path)):
+    module = path.removesuffix('.py').strip('./').replace('/', '.') or 'PACKAGE.MODULE'
     raise UserError(
-        f'task: py_{name} does not name a function. Expected --task py_PACKAGE.MODULE:FUNCTION.')
+        f'task: py_{name} does not name a function of a module. Expected --task '
+        f'py_{module}:{attribute or "FUNCTION"}.')
   dmc.before_foreign_code()
   try:
     module = importlib.import_module(path)
@@ -192,6 +195,20 @@ def find_function(name):
     raise UserError(
         f'task: the module {path!r} has no function {attribute!r}. '
         f'{config_lib.nearest(attribute, names)}')
+  return function
+
+
+def _callable(name):
+  """The function of the user's that a name means, if it can be called without arguments."""
+  function = find_function(name)
+  try:
+    inspect.signature(function).bind()
+  except TypeError as error:
+    raise UserError(
+        f'task: py_{name} is called without arguments, but {error}. Name a function that passes what '
+        'is needed.') from None
+  except ValueError:  # not written in Python
+    pass
   return function
 
 
@@ -234,7 +251,7 @@ def _make_env(suite, name, config, seed, mode):
     return gym.make(name, config.get('gym_draw'))
   if suite == 'dummy':
     return dummy.Dummy(name, size, seed)
-  return _adapt(find_function(name)(), config.task, config.get('gym_draw'))
+  return _adapt(_callable(name)(), config.task, config.get('gym_draw'))
 
 
 def _adapt(env, task, draw):

@@ -114,9 +114,10 @@ class Player:
   def _look_at_info(self, info, where):
     if not isinstance(info, dict):
       self._report.fault('info', f'{where}: info is {type(info).__name__}, expected a dict')
-    elif self._env.own and not 0 <= np.min(info.get('discount', 1)) <= 1:
+    elif self._env.own and not _is_share(info.get('discount', 1)):
       self._report.fault(
-          'discount', f'{where}: the discount in info is {info["discount"]}, expected 0 to 1')
+          'discount', f'{where}: the discount in info is {info["discount"]!r}, expected one number '
+          'from 0 to 1')
 
   def _look(self, obs, where):
     """Compare an observation with the declared spaces, and the last one with its copy."""
@@ -145,6 +146,11 @@ class Player:
       self._measure(key, obs[key])
     self._kept = {
         key: (value, value.copy()) for key, value in obs.items() if isinstance(value, np.ndarray)}
+
+
+def _is_share(value):
+  value = np.asarray(value)
+  return value.size == 1 and value.dtype.kind in 'biuf' and 0 <= value.item() <= 1
 
 
 def _compare(key, value, space, where, report):

@@ -57,8 +57,7 @@ class Raw:
       raise UserError(
           f'the function returned {type(env).__name__}, which is no environment. Expected one of '
           'Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
-    if not self.own and protocol.is_old(env):
-      self._env = protocol.below_library(env)
+    self._below = None if self.own else protocol.modernize(env)
     self._seeded = protocol.takes(self._env.reset, 'seed')
     self.plain = None  # the name of the only observation, if it comes without a dict
 
@@ -76,7 +75,7 @@ class Raw:
     """Returns (obs, old): whether it came alone, as from Gym before 0.26."""
     result = self._env.reset(seed=seed) if self._seeded else protocol.reset_plain(self._env, seed)
     if protocol.is_pair(result):
-      return result[0], False
+      return result[0], bool(self._below and self._below.alone)
     return result, not self.own
 
   def parts(self, result):

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import multiprocessing
+import re
 
 import gymnasium
 import numpy as np
@@ -74,7 +75,7 @@ class GymEnv:
 
   def _observe(self, obs):
     flat = _flatten({self._plain: obs} if self._plain else obs)
-    return {key: _one_hot(flat[key], space) for key, space in self._spaces.items()}
+    return {key: _one_hot(key, flat[key], space) for key, space in self._spaces.items()}
 
 
 def _skipping(env, task):
@@ -147,7 +148,11 @@ def find(identifier):
   Raises:
     UserError: neither has it.
   """
-  package, _, name = identifier.rpartition(':')
+  package, colon, name = identifier.rpartition(':')
+  if colon and not re.fullmatch(r'[\w-]+(\.[\w-]+)*', package):
+    raise UserError(
+        f'task: gym_{identifier} does not name a package before its colon. Expected --task '
+        f'gym_PACKAGE:{name}, or gym_{name} where Gymnasium or Gym has it.')
   if package:
     _import_package(package, identifier)
   known = {}
@@ -222,13 +227,19 @@ def _vector_space(space):
   return space
 
 
-def _one_hot(value, space):
-  """Return the value of a Discrete space as a one-hot vector, of a Box as it is."""
-  if isinstance(space, gymnasium.spaces.Discrete):
-    vector = np.zeros(int(space.n), np.float32)
-    vector[int(value) - int(space.start)] = 1
-    return vector
-  return np.asarray(value)
+def _one_hot(key, value, space):
+  """Return the value of a Discrete space as a one-hot vector, of a Box as it is.
+
+  Raises:
+    ValueError: no value of the Discrete space.
+  """
+  if not isinstance(space, gymnasium.spaces.Discrete):
+    return np.asarray(value)
+  vector, index = np.zeros(int(space.n), np.float32), int(value) - int(space.start)
+  if not 0 <= index < len(vector):
+    raise ValueError(f'{key} is {value}, declared is {space}')
+  vector[index] = 1
+  return vector
 
 
 def _action_space(space, task):

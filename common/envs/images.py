@@ -59,7 +59,9 @@ def form(key, space):
     notes.append('with its channels at first')
   full = shape + (1,) if len(shape) == 2 else tuple(shape[axis] for axis in axes)
   def image(value):
-    value = whole_image(key, np.asarray(value) * scale if scale != 1 else value, space, scale != 1)
+    # In float32, in which a uint8 that does not lie between 0 and 1 cannot wrap around.
+    value = np.asarray(value) * np.float32(scale) if scale != 1 else value
+    value = whole_image(key, value, space, scale != 1)
     return value.reshape(full) if len(shape) == 2 else value.transpose(axes)
   note = f'{where}: taken for an image, {", ".join(notes)}' if notes else ''
   return Form(gymnasium.spaces.Box(0, 255, full, np.uint8), image, note)

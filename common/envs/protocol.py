@@ -7,51 +7,59 @@ LIMIT = 'TimeLimit.truncated'  # in info, of Gym before 0.26
 LIBRARY = ('gymnasium.wrappers', 'gym.wrappers')
 
 
-class Caller:
-  """Calls an environment of Gymnasium or Gym in the way that it understands.
+class Modern:
+  """An environment of Gymnasium or Gym of any version, called as those of today.
 
   Before Gym 0.26 `reset` took no seed and returned the observation alone, and `step` returned four
-  values. Such an environment is seeded by its method `seed` if it has one. Wrappers that its library
-  put around it would call it in the new way, so they are left out, but for the limit of time.
+  values. Such an environment is seeded by its method `seed` if it has one.
+
+  Attributes:
+    env: the environment, whose other attributes are those of this one.
+    alone: whether `reset` has returned the observation alone.
+  """
+
+  def __init__(self, env):
+    self.env, self.alone = env, False
+    self._seeded = takes(env.reset, 'seed')
+
+  def __getattr__(self, name):
+    if name == 'env':  # not there yet
+      raise AttributeError(name)
+    return getattr(self.env, name)
+
+  def reset(self, *, seed=None, options=None):
+    """Begin an episode; returns (obs, info)."""
+    more = {} if options is None else {'options': options}
+    result = self.env.reset(seed=seed, **more) if self._seeded else reset_plain(self.env, seed)
+    if is_pair(result):
+      return result
+    self.alone = True
+    return result, {}
+
+  def step(self, action):
+    """Take an action; returns (obs, reward, terminated, truncated, info)."""
+    result = self.env.step(action)
+    return *ended(result), result[-1]
+
+
+class Caller:
+  """Calls an environment of Gymnasium or Gym in the way that it understands.
 
   Attributes:
     notes: sentences for people.
   """
 
   def __init__(self, env):
-    self._env, self._plain = env, below_library(env)
-    self._seeded, self._limit, self._count, self.notes = True, None, None, []
-    if is_old(env):
-      self._seeded = takes(self._plain.reset, 'seed')
-      self._take_plain()
-
-  def _take_plain(self):
-    """Leave out the wrappers of the library, but for the limit of time."""
-    plain, spec = self._plain, getattr(self._env, 'spec', None)
-    self._env, self._limit = plain, getattr(spec, 'max_episode_steps', None)
-    seeded = ''
-    if not self._seeded:
-      seeded = '; it is seeded by its method seed' if hasattr(plain, 'seed') else (
-          '; it cannot be seeded, so runs cannot be repeated')
-    self.notes = [f'{type(plain).__name__} has the interface of Gym before 0.26{seeded}']
+    self.notes = _old_notes(env)
+    self._env = env if modernize(env) else Modern(env)
 
   def reset(self, seed):
     """Begin an episode; returns the observation."""
-    self._count = 0
-    result = self._env.reset(seed=seed) if self._seeded else reset_plain(self._env, seed)
-    if not is_pair(result):
-      if not self.notes:
-        self._take_plain()
-      return result
-    return result[0]
+    return self._env.reset(seed=seed)[0]
 
   def step(self, action):
     """Take an action; returns (obs, reward, terminated, truncated)."""
-    obs, reward, terminated, truncated = ended(self._env.step(action))
-    self._count += 1
-    if self._limit and self._count >= self._limit and not terminated:
-      truncated = True
-    return obs, reward, terminated, truncated
+    return self._env.step(action)[:4]
 
   def render(self):
     """Return what it draws; before Gym 0.26 the mode was said here."""
@@ -135,17 +143,33 @@ def reset_plain(env, seed):
   return env.reset()
 
 
-def below_library(env):
-  """An environment without the wrappers that its library put around it; users' own ones stay."""
-  while type(env).__module__.startswith(LIBRARY) and hasattr(env, 'env'):
-    env = env.env
-  return env
+def modernize(env):
+  """Let the wrappers that a library put around an environment call it whatever its version.
+
+  Returns:
+    The Modern below those wrappers; None if there are none.
+  """
+  wrapper, plain = None, env
+  while type(plain).__module__.startswith(LIBRARY) and hasattr(plain, 'env'):
+    wrapper, plain = plain, plain.env
+  if wrapper is None:
+    return None
+  if not isinstance(plain, Modern):
+    wrapper.env = Modern(plain)
+  return wrapper.env
 
 
-def is_old(env):
-  """Whether the wrappers that a library put around an environment cannot call its `reset`."""
-  plain = below_library(env)
-  return not takes(plain.reset, 'seed') or plain is not env and not takes(plain.reset, 'options')
+def _old_notes(env):
+  """Sentences for people on an environment whose `reset` has the form of before Gym 0.26."""
+  below = modernize(env)
+  plain = below.env if below else env
+  if takes(plain.reset, 'seed') and not (below and not takes(plain.reset, 'options')):
+    return []
+  seeded = ''
+  if not takes(plain.reset, 'seed'):
+    seeded = '; it is seeded by its method seed' if hasattr(plain, 'seed') else (
+        '; it cannot be seeded, so runs cannot be repeated')
+  return [f'{type(plain).__name__} has the interface of Gym before 0.26{seeded}']
 
 
 def is_pair(result):

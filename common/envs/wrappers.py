@@ -22,9 +22,9 @@ from common.config import UserError
 from common.envs import images
 from common.envs.images import is_image
 
-# Names of an episode's other arrays, and of what agents and metrics add.
+# Names of an episode's other arrays, of what agents and metrics add, and of what writes npz.
 RESERVED = (
-    'action', 'reward', 'discount', 'pcont', 'model', 'actor', 'value')
+    'action', 'reward', 'discount', 'pcont', 'model', 'actor', 'value', 'file', 'allow_pickle')
 
 # What of an observation is stored beside the agent's own: for analysis, or for further tasks.
 STORED = re.compile('log_.*|reward/.*')

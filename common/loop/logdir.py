@@ -46,7 +46,7 @@ def claim(config):
   path = pathlib.Path(config.logdir)
   check(path, config)
   _commit()  # kept for run.json, for the checkout may change before that is written
-  new = not path.exists()
+  new = not os.path.exists(path)  # Path's own raises where one may not look
   try:
     path.mkdir(parents=True, exist_ok=True)
     lock = (path / '.lock').open('w')
@@ -68,8 +68,8 @@ def claim(config):
     check(path, config)
     try:
       yield path
-    except UserError:
-      # A mistake that was found before anything was done leaves nothing behind.
+    except BaseException:
+      # What fails before anything was done leaves nothing behind.
       if new and [file.name for file in path.iterdir()] == ['.lock']:
         (path / '.lock').unlink()
         path.rmdir()
@@ -115,7 +115,7 @@ def check(path, config):
 
 def finished(path, config):
   """Whether a run has reached config.steps and its last evaluation."""
-  with contextlib.suppress(OSError, ValueError):
+  with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):  # or another's file
     at = json.loads((path / 'run.json').read_text()).get('finished_at')
     return at is not None and at >= config.steps
   return False
@@ -194,19 +194,18 @@ def load_config(path):
   Returns:
     (config, obs_space, act_space).
   Raises:
-    UserError: there is no run in the directory.
+    UserError: there is no run in the directory, or its config.yaml is damaged.
   """
   path = config_lib.expand(path)
-  if not (path / 'config.yaml').exists():
+  if not os.path.exists(path / 'config.yaml'):
     raise UserError(
-        f'{path}: holds no run (config.yaml is missing). Pass the --logdir of '
-        'a run.')
+        f'{path}: holds no run (config.yaml is missing or out of reach). Pass the --logdir of a run.')
   values = dict(config_lib.read(path / 'config.yaml'))
   if not {'agent', 'obs_space', 'act_space'} <= set(values):
     raise UserError(
         f'{path}: its config.yaml is not one of ours (agent or spaces are missing). '
         'Pass the --logdir of a run.')
-  values = {**config_lib.defaults(values['agent']), **values}
+  values = config_lib.restore(values, path / 'config.yaml')
   try:
     obs, act = spaces(values.pop('obs_space'), values.pop('act_space'))
   except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):

@@ -15,6 +15,7 @@ from common.data.dataset import Loader
 from common.data.disk import Disk
 from common.data.replay import Replay
 from common.envs import actions
+from common.envs.workers import Gone
 from common.loop import banner
 from common.loop import checkpoint as checkpoint_lib
 from common.loop import crew
@@ -83,7 +84,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
       others = [team] if team else collecting
       evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, others)
     env = team or (collecting or evaluating)[0]
-    obs_space, act_space = env.obs_space, env.act_space
+    obs_space, act_space = _spaces(env, config)
     if (logdir / 'config.yaml').exists():
       sources.check_world(logdir, obs_space, act_space, logdir_lib.load_config(logdir)[1:])
     relabel = None
@@ -160,6 +161,16 @@ def _second(make, config, first):
         f'{config.task}: a second environment, for evaluation, cannot be made beside the first '
         f'({lines[-1]}). Pass --eval_episodes 0, and evaluate by python -m '
         'common.evaluate when the run has ended.') from None
+
+
+def _spaces(env, config):
+  """(obs_space, act_space) of an environment, which one in another process is waited for."""
+  try:
+    return env.obs_space, env.act_space
+  except (TimeoutError, Gone) as error:
+    raise UserError(
+        f'{config.task}: cannot be built: {error}. Pass a longer --env_timeout, or look for the reason '
+        f'with python -m common.check_env {config.task}.') from None
 
 
 def _crew(config, workers, stopped, stack):

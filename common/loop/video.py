@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import pathlib
 
 import numpy as np
@@ -22,7 +23,7 @@ def check(path):
   if path.suffix.lower() == '.mp4' and not importlib.util.find_spec('imageio_ffmpeg'):
     raise UserError(
         f'{path}: MP4 needs a package. Type: pip install imageio-ffmpeg, or choose .gif.')
-  if not path.absolute().parent.is_dir():
+  if not os.path.isdir(path.absolute().parent):
     raise UserError(f'{path}: its folder does not exist. Make it first.')
 
 

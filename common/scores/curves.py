@@ -251,7 +251,7 @@ def _over_runs(means):
 def _read_config(path):
   """Config of a run. What many runs share is parsed once, as YAML takes longer than metrics."""
   try:
-    text = path.read_text()
+    text = path.read_text(encoding='utf-8')
     values = [_parse(part) for part in (OWN_LINES.sub('', text), ''.join(OWN_LINES.findall(text)))]
   except (OSError, ValueError, UserError):
     return config_lib.read(path)  # whole, for its message

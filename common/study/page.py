@@ -91,5 +91,5 @@ def document(title, *content):
       tag('meta', http_equiv='Content-Security-Policy', content=POLICY),
       tag('meta', name='viewport', content='width=device-width, initial-scale=1'),
       tag('meta', name='color-scheme', content='light dark'),
-      tag('title', title), tag('style', Html(STYLE.read_text())))
+      tag('title', title), tag('style', Html(STYLE.read_text(encoding='utf-8'))))
   return f'<!DOCTYPE html>\n{tag("html", head, tag("body", content), lang="en")}\n'

@@ -1,6 +1,7 @@
 """What a run left behind besides its curves: its end, its speed, its evaluations, its faults."""
 import json
 import math
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -136,7 +137,7 @@ def _speed(training):
 def _rows(path, problems):
   """Rows of a file of JSON lines; lines that are none become a problem."""
   rows, torn = [], 0
-  if path.exists():
+  if os.path.exists(path):
     for line in path.read_bytes().splitlines():
       try:
         row = json.loads(line)
@@ -156,7 +157,7 @@ def _run_json(path, problems):
     run = json.loads(path.read_text())
   except FileNotFoundError:
     problems.append('run.json is missing: command, commit, versions and time are not known')
-  except ValueError:
+  except (OSError, ValueError):
     problems.append('run.json cannot be read: command, commit, versions and time are not known')
   else:
     if isinstance(run, dict):

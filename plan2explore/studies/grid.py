@@ -163,7 +163,7 @@ def by_method(args, found):
 
 def finish(args, shown, complete):
   """Write and print table.md, say what was drawn, and exit with 1 if a run is missing."""
-  (args.out / 'table.md').write_text(shown)
+  (args.out / 'table.md').write_text(shown, encoding='utf-8')
   print(shown)
   print(os.path.join(args.out, 'curves.png'))
   sys.exit(int(len(complete) < len(cells(args))))
