@@ -6,15 +6,18 @@ import gymnasium
 import numpy as np
 import pytest
 
+from common import config as config_lib
 from common import evaluate
 from common.config import UserError
 from common.data import episodes as files
 from common.data import foreign
 from common.data.replay import Replay
-from common.loop import parts
+from common.envs import wrappers
+from common.loop import logdir, parts
 
 import loops
 
+ACTIONS = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (4, 5, 3), np.uint8)}
 
 
@@ -50,6 +53,29 @@ def test_images_of_other_tools_become_ours_where_that_is_certain(change, words):
     ({'other': pixels()}, "no key 'image'")])
 def test_other_images_are_refused_by_key(arrays, words):
   assert re.search(words, foreign.understand(episode(**arrays), IMAGE)[2])
+
+
+def test_numbers_of_classes_become_vectors_and_other_actions_are_refused():
+  discrete = {'action': wrappers.OneHot(3)}
+  for shape in ((6,), (6, 1)):
+    action = np.array([2, 0, 1, 2, 1, 0], np.float32).reshape(shape)
+    data, notes, problem = foreign.understand(episode(action=action), discrete)
+    assert not problem and data['action'].argmax(1).tolist() == [0, 0, 1, 2, 1, 0]
+    assert data['action'].sum(1).tolist() == [0, 1, 1, 1, 1, 1] and 'classes' in notes[0]
+  for action in (np.full((6, 1), 3.0), np.full((6, 1), 0.5)):
+    assert 'no class from 0 to 2' in foreign.understand(episode(action=action), discrete)[2]
+  continuous = {'action': gymnasium.spaces.Box(-1, 1, (3,), np.float32)}
+  assert re.search(r'action is float32 \[2\], the agent takes float32 \[3\]',
+                   foreign.understand(episode(), continuous)[2])
+  action = np.full((6, 3), 7, np.float32)
+  assert 'goes beyond -1 to 1' in foreign.understand(episode(action=action), continuous)[1][0]
+
+
+@pytest.mark.parametrize('arrays, words', [
+    ({'discount': np.full(6, -3, np.float32)}, 'discount is -3, expected 0 to 1'),
+    ({'vector': np.full((6, 2), 1e30, np.float32)}, r'vector holds 1e\+30, beyond 1e\+09')])
+def test_numbers_that_no_environment_may_hand_over_are_refused(arrays, words):
+  assert re.search(words, foreign.understand(episode(**arrays), {'action': ACTIONS})[2])
 
 
 def test_rows_in_the_usual_order_of_others_are_noticed():
@@ -105,6 +131,23 @@ def test_a_copy_without_episodes_is_refused_and_can_be_evaluated(tmp_path, monke
   with pytest.raises(UserError, match='the files of 120 are gone.*Put episodes/ back'):
     loops.start(tmp_path, '--steps', 200)
   assert evaluate.evaluate(tmp_path, 1)[0]['step'] == 120
+
+
+@pytest.mark.parametrize('line', [
+    'deter_size: sixteen', 'action_repeat:', 'batch_size: [8]', 'action_dist: foo', 'tasks: 3'])
+def test_damaged_values_in_the_config_of_a_run_are_named(tmp_path, monkeypatch, line):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path)
+  path, key = tmp_path / 'config.yaml', line.partition(':')[0]
+  path.write_text(re.sub(rf'^{key}: .*$', line, path.read_text(), flags=re.MULTILINE))
+  with pytest.raises(UserError, match=f'{key} is .* in {path} but must be'):
+    evaluate.evaluate(tmp_path, 1)
+
+
+@pytest.mark.parametrize('text', ['[]', 'null', '3', '{"finished_at": "600"}'])
+def test_a_damaged_note_of_the_end_is_no_end(tmp_path, text):
+  (tmp_path / 'run.json').write_text(text)
+  assert not logdir.finished(tmp_path, config_lib.load('dreamer', ['--steps', '300']))
 
 
 @pytest.mark.parametrize('old, new', [

@@ -41,7 +41,7 @@ class Replay:
     readonly: change nothing in the directory, for reading what another run collects.
     relabel: name of the array that is served as `reward` in its place.
     warn: called with one sentence for each file that is skipped. Default: print to stderr.
-    spaces: dict of name to Box that the agent sees, into whose form foreign episodes are brought.
+    spaces: dict of name to Box, as foreign.understand takes it, for episodes of other tools.
     disk: Disk that waits where the system refuses. Default: that is an error at once.
   Raises:
     UserError: the directory cannot be made, or a readonly one does not exist.

@@ -107,8 +107,8 @@ def check_spaces(config, source, obs_space, act_space):
     raise UserError(
         f'--offline {path}: its episodes do not fit ({"; ".join(lines)}). '
         'Pass the settings of that run, or another directory.')
-  newest = episodes.named(path / 'episodes')[-1]
-  data, _ = episodes.read(newest[0], newest[1][2])
+  read = (episodes.read(file, name[2])[0] for file, name in reversed(episodes.named(path / 'episodes')))
+  data = next(filter(None, read), {})  # of the newest that can be read
   tasks = [task for task, _ in config_lib.eval_tasks(config) if task != old.task]
   for task in [] if config.tasks else tasks:
     if f'reward/{task}' not in data:

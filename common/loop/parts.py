@@ -108,7 +108,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
       acting = ActingCopy(make, settled, agent, _acts_on_cpu(config))
     # Nothing is written before there is a view.
     disk = Disk(config.disk_wait, lambda text: view.say(text), stopped)
-    replay = _replay(config, logdir, relabel, obs_space, disk)
+    replay = _replay(config, logdir, relabel, obs_space, act_space, disk)
     stack.callback(replay.close)
     stack.callback(disk.end)  # or closing would wait for threads that wait
     loader = Loader(
@@ -191,14 +191,14 @@ def frames(config, agent, replay):
   return sources.frames(config, agent.update_count) if config.offline else replay.frames
 
 
-def _replay(config, logdir, relabel, obs_space, disk):
+def _replay(config, logdir, relabel, obs_space, act_space, disk):
   """The episodes of the run, or of another one that it learns from."""
   home = config_lib.expand(config.offline) if config.offline else logdir
   return Replay(
       home / 'episodes', config_lib.repeats(config), config.replay_capacity,
       prune_disk=config.prune_disk, last_row=config.dataset_last_row,
       balance=config.dataset_balance, readonly=bool(config.offline), relabel=relabel,
-      spaces=obs_space, disk=disk)
+      spaces={**obs_space, 'action': act_space}, disk=disk)
 
 
 def _tell_lost(config, parts, count, lost):
