@@ -1,8 +1,9 @@
 """Step an environment with random actions and name what is wrong with it.
 
 TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Options of
-training that shape what the agent sees, such as --gym_draw True, are taken as there. Exit code 0
-with a summary, 1 if there are faults, 2 if there is no such task.
+training that shape what the agent sees, such as --configs dmc or --gym_draw True, are taken as
+there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there are faults, 2 if
+there is no such task.
 """
 import argparse
 import shlex

@@ -326,6 +326,14 @@ def test_entry_turns_ctrl_c_into_130():
   assert error.value.code == 130
 
 
+def test_help_leaves_out_what_an_agent_refuses(capsys):
+  with pytest.raises(SystemExit):
+    config.load('planet', ['--help'])
+  shown = capsys.readouterr().out
+  assert '\n  batch_size:' in shown and '\n    planner_topk:' in shown
+  assert not [key for key in config.options.UNUSED['planet'] if f'\n  {key}:' in shown]
+
+
 def test_help_lists_every_key_and_block(capsys):
   with pytest.raises(SystemExit) as error:
     config.load('dreamer', ['--help'])

@@ -95,7 +95,8 @@ def tensorflow():
         'note', f'{version} does not see the GPU of this machine: its CUDA libraries are missing '
         'or do not fit the driver', "pip install -e '.[gpu]', then nvidia-smi must list the GPU")
   return Finding(
-      'note', f'{version}, no GPU: the published settings take weeks here, the block cpu an hour')
+      'note', f'{version}, no GPU: the published settings take weeks here, the block cpu 20 to 50 '
+      'minutes')
 
 
 def rendering():
@@ -156,7 +157,7 @@ def memory():
   if free < 40:
     return Finding(
         'note', f'{text}; the replay of a published run grows to 31 GB',
-        'pass --replay_capacity 1e6 (6 GB) with the published settings')
+        'pass --replay_capacity 1e6 (6 GB), which is the published setting no more')
   return Finding('ok', text)
 
 

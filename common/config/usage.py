@@ -2,7 +2,7 @@
 import re
 
 from common.config import files
-from common.config.options import AGENTS
+from common.config.options import AGENTS, UNUSED
 
 
 def describe(agent):
@@ -26,11 +26,11 @@ def describe(agent):
       f'Usage: python -m {agent}.train --configs NAME [NAME ...] --task SUITE_TASK '
       '--logdir DIR --seed N --KEY VALUE ...', '',
       'Blocks for --configs, merged in order (debug and cpu last):', *blocks, '',
-      'Keys with their defaults:', *keys])
+      f'Keys with their defaults (what stands below {agent}: comes after them):', *keys])
 
 
 def _lines_for(agent, lines):
-  """Return the lines of `defaults` without the sub-blocks of other agents."""
+  """Return the lines of `defaults` without the sub-blocks of other agents and keys unknown to it."""
   result, keep = [], True
   for line in lines:
     match = re.match(r'  (\w+):(\s*#.*)?$', line)
@@ -39,7 +39,7 @@ def _lines_for(agent, lines):
       while not keep and result and result[-1].lstrip().startswith('#'):
         result.pop()  # what is said of it
     elif re.match(r'  \S', line):
-      keep = True
+      keep = line.partition(':')[0].strip() not in UNUSED.get(agent, ())
     if keep:
       result.append(line)
   return result

@@ -1,7 +1,7 @@
 """What explorers get to see, and what the task's actor makes of it without having been there.
 
     python -m plan2explore.coverage --out DIR                    disagreement and random in the maze
-    python -m plan2explore.coverage --out DIR --tasks dmc_walker_walk --configs dmc cpu
+    python -m plan2explore.coverage --out DIR --tasks dmc_walker_walk --configs dmc cpu \\
         --methods disagreement curiosity max retrospective random --steps 100000
 
 Runs every method on every task for some seeds, several at a time, then writes table.md and

@@ -1,12 +1,12 @@
 """The noisy television: who is drawn to noise, and who to what can be learned?
 
     python -m plan2explore.noisy_tv --out DIR                            the default grid
-    python -m plan2explore.noisy_tv --out DIR --screens off cycle channels static
+    python -m plan2explore.noisy_tv --out DIR --screens off cycle channels static \\
         --methods disagreement curiosity rnd random --form image --seeds 5 --steps 50000
 
 Runs every method before every screen for some seeds, several at a time, then writes what they did:
 table.md and curves.png, means with 95 % intervals over seeds. A grid that was interrupted goes on;
-with all runs there, only table and curves are made. Specification of Plan2Explore, section 12.
+with all runs there, only table and curves are made. common/envs/noisytv.py describes the world.
 
 Bad news is told, too: high-dimensional static noise (static64) draws every method for long.
 """
