@@ -21,9 +21,11 @@ class ReplayedCritic(ActorCritic):
     feat = swap(rows['feat'])                                       # [T, B, F]
     action = tf.cast(swap(rows['data']['action']), feat.dtype)
     reward = tf.stop_gradient(reward_fn(Imagined(feat, action, first(feat))))
+    if self._config.disag_input == 'feat':  # which was not seen before the first row
+      feat, reward = feat[1:], reward[1:]
     with tf.GradientTape() as value_tape:
       dist = self.value(feat)
-      value = dist.mode()
+      value = (self.slow_value(feat) if self._config.slow_value else dist).mode()
       # Novelty goes on where an episode ended, as it does in dreams without pcont.
       returns = lambda_return(
           reward[:-1], value[:-1], self._config.discount,

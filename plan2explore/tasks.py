@@ -15,8 +15,7 @@ class Task(tf.Module):
     super().__init__()
     self.task, self.key = name, 'reward'
     self.world_model, self._suffix = world_model, ''
-    self.behaviour = ActorCritic(
-        world_model.rssm.feat_size, action_size, config.replace(lambda_bootstrap='last'))
+    self.behaviour = ActorCritic(world_model.rssm.feat_size, action_size, config)
 
   def reward(self, feat):
     """Distribution of the reward [N...] of features [N..., F]."""

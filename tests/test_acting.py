@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import config as config_lib
 from common.model import exploration
 from common.model.world_model import WorldModel
 
@@ -213,6 +214,13 @@ def test_additive_noise_has_the_amount_as_its_deviation_and_is_clipped():
   assert noisy.min() == -1 and noisy.max() == 1
   np.testing.assert_array_equal(exploration.add_noise(
       'additive_gaussian', tf.fill([3, 2], 0.4), tf.constant(0.0), SEED), np.full((3, 2), 0.4, 'f'))
+
+
+@pytest.mark.parametrize('flags', [
+    ['--expl_amount', '0'], ['--expl_schedule', 'linear', '--expl_decay', '100'], ['--expl_decay', '1']])
+def test_completely_random_actions_are_so_whatever_the_amount(flags):
+  config = config_lib.load('dreamer', ['--configs', 'random_collect', *flags])
+  assert exploration.amount(config, 1000) == 1
 
 
 def test_completely_random_actions_ignore_the_policy():

@@ -139,7 +139,7 @@ def test_grey_images_have_one_channel():
 
 def lives(life_end, life_length=0, steps=4000):
   """Whether episodes end, go on, and what they pay, for a game of breakout without skill."""
-  env = atari.Atari('breakout', 4, life_end=life_end, life_length=life_length)
+  env = atari.Atari('breakout', 4, life_end=life_end, life_length=life_length, life_reset=False)
   env.reset(3)
   found, length = [], 0
   for step in range(steps):
@@ -157,6 +157,24 @@ def lives(life_end, life_length=0, steps=4000):
 def test_lost_lives_end_learning_episodes_and_the_game_goes_on():
   assert [end[:3] for end in lives(True)] == [(True, 0.0, left) for left in (4, 3, 2, 1)] + [
       (False, 0.0, 0)]
+
+
+def test_a_lost_life_ends_the_game_as_published():
+  env = atari.Atari('breakout', 4, life_end=True)
+  first = env.reset(3)['image']
+  for step in range(4000):
+    _, _, done, info = env.step(1 if step % 10 == 0 else step % 4)
+    if done:
+      break
+  assert done and not info['goes_on'] and not info['discount'] and env._ale.lives() == 4
+  np.testing.assert_array_equal(env.reset(3)['image'], first)
+  assert env._ale.lives() == 5
+
+
+def test_older_runs_of_games_went_on():
+  values = {'agent': 'dreamer', 'task': 'atari_pong'}
+  assert not config_lib.filled(values)['atari_life_reset']
+  assert config_lib.filled({**values, 'task': 'dmc_walker_walk'})['atari_life_reset']
 
 
 def test_without_that_and_in_evaluation_episodes_are_whole_games():
@@ -177,7 +195,7 @@ def test_scores_are_of_whole_games(tmp_path):
   train.main([
       '--configs', 'atari', 'debug', '--task', 'atari_breakout', '--logdir', str(tmp_path),
       '--time_limit', '3000', '--steps', '3000', '--prefill', '2900', '--pretrain', '0',
-      '--eval_every', '100000', '--eval_episodes', '0', '--atari_life_length', '0',
+      '--eval_every', '100000', '--eval_episodes', '0', '--atari_life_length', '0', '--atari_life_reset', 'False',
       '--batch_length', '5', '--train_every', '2900', '--train_steps', '1', '--quiet'])
   rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
   files = sorted((tmp_path / 'episodes').glob('*.npz'))
@@ -195,8 +213,10 @@ def test_scores_are_of_whole_games(tmp_path):
 
 
 def test_deterministic_runs_cannot_go_on_with_games():
-  with pytest.raises(UserError, match='--atari_life_end False'):
-    config_lib.load('dreamer', ['--configs', 'atari', '--deterministic', 'True'])
+  flags = ['--configs', 'atari', '--deterministic', 'True']
+  with pytest.raises(UserError, match='--atari_life_reset True'):
+    config_lib.load('dreamer', [*flags, '--atari_life_reset', 'False'])
+  config_lib.load('dreamer', flags)
 
 
 @pytest.mark.parametrize('name, wrong', [('lock', 'image'), ('lock_vector', 'vector')])

@@ -237,6 +237,59 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     assert word in sentence
 
 
+@pytest.mark.parametrize('flags, words', [
+    (['--grad_heads', 'decoder,reward'], 'fits none of the heads that there are: decoder, reward'),
+    (['--grad_heads', 'decoder|rewards'], "grad_heads 'decoder|rewards' fits none"),
+    (['--grad_heads', 'pcont'], "grad_heads 'pcont' fits none"),
+    (['--grad_heads', 'decoder', '--obs_loss', 'none'], 'heads that there are: reward'),
+    (['--configs', 'multitask', '--task', 'dmc_hopper_hop'], 'dmc_hopper_hop is one task'),
+    (['--configs', 'multitask', '--batch_length', '200'], 'at most 126 of dmc_cartpole_swingup'),
+    (['--latent_model', 'drnn', '--rssm_layers', '3'], 'rssm_layers means nothing with latent_model drnn'),
+    (['--latent_model', 'ssm', '--future_rnn', 'False'], 'future_rnn means nothing'),
+    (['--slow_value_fraction', '0.5'], 'slow_value_fraction means nothing with slow_value 0'),
+    (['--pcont_scale', '5'], 'pcont_scale means nothing with pcont False'),
+    (['--weight_decay_pattern', 'kernel'], 'weight_decay_pattern means nothing'),
+    (['--tasks', ','], "tasks is ',', which names none")])
+def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
+  agent = 'planet' if 'multitask' in flags else 'dreamer'
+  with pytest.raises(config.UserError, match=re.escape(words).replace('\\ ', ' ')):
+    config.load(agent, flags)
+
+
+@pytest.mark.parametrize('agent, flags', [
+    ('dreamer', ['--grad_heads', '']), ('dreamer', ['--grad_heads', 'decoder|pcont']),
+    ('dreamer', ['--latent_model', 'drnn', '--rssm_layers', '1']),
+    ('plan2explore', ['--configs', 'oracle', '--grad_heads', 'rewards']),
+    ('plan2explore', ['--adapt_heads', 'nothing'])])
+def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
+  config.load(agent, flags)
+
+
+def test_environments_of_users_count_as_those_of_gym_in_small_sizes():
+  loaded = config.load('dreamer', ['--configs', 'gym', 'cpu', '--task', 'py_my_world:Dot'])
+  assert (loaded.action_repeat, loaded.batch_size, loaded.batch_length) == (1, 10, 15)
+
+
+@pytest.mark.parametrize('line, key, value', [
+    ('dreamer discrete dreamerv2 dmlab_x', 'train_every', 20),
+    ('dreamer discrete dreamerv2 dmlab_x', 'prefill', 40000),
+    ('dreamer dreamerv2 atari_pong', 'action_repeat', 4),
+    ('dreamer dreamerv2 atari_pong', 'time_limit', 108000),
+    ('dreamer discrete dmlab_x', 'prefill', 10000),
+    ('planet dmc dreamerv2 dmc_walker_walk', 'expl_amount', 0.3),
+    ('planet dmc dreamerv2 dmc_walker_walk', 'free_nats_mode', 'mean'),
+    ('planet dmc multitask cpu -', 'steps', 240000),
+    ('planet dmc multitask cpu -', 'prefill', 30000),
+    ('planet dmc v1 cpu dmc_walker_walk', 'overshooting_distance', 30),
+    ('planet dmc v1 cpu dmc_walker_walk', 'free_nats', 2.0),
+    ('planet dmc camera_ready cpu dmc_walker_walk', 'num_units', 100),
+    ('dreamer dmc dreamerv2 random_collect dmc_walker_walk', 'expl', 'completely_random')])
+def test_blocks_one_after_another_mean_what_each_is_about(line, key, value):
+  agent, *names, task = line.split()
+  flags = [] if task == '-' else ['--task', task]
+  assert config.load(agent, ['--configs', *names, *flags])[key] == value
+
+
 def test_an_offline_run_collects_nothing_that_could_be_too_little():
   assert config.load('dreamer', ['--offline', 'somewhere', '--prefill', '0']).prefill == 0
 
@@ -370,6 +423,11 @@ def test_every_block_suits_every_agent_or_says_whose_it_is(agent, name):
   if (agent, name) == ('plan2explore', 'multitask'):
     with pytest.raises(config.UserError, match='--zero_shot_tasks'):
       config.load(agent, ['--configs', name])
+    return
+  if (agent, name) == ('plan2explore', 'reward_only'):  # only where rewards count
+    with pytest.raises(config.UserError, match="grad_heads 'decoder' fits none of .*: reward[.]"):
+      config.load(agent, ['--configs', name])
+    config.load(agent, ['--configs', name, 'oracle'])
     return
   more = {'snapshot': ['--offline', 'somewhere'], 'few_shot': ['--expl_until', '400']}.get(name, [])
   names = ['atari', 'dreamerv2', name] if name == 'dreamerv2_schedules' else [name]

@@ -143,6 +143,7 @@ V2_PRESETS = {
         pcont=False, clip_rewards='none', dataset_balance=False, free_nats=1.0, deter_size=200,
         model_lr=3e-4, head_lr=3e-4, actor_lr=8e-5, value_lr=8e-5, actor_ent=1e-4, train_every=10,
         prefill=2000, pretrain=100),
+    'dmlab': dict(train_every=20, prefill=40_000),  # the same decisions at action repeat 4
     'toy': dict(prefill=2000, batch_length=12), 'gym': dict(batch_length=15)}
 
 

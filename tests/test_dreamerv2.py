@@ -258,6 +258,29 @@ def test_the_world_model_learns_without_reconstruction(loss):
   assert agent.open_loop(toys.batch()) == {} and agent.dream(toys.batch()) == {}
 
 
+@pytest.mark.parametrize('heads, reaches', [('decoder|reward', True), ('reward', False)])
+def test_contrast_shapes_the_encoder_as_grad_heads_says(heads, reaches):
+  model = toys.agent(obs_loss='contrastive', grad_heads=heads).world_model
+  data = model.preprocess(toys.batch(), None)
+  with tf.GradientTape() as tape:
+    like = model.loss(data, None)[1]['likes']['contrastive']
+  grads = tape.gradient(like, model.encoder.trainable_variables)
+  assert any(g is not None and np.abs(g).max() > 0 for g in grads) == reaches
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_overshooting_is_told_of_the_first_action_as_the_filter_is(told):
+  model = toys.agent(overshooting_scale=1.0, overshooting_distance=3, free_nats=0.0,
+                     first_action=told).world_model
+  found = []
+  for first in (-1, 1):
+    data = model.preprocess(toys.batch(), None)
+    action = np.array(data['action'])
+    action[:, 0] = first
+    found.append(float(model.loss({**data, 'action': tf.constant(action)}, None)[1]['terms']['overshooting']))
+  assert (found[0] == found[1]) != told
+
+
 def test_the_classifier_rises_to_the_logarithm_of_the_rows_as_states_tell_observations_apart():
   from common.model import observations
   classifier = observations.Classifier(3, 3, toys.settings())

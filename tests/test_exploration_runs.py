@@ -14,6 +14,7 @@ from common import envs
 from common import evaluate
 from common.config import UserError
 from common.data import coverage
+from common.data import episodes as files
 from common.data import sources
 from common.envs import dmc_extras
 from common.envs import noisytv
@@ -316,6 +317,15 @@ def test_coverage_counts_cells_of_the_last_episodes():
   assert (last['train/coverage'], last['train/coverage_total']) == (1, 3)
   again = coverage.Coverage([{'log_state': np.full((3, 2), 0.5)}])
   assert again.add({'log_state': np.zeros((1, 2))})['train/coverage_total'] == 2
+
+
+def test_coverage_goes_on_from_all_episodes_on_disk_whatever_memory_holds(tmp_path):
+  for k, place in enumerate((0.0, 0.3, 0.9)):
+    files.write(tmp_path / files.name(k, 0, 2), {'log_state': np.full((2, 1), place)})
+  (tmp_path / files.name(3, 0, 2)).write_text('torn')
+  again = coverage.Coverage(coverage.stored(tmp_path))
+  assert again.add({'log_state': np.full((1, 1), 0.6)})['train/coverage_total'] == 4
+  assert list(coverage.stored(tmp_path / 'none')) == []
 
 
 @pytest.mark.parametrize('kind', noisytv.KINDS)

@@ -101,6 +101,26 @@ def test_the_update_of_an_explorer_is_traced_once(kind):
   assert agent._train.experimental_get_tracing_count() == 1
 
 
+def test_the_authors_early_end_of_returns_is_that_of_the_task_too():
+  agent = make(lambda_bootstrap='authors')
+  assert agent.tasks[0].behaviour._config.lambda_bootstrap == 'authors'
+
+
+@pytest.mark.parametrize('slow', [0, 100])
+def test_replayed_novelty_is_valued_by_the_slow_network_where_there_is_one(slow):
+  agent = make(expl_replay=True, slow_value=slow)
+  if slow:
+    for variable in agent.explorer.slow_value.variables:
+      variable.assign(tf.zeros_like(variable))
+  wm = agent.world_model
+  data = wm.preprocess(tensors(toys.batch()), None)
+  _, outputs = wm.loss(data, None)
+  rows = {**outputs, 'data': data}
+  nothing = lambda dream: tf.zeros(dream.feat.shape[:2])
+  _, found, _ = agent.explorer.gradients(wm, rows, wm.starts(outputs['post']), nothing, SEED)
+  assert np.any(found['returns']) == (not slow)
+
+
 @pytest.mark.usefixtures('eager')
 def test_rewards_reach_nothing_but_their_head_while_exploring():
   """Bit for bit, although gradients are clipped together (quirk 4)."""
@@ -116,9 +136,11 @@ def test_rewards_reach_nothing_but_their_head_while_exploring():
   assert not equal(results[0]['reward'], results[1]['reward'])
 
 
-@pytest.mark.parametrize('phase, reaches', [('explore', False), ('task', True)])
-def test_rewards_shape_the_features_after_the_switch_only(phase, reaches):
-  agent = make()
+@pytest.mark.parametrize('phase, reaches, changes', [
+    ('explore', False, {}), ('task', True, {}),
+    ('task', False, dict(adapt_heads='', grad_heads='decoder|reward'))])
+def test_rewards_shape_the_features_after_the_switch_only(phase, reaches, changes):
+  agent = make(**changes)
   wm = agent.world_model
   data = wm.preprocess(tensors(toys.batch()), None)
   heads = agent.config.adapt_heads if phase == 'task' else agent.config.grad_heads

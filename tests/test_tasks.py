@@ -39,7 +39,8 @@ def test_wrong_tasks_are_refused(flags, words):
 
 def test_actions_are_padded_and_the_environment_gets_its_own():
   settings = config.load(
-      'planet', [*TASKS, '--cnn_keys', '', '--mlp_keys', 'velocity', '--time_limit', '100'])
+      'planet', [*TASKS, '--cnn_keys', '', '--mlp_keys', 'velocity', '--time_limit', '100', '--batch_length',
+          '10'])
   with pytest.raises(UserError, match='differ in what is observed'):
     envs.make_all(settings, 1, 0, 'train')
   settings = config.load('planet', [*TASKS, *VECTORLESS])

@@ -16,8 +16,8 @@ def load(agent, argv=None):
   """Merge configs.yaml and the command line into the configuration of one agent.
 
   For each block (`defaults` first, then the names after --configs in order): its plain keys, then
-  its sub-blocks of the agent, of the suite of the task and of the blocks that are named before it,
-  in the order in which they are written. Flags come last. A key with characters of a regular
+  its sub-blocks of the agent, of the suite of the task (for py_ those of gym, too) and of the blocks
+  that are named before it, in the order in which they are written. Flags come last. A key with characters of a regular
   expression stands for all keys that it matches.
 
   Args:
@@ -47,7 +47,14 @@ def load(agent, argv=None):
       raise UserError(
           f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
-  return _settled({**values, 'agent': agent, 'configs': names})
+  if flags.get('task') and values.get('tasks') and 'tasks' not in flags:
+    raise UserError(
+        f'config: --task {flags["task"]} is one task, but a block names several in tasks: '
+        f"{values['tasks']}. Leave out --task, or the block.")
+  config = _settled({**values, 'agent': agent, 'configs': names})
+  given = [match for key in flags for match in values_lib.matches(key, values, 'on the command line')]
+  consistency.check_used(config, [key for key in given if values[key] != defaults(agent).get(key)])
+  return config
 
 
 def defaults(agent):
@@ -63,7 +70,7 @@ def defaults(agent):
 
 
 def restore(values, path):
-  """Return a dict of what a run wrote down, with defaults for keys that are newer.
+  """Return `filled` of what a run wrote down, checked.
 
   Args:
     values: mapping of keys to values, with `agent`; other entries stay as they are.
@@ -73,9 +80,17 @@ def restore(values, path):
   """
   known = defaults(values['agent'])
   types = {**known, **files.blocks()['defaults'].get(task_keys.suite(str(values.get('task'))), {})}
-  return {**known, **{
+  return {
       key: values_lib.convert(key, value, types[key], f'in {path}') if key in known else value
-      for key, value in values.items()}}
+      for key, value in filled(values).items()}
+
+
+def filled(values):
+  """Return a dict of what a run wrote down, with what held before for keys that are newer."""
+  known = defaults(values['agent'])
+  if task_keys.suite(str(values.get('task'))) == 'atari':
+    known['atari_life_reset'] = False
+  return {**known, **values}
 
 
 def preset(agent, names, task):
@@ -141,6 +156,8 @@ def _layers(chain, agent, part):
   """
   name, block = chain[-1]
   meant = {other for other, _ in chain[:-1]} - {*AGENTS, *SUITES} | {agent, part}
+  if part == 'py':
+    meant.add('gym')  # such environments bring their own step, too
   layers = [(name, _plain(block)), *(
       (f'{name}.{other}', layer) for other, layer in block.items()
       if other in meant and isinstance(layer, dict))]  # a key may have the name of a block

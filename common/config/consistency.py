@@ -1,31 +1,23 @@
 """Values of a configuration that are fine one by one but cannot work together."""
 import math
+import re
 
 from common.config.errors import UserError
-from common.config.task_keys import suite
+from common.config.task_keys import suite, tasks
+
+HEADS = ('decoder', 'reward', 'pcont')
 
 
 def check(config):
   """Refuse a Config whose values cannot work together. Raises UserError with what to pass."""
   c = config
-  repeat = c.action_repeat
-  # Episodes of the suite end after 1000 frames, except those of lqr.
-  longest = min(c.time_limit, c.collect_limit or c.time_limit)
-  if suite(c.task) == 'dmc' and not c.task.startswith('dmc_lqr'):
-    longest = min(longest, 1000)
-  name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
-  rows = math.ceil(longest / repeat) + 1
   needed = c.batch_length + (not c.dataset_last_row)
-  if needed > rows:
-    raise UserError(
-        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
-        f'{longest} at action_repeat {repeat} gives at most {rows}. '
-        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
-        f'or a longer --{name}.')
-  if not c.offline and c.prefill < (needed - 1) * repeat:
+  for task, repeat in tasks(c):
+    check_length(c, task, repeat, needed)
+  if not c.offline and c.prefill < (needed - 1) * c.action_repeat:
     raise UserError(
         f'config: prefill {c.prefill} frames do not fill one sequence of batch_length '
-        f'{c.batch_length}. Pass --prefill {(needed - 1) * repeat} or more.')
+        f'{c.batch_length}. Pass --prefill {(needed - 1) * c.action_repeat} or more.')
   if 'planner_topk' in c and c.planner_topk > c.planner_amount:
     raise UserError(
         f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
@@ -40,10 +32,13 @@ def check(config):
         'or --action_dist trunc_normal.')
   if 'disag_input' in c:
     check_exploration(c)
-  if c.deterministic and suite(c.task) == 'atari' and c.atari_life_end:
+  check_heads(c)
+  goes_on = suite(c.task) == 'atari' and c.atari_life_end and not c.atari_life_reset
+  if c.deterministic and goes_on:
     raise UserError(
-        'config: a deterministic run goes back to the start of an episode, but with atari_life_end '
-        'episodes go on with a game. Pass --atari_life_end False or --deterministic False.')
+        'config: a deterministic run goes back to the start of an episode, but without '
+        'atari_life_reset episodes go on with a game. Pass --atari_life_reset True, or '
+        '--deterministic False.')
   if c.deterministic and c.prune_disk:
     raise UserError(
         'config: a deterministic run may have to go back to episodes that prune_disk deletes. '
@@ -70,6 +65,64 @@ def check(config):
     raise UserError(
         f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
         'epsilon_greedy. Pass --expl_amount 1 or less.')
+
+
+def check_used(c, keys):
+  """Refuse keys, given on the command line, that nothing reads beside the other values."""
+  for reason, unread, names in (
+      (f'latent_model {c.get("latent_model")}', c.get('latent_model', 'rssm') != 'rssm',
+       ('rssm_layers', 'rssm_ensemble', 'future_rnn')),
+      ('latent_model ssm', c.get('latent_model') == 'ssm', ('rssm_gru',)),
+      ('latent_model drnn', c.get('latent_model') == 'drnn', ('rssm_act',)),
+      ('latent gaussian', c.get('latent') == 'gaussian', ('stoch_classes',)),
+      ('pcont False', not c.get('pcont', 1), ('pcont_layers', 'pcont_scale')),
+      ('slow_value 0', not c.get('slow_value', 1), ('slow_value_fraction',)),
+      ('head_opt shared', c.get('head_opt') == 'shared', ('head_lr',)),
+      (f'actor_grad {c.get("actor_grad")}', c.get('actor_grad') in ('dynamics', 'reinforce'),
+       ('actor_grad_mix',)),
+      ('overshooting_scale 0', not c.get('overshooting_scale', 1),
+       ('overshooting_distance', 'overshooting_norm', 'overshooting_stop_start')),
+      ('weight_decay 0', not c.get('weight_decay', 1), ('weight_decay_pattern',)),
+      ('collect_limit 0', not c.get('collect_limit', 1), ('collect_limit_from', 'collect_limit_doubles'))):
+    found = [key for key in names if key in keys]
+    if unread and found:
+      raise UserError(f'config: {found[0]} means nothing with {reason}. Leave it out, or change that.')
+
+
+def check_length(c, task, repeat, needed):
+  """Refuse sequences of more rows than episodes of a task have."""
+  # Episodes of the suite end after 1000 frames, except those of lqr.
+  longest = min(c.time_limit, c.collect_limit or c.time_limit)
+  if suite(task) == 'dmc' and not task.startswith('dmc_lqr'):
+    longest = min(longest, 1000)
+  name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
+  rows = math.ceil(longest / repeat) + 1
+  if needed > rows:
+    raise UserError(
+        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
+        f'{longest} at action_repeat {repeat} gives at most {rows}'
+        f'{f" of {task}" if c.tasks else ""}. '
+        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
+        f'or a longer --{name}.')
+
+
+def check_heads(c):
+  """Refuse patterns of heads that fit none, or name what is none. Empty ones mean none."""
+  heads = [head for head, there in (
+      ('decoder', c.get('obs_loss') != 'none'), ('reward', True), ('pcont', c.get('pcont'))) if there]
+  explores = c.get('expl_behavior', 'greedy') != 'greedy' or 'adapt_heads' not in c
+  solves = not explores or c.get('expl_until') or c.get('source')
+  for key, used in (('grad_heads', explores), ('adapt_heads', solves)):
+    pattern = c.get(key)
+    if not (used and pattern):
+      continue
+    # Of words alone each has to be one, of whatever agent: 'decoder|pcont' leaves out rewards.
+    wrong = [
+        word for word in pattern.split('|') if re.fullmatch(r'\w+', word) and word not in HEADS]
+    if wrong or not any(re.fullmatch(pattern, head) for head in heads):
+      raise UserError(
+          f'config: {key} {pattern!r} fits none of the heads that there are: {", ".join(heads)}. Join '
+          'them by |, such as decoder|reward; \'\' is none.')
 
 
 def check_collectors(c):
@@ -118,7 +171,7 @@ def check_exploration(c):
     raise refuse(
         f'curiosity is the error of reconstruction, but obs_loss is {c.obs_loss}. '
         'Pass --obs_loss reconstruction.')
-  if c.expl_replay and c.get('actor_grad') == 'reinforce':
+  if c.expl_replay and c.get('actor_grad') in ('reinforce', 'both'):
     raise refuse('expl_replay climbs the values of one imagined step. Pass --actor_grad dynamics.')
   if c.expl_behavior != 'plan2explore':
     return

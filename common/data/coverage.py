@@ -1,8 +1,12 @@
 """How much of the state space was visited: cells of simulator coordinates, for analysis only."""
 
 import collections
+import contextlib
 
 import numpy as np
+
+from common.data import episodes as files
+from common.data import npz
 
 BINS = 20       # of each coordinate
 EPISODES = 100  # that the recent numbers are about
@@ -44,6 +48,13 @@ class Coverage:
     if len(self._recent) > EPISODES:
       self._counts -= self._recent.popleft()  # without those that come to 0
     return True
+
+
+def stored(directory):
+  """Dicts with the `log_state` of the episodes in a directory that have one, in order."""
+  for path, (_, _, rows) in files.named(directory) if directory.is_dir() else ():
+    with contextlib.suppress(*files.UNREADABLE):  # the replay says so
+      yield npz.read(path, rows, ['log_state'])
 
 
 def cells(state, bins=BINS):

@@ -23,8 +23,10 @@ PACKED, PACKED_LARGEST = 500, 2 ** 27
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others take memory as they like
 
 
-def read(path, rows):
+def read(path, rows, keys=None):
   """Return {name: array} of an npz file of plain arrays, supposed to have so many rows.
+
+  keys: names of those to read; None is all.
 
   Raises:
     ValueError: an array is not of numbers, its size is not what its header says, its rows are not
@@ -38,6 +40,8 @@ def read(path, rows):
   with zipfile.ZipFile(path) as archive:
     for info in archive.infolist():
       key = info.filename.removesuffix('.npy')
+      if keys is not None and key not in keys:
+        continue
       arrays[key] = _array(archive, info, key, rows, left)
       left -= _memory(arrays[key].size, arrays[key].dtype)
   return arrays

@@ -61,7 +61,7 @@ def check(config):
 
 
 def _check_settings(path, config):
-  old = {**config_lib.defaults(config.agent), **config_lib.read(path / 'config.yaml')}
+  old = config_lib.filled({'agent': config.agent, **config_lib.read(path / 'config.yaml')})
   keys = [key for key in config if key not in FREE_TO_CHANGE + PROTOCOL]
   if old.get('agent') != config.agent:
     keys = ['agent']

@@ -231,7 +231,8 @@ def _make_env(suite, name, config, seed, mode):
     return atari.Atari(
         name, config.action_repeat, size, config.atari_gray, config.atari_resize,
         config.atari_sticky, config.atari_noops, config.atari_actions,
-        config.atari_life_end and mode == 'train', config.atari_life_length, seed)
+        config.atari_life_end and mode == 'train', config.atari_life_length,
+        config.atari_life_reset, seed)
   if suite == 'memorymaze':
     return memorymaze.MemoryMaze(name, size, seed)
   if suite == 'dmlab':

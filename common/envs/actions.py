@@ -67,6 +67,14 @@ def settle(config, act_space):
       config = config.replace(expl='epsilon_greedy')
   if config.get('actor_grad') == 'auto':
     config = config.replace(actor_grad='reinforce' if discrete else 'dynamics')
+  if config.get('expl_replay') and config.actor_grad != 'dynamics':
+    raise UserError(
+        f'{config.task}: expl_replay climbs the values of one imagined step, but actor_grad is '
+        f'{config.actor_grad}. Pass --actor_grad dynamics.')
+  if config.expl == 'epsilon_greedy' and config.expl_amount > 1:
+    raise UserError(
+        f'{config.task}: expl_amount {config.expl_amount} is the probability of a random action where '
+        'actions are discrete. Pass --expl_amount 1 or less.')
   if discrete and config.expl != 'epsilon_greedy':
     raise UserError(
         f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '

@@ -22,13 +22,13 @@ class Atari:
   only; at repeat 1, and where an episode ends before the last two of a step, it is the last frame.
   The actions are Discrete.
 
-  With life_end an episode ends, with discount 0, when a life is lost. The next `reset` goes on
-  with the game, which `info['goes_on']` announces; all other resets begin a new one.
+  With life_end an episode ends, with discount 0, when a life is lost. Unless life_reset the next
+  `reset` goes on with the game, which `info['goes_on']` announces; all others begin a new one.
   """
 
   def __init__(
       self, name, repeat=4, size=64, gray=False, resize='area', sticky=0.25, noops=30,
-      actions='minimal', life_end=False, life_length=0, seed=0):
+      actions='minimal', life_end=False, life_length=0, life_reset=True, seed=0):
     """Load the game.
 
     Args:
@@ -42,6 +42,7 @@ class Atari:
       actions: minimal (those that do something in this game) or full (all 18).
       life_end: episodes end when a life is lost ...
       life_length: ... but not before so many steps.
+      life_reset: a new game begins then, too.
       seed: of resets that are given none.
     Raises:
       UserError: no such game, or no ale-py.
@@ -57,7 +58,7 @@ class Atari:
     self._unplayed = self._ale.cloneState(include_rng=True)
     self._sticky, self._repeat, self._size, self._noops = sticky, repeat, size, noops
     self._resize = {'area': images.resize, 'bilinear': resize_bilinear}[resize]
-    self._life_end, self._life_length = life_end, life_length
+    self._life_end, self._life_length, self._life_reset = life_end, life_length, life_reset
     self._random = np.random.default_rng(seed)
     self._actions = (
         self._ale.getLegalActionSet() if actions == 'full' else self._ale.getMinimalActionSet())
@@ -94,7 +95,7 @@ class Atari:
         self._grab(alone=frame < max(1, self._repeat - 1))
       if over or lost:
         break
-    self._goes_on = lost and not over
+    self._goes_on = lost and not (over or self._life_reset)
     done = over or lost
     return self._observe(), total, done, {
         'discount': np.float32(not done), 'goes_on': self._goes_on}

@@ -102,7 +102,7 @@ def check(path, config):
         'another --logdir.')
   if not os.path.exists(path / 'config.yaml'):
     return
-  old = {**config_lib.defaults(config.agent), **config_lib.read(path / 'config.yaml')}
+  old = config_lib.filled({'agent': config.agent, **config_lib.read(path / 'config.yaml')})
   keys = [key for key in config if key not in FREE_TO_CHANGE]
   if old.get('agent') != config.agent:
     keys = ['agent']  # the rest follows from that

@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
-from common.data.coverage import Coverage
+from common.data import coverage, survey
 from common.data.driver import Driver, random_policy, run_episodes
-from common.data import survey
 from common.data.faults import Faults, append
 from common.loop import dreams
 from common.loop import logdir as logdir_lib
@@ -54,7 +53,8 @@ class Run:
     self._report = report or (lambda agent: {})
     self._tasks = [task for task, _ in config_lib.tasks(config)]
     self._repeats = config_lib.repeats(config)
-    self._coverage = Coverage(parts.replay.stored)
+    self._coverage = coverage.Coverage(
+        coverage.stored(parts.logdir / 'episodes') if config.get('coverage') else ())
     self._clock = Clock(self.frames)
     self._learner = Learner(config, parts, self._clock, interrupts)
     self._faults = self._make_faults('environment')

@@ -10,8 +10,10 @@ def amount(config, frames):
 
   exponential: expl_amount 0.5^(frames / expl_decay), at least expl_min;
   linear: from expl_amount to expl_min over expl_decay frames. expl_decay 0 is
-  no decay, expl_min 0 no floor.
+  no decay, expl_min 0 no floor. Actions that are random completely are so always, 1.
   """
+  if config.expl == 'completely_random':
+    return 1.0
   value = config.expl_amount
   if config.expl_schedule == 'linear':
     if config.expl_decay:

@@ -132,12 +132,12 @@ class WorldModel(tf.Module):
     c = self._config
     post, prior, embed = self.observe(data, seed)
     feat = self.rssm.get_feat(post)                                 # [B, T, F]
-    rows, likes = self._likes(feat, embed, data, grad_heads or c.grad_heads)
+    heads = c.grad_heads if grad_heads is None else grad_heads
+    rows, likes = self._likes(feat, embed, data, heads)
     div, kl = divergence.loss(
         self.rssm, post, prior, c.free_nats, c.free_nats_mode, c.kl_balance, c.kl_forward)
-    scales = {'reward': c.reward_scale}
     loss = c.kl_scale * div - sum(
-        scales.get(key, 1.0) * like for key, like in likes.items())
+        (c.reward_scale if key == 'reward' else 1.0) * like for key, like in likes.items())
     more = self._further_terms(post, data['action'], seed)
     loss += sum(scale * term for scale, term in more.values())
     outputs = dict(
@@ -151,8 +151,8 @@ class WorldModel(tf.Module):
     float32. That of pcont is times its scale; the first is 0 without a decoder.
     """
     # A head that grad_heads leaves out learns from the features without shaping them.
-    seen_by = lambda head: (
-        feat if re.fullmatch(grad_heads, head) else tf.stop_gradient(feat))
+    shape = lambda head, x: x if re.fullmatch(grad_heads, head) else tf.stop_gradient(x)
+    seen_by = lambda head: shape(head, feat)
     likes, rows = {}, tf.zeros(tf.shape(feat)[:2])
     if self._config.obs_loss == 'reconstruction':
       for key, dist in self.decoder(seen_by('decoder')).items():
@@ -160,6 +160,7 @@ class WorldModel(tf.Module):
         rows += like
         likes[key] = tf.reduce_mean(like)
     elif self._config.obs_loss == 'contrastive':
+      embed = shape('decoder', embed)
       likes['contrastive'] = self.classifier.log_likelihood(seen_by('decoder'), embed)
     likes['reward'] = self.reward_likelihood(self.reward, seen_by('reward'), data)
     if self._config.pcont:
@@ -188,6 +189,8 @@ class WorldModel(tf.Module):
       terms['global_div'] = (
           c.global_div_scale, tf.reduce_mean(self.rssm.kl(post, standard)))
     if c.overshooting_scale:
+      if not c.first_action:  # the filter was not told of it
+        action = tf.concat([tf.zeros_like(action[:, :1]), action[:, 1:]], 1)
       terms['overshooting'] = (c.overshooting_scale, overshooting.loss(
           self.rssm, post, action, c.overshooting_distance, c.free_nats,
           c.overshooting_norm, c.overshooting_stop_start, fold(seed, 'overshooting')))
@@ -203,9 +206,7 @@ class WorldModel(tf.Module):
       (grads, outputs, metrics): by the name of the optimiser one tensor per variable, the
       outputs of `loss`, and a dict of float32 scalars.
     """
-    trained = self.optimizers()
-    if frozen:
-      trained = {'heads': trained['heads']}
+    trained = {'heads': self.optimizers()['heads']} if frozen else self.optimizers()
     with tf.GradientTape(persistent=len(trained) > 1) as tape:
       loss, outputs = self.loss(data, seed, grad_heads)
       if extra:
