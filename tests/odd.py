@@ -1,4 +1,6 @@
 """Environments of Gymnasium and Gym, each odd in one way, for `--task py_odd:NAME`."""
+import os
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -146,3 +148,10 @@ def stack(kind):
   wrappers = gymnasium.wrappers
   below = wrappers.TimeLimit(wrappers.RescaleAction(kind(), np.float32(-1), np.float32(1)), 5)
   return wrappers.TransformReward(below, lambda reward: -reward)
+
+
+class Dying(Odd):
+  """Its process ends while it is built."""
+
+  def __init__(self):
+    os._exit(7)

@@ -11,6 +11,7 @@ from common import config as config_lib
 from common import evaluate
 from common.loop import logdir
 from dreamer import train
+from plan2explore import train as plan2explore
 import loops
 import toys
 
@@ -167,6 +168,15 @@ def test_a_logdir_that_cannot_be_is_refused(tmp_path, capsys):
   for path in (tmp_path / 'file', tmp_path / 'file' / 'run'):
     error = refused(capsys, train.main, *loops.BASE, '--logdir', path)
     assert str(path) in error and '--logdir' in error
+
+
+@pytest.mark.parametrize('flag', ['--logdir', '--offline', '--source'])
+def test_a_path_that_no_system_has_is_refused(capsys, tmp_path, flag):
+  path = tmp_path / ('x' * 300)
+  agent = plan2explore if flag == '--source' else train
+  where = [] if flag == '--logdir' else ['--logdir', tmp_path / 'run']
+  error = refused(capsys, agent.main, *loops.BASE, *where, flag, path)
+  assert str(path) in error and not (tmp_path / 'run').exists()
 
 
 def test_noise_that_discrete_actions_cannot_take_is_refused(command, tmp_path, capsys):

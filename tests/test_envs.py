@@ -414,7 +414,10 @@ def test_dummy_marks_depend_on_the_seed():
     ('dummy_continous', 'dummy_continuous'), ('py_nothing', 'PACKAGE.MODULE:FUNCTION'),
     ('py_no_such.module:f', "no module 'no_such'"), ('py_os.nope:f', "no module 'os.nope'"),
     ('py_os.path:joinn', 'Nearest: join'), ('gym_no_such.package:Env-v0', "no package 'no_such'"),
-    ('gym_ale_py:ALE/Pon-v5', 'gym_ale_py:ALE/Pong-v5')])
+    ('gym_ale_py:ALE/Pon-v5', 'gym_ale_py:ALE/Pong-v5'),
+    ('py_./my/env.py:make', 'Expected --task py_my.env:make'), ('py_.my:make', 'Expected --task py_my:make'),
+    ('py_:make', 'py_PACKAGE.MODULE:make'), ('gym_.pkg:Foo-v0', 'gym_PACKAGE:Foo-v0'),
+    ('gym_:CartPole-v1', 'does not name a package')])
 def test_unknown_tasks_are_refused_with_the_nearest_names(task, said):
   with pytest.raises(UserError, match=said.replace('(', r'\(')) as info:
     envs.check_task(task)

@@ -224,6 +224,20 @@ def test_a_second_environment_that_cannot_be_made_is_one_sentence(tmp_path, monk
   loops.start(tmp_path / 'one', *flags, '--eval_episodes', 0)
 
 
+def test_a_function_that_wants_arguments_is_one_sentence(monkeypatch):
+  monkeypatch.setattr(odd, 'Made', lambda size, shown=True: odd.Odd(), raising=False)
+  with pytest.raises(UserError, match="py_odd:Made is called without arguments, but missing .* 'size'"):
+    make('py_odd:Made')
+
+
+def test_an_environment_whose_process_dies_while_it_is_built_is_one_sentence(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  with pytest.raises(UserError, match='py_odd:Dying: cannot be built: .* is gone: .*exit code 7'):
+    loops.start(
+        tmp_path / 'run', '--task', 'py_odd:Dying', '--cnn_keys=', '--mlp_keys', '.*', '--parallel', 'process')
+  assert not (tmp_path / 'run').exists()
+
+
 def test_an_environment_that_has_changed_is_told_by_key(tmp_path, monkeypatch):
   loops.use_toy(monkeypatch.setattr)
   flags = ['--task', 'py_odd:Odd', '--cnn_keys=', '--mlp_keys', '.*']

@@ -176,10 +176,10 @@ def find_function(name):
   """
   path, colon, attribute = name.partition(':')
   if not (attribute and colon and re.fullmatch(r'[\w-]+(\.[\w-]+)*', path)):
-    module = path.removesuffix('.py').strip('./').replace('/', '.') or 'PACKAGE.MODULE'
+    module = path.removesuffix('.py').strip('./').replace('/', '.') if colon else ''
     raise UserError(
         f'task: py_{name} does not name a function of a module. Expected --task '
-        f'py_{module}:{attribute or "FUNCTION"}.')
+        f'py_{module or "PACKAGE.MODULE"}:{attribute or "FUNCTION"}.')
   dmc.before_foreign_code()
   try:
     module = importlib.import_module(path)

@@ -155,7 +155,7 @@ def _second(make, config, first):
     if config.offline:
       raise
     for env in first:
-      _ = env.obs_space  # whose failure would be the reason
+      _spaces(env, config)  # whose failure would be the reason
     lines = str(error).strip().splitlines() or [type(error).__name__]
     raise UserError(
         f'{config.task}: a second environment, for evaluation, cannot be made beside the first '
