@@ -1,8 +1,8 @@
 """Step an environment with random actions and name what is wrong with it.
 
 TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Options of
-training that shape what the agent sees, such as --configs dmc or --gym_draw True, are taken as
-there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there are faults, 2 if
+training that shape what the agent sees, such as --configs dmc or --gym_draw True, come after it and
+are taken as there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there are faults, 2 if
 there is no such task.
 """
 import argparse
@@ -23,6 +23,7 @@ def main(argv=None):
   """Run the command."""
   parser = argparse.ArgumentParser(
       prog='python -m common.check_env', description=__doc__,
+      usage='%(prog)s TASK [--episodes N] [--steps N] [--seed N] [--KEY VALUE ...]',
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('task', metavar='TASK')
   parser.add_argument('--episodes', type=int, default=3, help='how many (default: 3)')

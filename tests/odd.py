@@ -1,6 +1,7 @@
 """Environments of Gymnasium and Gym, each odd in one way, for `--task py_odd:NAME`."""
 import os
 
+import gym
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -62,6 +63,12 @@ class Old(gymnasium.Env):
     self.time += 1
     done = self.time >= 20
     return self.observation_space.sample(), 0.1, done, {'TimeLimit.truncated': done}
+
+
+class OldGym(gym.Env):
+  """One of Gym's, which says itself that it is old."""
+  observation_space, action_space = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(5)
+  reset, step = Old.reset, Old.step
 
 
 class OldSeeded(Old):
@@ -155,3 +162,12 @@ class Dying(Odd):
 
   def __init__(self):
     os._exit(7)
+
+
+class Mine(gymnasium.Wrapper):
+  """A user's own wrapper that changes nothing."""
+
+
+def topped():
+  """A wrapper of a user's around one of the library's around an old environment."""
+  return Mine(gymnasium.wrappers.TimeLimit(Mine(gymnasium.wrappers.TimeLimit(Old(), 7)), 50))

@@ -12,6 +12,7 @@ from common import config as config_lib
 from common import envs
 from common.config import UserError
 from common.envs import atari, dmlab, images, toy
+from common.scores import curves, references
 from dreamer import train
 
 ale_py = pytest.importorskip('ale_py')
@@ -175,6 +176,18 @@ def test_older_runs_of_games_went_on():
   values = {'agent': 'dreamer', 'task': 'atari_pong'}
   assert not config_lib.filled(values)['atari_life_reset']
   assert config_lib.filled({**values, 'task': 'dmc_walker_walk'})['atari_life_reset']
+
+
+def test_older_runs_of_games_stand_apart(tmp_path):
+  for name, lines in (('old', ''), ('new', 'atari_life_reset: true\n')):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'config.yaml').write_text(
+        f'agent: dreamer\ntask: atari_pong\nconfigs: []\neval_every: 100\nseed: 0\n{lines}')
+    (tmp_path / name / 'metrics.jsonl').write_text('{"step": 100, "eval/return": 1.0}\n')
+  runs = [curves.read(tmp_path / name, 'eval/return') for name in ('old', 'new')]
+  assert [run.config.atari_life_reset for run in runs] == [False, True]
+  apart = [references.differences(run.config) for run in runs]
+  assert apart[0]['atari_life_reset'] == (True, False) and 'atari_life_reset' not in apart[1]
 
 
 def test_without_that_and_in_evaluation_episodes_are_whole_games():

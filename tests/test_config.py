@@ -265,6 +265,26 @@ def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
   config.load(agent, flags)
 
 
+def test_flags_of_patterns_may_also_fit_what_nothing_reads():
+  loaded = config.load('dreamer', ['--.*_layers', '2'])
+  assert loaded.reward_layers == loaded.pcont_layers == 2
+  config.load('planet', ['--.*_lr', '1e-4'])
+  config.load('plan2explore', [
+      '--configs', 'p2e_authors', '--zero_shot_tasks', 'dmc_cheetah_run', '--head_lr', '3e-4'])
+
+
+@pytest.mark.parametrize('flags', [['--pcont_scale', '1'], ['--grad_heads', 'rewards']])
+def test_a_run_that_was_begun_with_what_is_refused_today_goes_on(tmp_path, flags):
+  argv = ['--logdir', str(tmp_path / 'run'), *flags]
+  with pytest.raises(config.UserError):
+    config.load('dreamer', argv)
+  begun = config.load('dreamer', argv[:2])
+  key = flags[0].removeprefix('--')
+  (tmp_path / 'run').mkdir()
+  config.save(begun.replace(**{key: type(begun[key])(flags[1])}), tmp_path / 'run' / 'config.yaml')
+  assert config.load('dreamer', argv)[key] == type(begun[key])(flags[1])
+
+
 def test_environments_of_users_count_as_those_of_gym_in_small_sizes():
   loaded = config.load('dreamer', ['--configs', 'gym', 'cpu', '--task', 'py_my_world:Dot'])
   assert (loaded.action_repeat, loaded.batch_size, loaded.batch_length) == (1, 10, 15)
@@ -273,6 +293,7 @@ def test_environments_of_users_count_as_those_of_gym_in_small_sizes():
 @pytest.mark.parametrize('line, key, value', [
     ('dreamer discrete dreamerv2 dmlab_x', 'train_every', 20),
     ('dreamer discrete dreamerv2 dmlab_x', 'prefill', 40000),
+    ('dreamer dreamerv2 dmlab_x', 'action_repeat', 4),
     ('dreamer dreamerv2 atari_pong', 'action_repeat', 4),
     ('dreamer dreamerv2 atari_pong', 'time_limit', 108000),
     ('dreamer discrete dmlab_x', 'prefill', 10000),

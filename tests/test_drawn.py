@@ -101,7 +101,15 @@ for kind in (Bar, NoMode):
 
 gym.register('GymOfTests-v0', Gym)
 
-TASKS = ['py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0']
+def below(wrapper):
+  """One of before Gym 0.26 below a wrapper of Gymnasium."""
+  return lambda: wrapper(Old())
+
+
+limited = below(lambda env: gymnasium.wrappers.TimeLimit(env, 100))
+ordered = below(gymnasium.wrappers.OrderEnforcing)
+
+TASKS = ['py_test_drawn:limited', 'py_test_drawn:ordered', 'py_test_drawn:Bar', 'py_test_drawn:Old', 'gym_BarOfTests-v0', 'gym_GymOfTests-v0']
 DRAW = ['--gym_draw', 'True']
 PICTURES = [*DRAW, '--mlp_keys', '']
 

@@ -71,6 +71,14 @@ def test_numbers_of_classes_become_vectors_and_other_actions_are_refused():
   assert 'goes beyond -1 to 1' in foreign.understand(episode(action=action), continuous)[1][0]
 
 
+def test_numbers_of_classes_in_a_row_are_read(tmp_path):
+  for k in range(2):
+    np.savez(tmp_path / files.name(k, 0, 6), **episode(action=np.array([0, 1, 2, 1, 0, 2])))
+  replay = Replay(
+      tmp_path, 1, readonly=True, warn=lambda text: None, spaces={'action': wrappers.OneHot(3)})
+  assert [x['action'].argmax(1).tolist() for x in replay.stored] == [[0, 1, 2, 1, 0, 2]] * 2
+
+
 @pytest.mark.parametrize('arrays, words', [
     ({'discount': np.full(6, -3, np.float32)}, 'discount is -3, expected 0 to 1'),
     ({'vector': np.full((6, 2), 1e30, np.float32)}, r'vector holds 1e\+30, beyond 1e\+09')])

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import gym
 import gymnasium
 import numpy as np
 import pytest
@@ -315,6 +316,27 @@ def test_wrappers_of_the_library_stay_around_what_they_could_not_call(monkeypatc
   assert [end[2] for end in ends] == [False] * 4 + [True] and ends[-1][3]['discount'] == 1
   code, out = checked('py_odd:Made', capsys)
   assert code == 0 and 'as before Gym 0.26' in out and '5 to 5 decisions, return -5 +- 0' in out
+
+
+def test_wrappers_of_users_may_be_around_those_of_the_library(capsys):
+  env = make('py_odd:topped')
+  env.reset(0)
+  ends = [env.step(np.eye(5, dtype=np.float32)[0])[2] for _ in range(7)]
+  assert ends == [False] * 6 + [True] and 'interface of Gym before 0.26' in env.notes[0]
+  assert checked('py_odd:topped', capsys)[0] == 0
+
+
+def test_what_gym_makes_for_a_user_works_without_its_checker(monkeypatch, capsys):
+  gym.register('OldGymWorld-v0', odd.OldGym, max_episode_steps=7)
+  monkeypatch.setattr(odd, 'Made', lambda: gym.make('OldGymWorld-v0'), raising=False)
+  try:
+    env = make('py_odd:Made')
+    env.reset(0)
+    ends = [env.step(np.eye(5, dtype=np.float32)[0])[2] for _ in range(7)]
+    assert checked('py_odd:Made', capsys)[0] == 0
+  finally:
+    del gym.envs.registry['OldGymWorld-v0']
+  assert ends == [False] * 6 + [True]
 
 
 def test_costly_observations_of_own_environments_are_made_once_a_decision(monkeypatch):

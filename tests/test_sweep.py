@@ -170,7 +170,7 @@ def test_help_names_the_command_and_the_groups(capsys):
     (['--gpus-per-run', '1'], '--gpus-per-run is for a Ray cluster.'),
     (['--ray', 'local', '--cpus-per-run', '0'], "--cpus-per-run is '0'"),
     (['--ray', 'local', '--gpus-per-run', '1.5'], "--gpus-per-run is '1.5' but must be a part of"),
-    (['--configs', 'multitask', 'debug'], 'each run plays several tasks'),
+    (['--configs', 'multitask', 'debug'], 'is one task, but a block names several'),
     (['--machines', 'True'], 'started run by run, not by a sweep'),
     (['--offline', '/none'], 'holds no run'),
     (['--logdir', '/proc/none'], 'cannot be used as --logdir')])

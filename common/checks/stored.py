@@ -136,8 +136,7 @@ def _difference(old, new, kind):
   """Lines on the settings that differ. Those that a version did not know had their defaults."""
   if old['agent'] != new['agent']:
     return config_lib.difference(old, new, ['agent'])
-  defaults = config_lib.defaults(old['agent'])
-  old, new = {**defaults, **old}, {**defaults, **new}
+  old, new = config_lib.filled(old), config_lib.filled(new)
   keys = sorted((set(old) & set(new)) - set(FREE[kind]))
   return config_lib.difference(old, new, keys)
 

@@ -1,4 +1,5 @@
 """Blocks of configs.yaml and flags of the command line become one configuration."""
+import contextlib
 import os
 import sys
 
@@ -49,12 +50,25 @@ def load(agent, argv=None):
   values = _merge(agent, blocks, names, flags)
   if flags.get('task') and values.get('tasks') and 'tasks' not in flags:
     raise UserError(
-        f'config: --task {flags["task"]} is one task, but a block names several in tasks: '
-        f"{values['tasks']}. Leave out --task, or the block.")
+        f'config: {flags["task"]} is one task, but a block names several in tasks: {values["tasks"]}. '
+        'Leave out --task (of a sweep --tasks), or the block.')
   config = _settled({**values, 'agent': agent, 'configs': names})
-  given = [match for key in flags for match in values_lib.matches(key, values, 'on the command line')]
-  consistency.check_used(config, [key for key in given if values[key] != defaults(agent).get(key)])
+  # A run that was begun with what is refused today goes on.
+  old = _begun(config)
+  given = [key for key in flags if values.get(key) not in (defaults(agent).get(key), old.get(key))]
+  consistency.check_used(config, given)
+  if any(config.get(key) != old.get(key) for key in ('grad_heads', 'adapt_heads')):
+    consistency.check_heads(config)
   return config
+
+
+def _begun(config):
+  """What the run in the directory of a config wrote down; {} without one."""
+  path = os.path.join(config.logdir, 'config.yaml')
+  if os.path.exists(path):
+    with contextlib.suppress(UserError):  # told by who opens it
+      return files.read(path)
+  return {}
 
 
 def defaults(agent):
@@ -79,7 +93,8 @@ def restore(values, path):
     UserError: a value is not what its key holds.
   """
   known = defaults(values['agent'])
-  types = {**known, **files.blocks()['defaults'].get(task_keys.suite(str(values.get('task'))), {})}
+  suite = task_keys.suite(str(values.get('task')))
+  types = {**known, **(files.blocks()['defaults'].get(suite, {}) if suite in SUITES else {})}
   return {
       key: values_lib.convert(key, value, types[key], f'in {path}') if key in known else value
       for key, value in filled(values).items()}
@@ -87,10 +102,12 @@ def restore(values, path):
 
 def filled(values):
   """Return a dict of what a run wrote down, with what held before for keys that are newer."""
-  known = defaults(values['agent'])
-  if task_keys.suite(str(values.get('task'))) == 'atari':
-    known['atari_life_reset'] = False
-  return {**known, **values}
+  return {**defaults(values['agent']), **before(values.get('task')), **values}
+
+
+def before(task):
+  """{key: what runs of a task did before there was the key}, where that is not its default."""
+  return {'atari_life_reset': False} if task_keys.suite(str(task)) == 'atari' else {}
 
 
 def preset(agent, names, task):

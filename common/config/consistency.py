@@ -32,7 +32,6 @@ def check(config):
         'or --action_dist trunc_normal.')
   if 'disag_input' in c:
     check_exploration(c)
-  check_heads(c)
   goes_on = suite(c.task) == 'atari' and c.atari_life_end and not c.atari_life_reset
   if c.deterministic and goes_on:
     raise UserError(
@@ -77,7 +76,8 @@ def check_used(c, keys):
       ('latent gaussian', c.get('latent') == 'gaussian', ('stoch_classes',)),
       ('pcont False', not c.get('pcont', 1), ('pcont_layers', 'pcont_scale')),
       ('slow_value 0', not c.get('slow_value', 1), ('slow_value_fraction',)),
-      ('head_opt shared', c.get('head_opt') == 'shared', ('head_lr',)),
+      ('head_opt shared', c.get('head_opt') == 'shared' and not c.get('zero_shot_tasks'),
+       ('head_lr',)),
       (f'actor_grad {c.get("actor_grad")}', c.get('actor_grad') in ('dynamics', 'reinforce'),
        ('actor_grad_mix',)),
       ('overshooting_scale 0', not c.get('overshooting_scale', 1),
@@ -161,6 +161,10 @@ def check_exploration(c):
     raise refuse(
         'expl_horizon 1 leaves no reward before the value that ends the returns. '
         'Pass --expl_horizon 2, or --expl_bootstrap False.')
+  if c.expl_replay and c.disag_input == 'feat' and c.batch_length < 3:
+    raise refuse(
+        'expl_replay with disag_input feat has no reward for the first row, so batch_length '
+        f'{c.batch_length} leaves none. Pass --batch_length 3 or more.')
   if c.source and c.offline:
     raise refuse('source goes on with a run, offline only reads it. Pass one of them.')
   if c.snapshot and not (c.offline and c.expl_behavior == 'greedy' and c.head_opt == 'own'):

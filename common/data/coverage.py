@@ -51,10 +51,13 @@ class Coverage:
 
 
 def stored(directory):
-  """Dicts with the `log_state` of the episodes in a directory that have one, in order."""
+  """Dicts with the `log_state` of the episodes in a directory, in order; none if the first has none."""
   for path, (_, _, rows) in files.named(directory) if directory.is_dir() else ():
     with contextlib.suppress(*files.UNREADABLE):  # the replay says so
-      yield npz.read(path, rows, ['log_state'])
+      found = npz.read(path, rows, ['log_state'])
+      if not found:
+        return
+      yield found
 
 
 def cells(state, bins=BINS):

@@ -188,6 +188,8 @@ def read(path, rows):
       data = {key: convert(key, value) for key, value in npz.read(path, rows).items()}
   except UNREADABLE as error:
     return {}, _short(f'cannot be read ({str(error) or type(error).__name__})')
+  if 'action' in data and data['action'].ndim == 1:  # of other tools, such as numbers of classes
+    data['action'] = data['action'][:, None]
   wrong = problem(data, rows) or unsound(data)
   return ({}, _short(wrong)) if wrong else (data, '')
 

@@ -67,6 +67,15 @@ def settle(config, act_space):
       config = config.replace(expl='epsilon_greedy')
   if config.get('actor_grad') == 'auto':
     config = config.replace(actor_grad='reinforce' if discrete else 'dynamics')
+  if discrete and config.expl != 'epsilon_greedy':
+    raise UserError(
+        f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '
+        'Pass --expl epsilon_greedy.')
+  return config
+
+
+def check_settled(config):
+  """Refuse to begin a run whose settled config cannot work. Raises UserError with what to pass."""
   if config.get('expl_replay') and config.actor_grad != 'dynamics':
     raise UserError(
         f'{config.task}: expl_replay climbs the values of one imagined step, but actor_grad is '
@@ -75,8 +84,3 @@ def settle(config, act_space):
     raise UserError(
         f'{config.task}: expl_amount {config.expl_amount} is the probability of a random action where '
         'actions are discrete. Pass --expl_amount 1 or less.')
-  if discrete and config.expl != 'epsilon_greedy':
-    raise UserError(
-        f'{config.task}: actions are discrete [{act_space.n}] but expl is {config.expl}. '
-        'Pass --expl epsilon_greedy.')
-  return config

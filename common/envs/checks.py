@@ -57,7 +57,9 @@ class Raw:
       raise UserError(
           f'the function returned {type(env).__name__}, which is no environment. Expected one of '
           'Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')
-    self._below = None if self.own else protocol.modernize(env)
+    self._below = None
+    if not self.own:
+      self._env, self._below = protocol.modernize(env)
     self._seeded = protocol.takes(self._env.reset, 'seed')
     self.plain = None  # the name of the only observation, if it comes without a dict
 

@@ -41,6 +41,12 @@ class Modern:
     result = self.env.step(action)
     return *ended(result), result[-1]
 
+  def render(self):
+    """Return what it draws; before Gym 0.26 the mode was said here."""
+    plain = getattr(self.env, 'unwrapped', self.env)  # the wrappers of Gym take any keyword
+    say = takes(plain.render, 'mode') and takes(self.env.render, 'mode')
+    return self.env.render(mode='rgb_array') if say else self.env.render()
+
 
 class Caller:
   """Calls an environment of Gymnasium or Gym in the way that it understands.
@@ -50,8 +56,9 @@ class Caller:
   """
 
   def __init__(self, env):
-    self.notes = _old_notes(env)
-    self._env = env if modernize(env) else Modern(env)
+    env, below = modernize(env)
+    self._env = env if _of_library(env) else Modern(env)
+    self.notes = _old_notes(below.env if below else env, bool(below))
 
   def reset(self, seed):
     """Begin an episode; returns the observation."""
@@ -59,12 +66,11 @@ class Caller:
 
   def step(self, action):
     """Take an action; returns (obs, reward, terminated, truncated)."""
-    return self._env.step(action)[:4]
+    return ended(self._env.step(action))
 
   def render(self):
-    """Return what it draws; before Gym 0.26 the mode was said here."""
-    plain = getattr(self._env, 'unwrapped', self._env)  # the wrappers of Gym take any keyword
-    return self._env.render(mode='rgb_array') if takes(plain.render, 'mode') else self._env.render()
+    """Return what it draws."""
+    return self._env.render()
 
   def close(self):
     """Close the environment."""
@@ -144,26 +150,45 @@ def reset_plain(env, seed):
 
 
 def modernize(env):
-  """Let the wrappers that a library put around an environment call it whatever its version.
+  """Let the wrappers of a library call what they are around, whatever its version.
+
+  Gym's own checker is left out: it changes nothing, and fails on NumPy 2.
 
   Returns:
-    The Modern below those wrappers; None if there are none.
+    (env, the innermost Modern, or None if no wrapper of a library is there).
   """
-  wrapper, plain = None, env
-  while type(plain).__module__.startswith(LIBRARY) and hasattr(plain, 'env'):
-    wrapper, plain = plain, plain.env
-  if wrapper is None:
-    return None
-  if not isinstance(plain, Modern):
-    wrapper.env = Modern(plain)
-  return wrapper.env
+  while _is_checker(env):
+    env = env.env
+  layer, found = env, None
+  while _is_wrapper(layer):
+    while _is_checker(layer.env):
+      layer.env = layer.env.env
+    if _of_library(layer) and not _of_library(layer.env):
+      if not isinstance(layer.env, Modern):
+        layer.env = Modern(layer.env)
+      found = layer.env
+    layer = layer.env.env if isinstance(layer.env, Modern) else layer.env
+  return env, found
 
 
-def _old_notes(env):
-  """Sentences for people on an environment whose `reset` has the form of before Gym 0.26."""
-  below = modernize(env)
-  plain = below.env if below else env
-  if takes(plain.reset, 'seed') and not (below and not takes(plain.reset, 'options')):
+def _of_library(env):
+  return _is_wrapper(env) and type(env).__module__.startswith(LIBRARY)
+
+
+def _is_wrapper(env):
+  return hasattr(env, 'env') and any(kind.__name__ == 'Wrapper' for kind in type(env).__mro__)
+
+
+def _is_checker(env):
+  return _of_library(env) and type(env).__name__ == 'PassiveEnvChecker'
+
+
+def _old_notes(plain, wrapped):
+  """Sentences for people on an environment whose `reset` has the form of before Gym 0.26.
+
+  wrapped: by a library, which would tell it options.
+  """
+  if takes(plain.reset, 'seed') and not (wrapped and not takes(plain.reset, 'options')):
     return []
   seeded = ''
   if not takes(plain.reset, 'seed'):

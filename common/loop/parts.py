@@ -95,6 +95,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
       sources.continue_from(config, logdir)
     agent_class = agent_class or checkpoint_lib.agent_class(config.agent)
     settled = actions.settle(config, act_space)
+    actions.check_settled(settled)
     make = lambda config: agent_class(config, obs_space, act_space)
     if team:
       team.build(agent_class, settled)

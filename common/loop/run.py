@@ -53,8 +53,7 @@ class Run:
     self._report = report or (lambda agent: {})
     self._tasks = [task for task, _ in config_lib.tasks(config)]
     self._repeats = config_lib.repeats(config)
-    self._coverage = coverage.Coverage(
-        coverage.stored(parts.logdir / 'episodes') if config.get('coverage') else ())
+    self._coverage = coverage.Coverage(coverage.stored(parts.logdir / 'episodes'))
     self._clock = Clock(self.frames)
     self._learner = Learner(config, parts, self._clock, interrupts)
     self._faults = self._make_faults('environment')

@@ -260,10 +260,10 @@ def _read_config(path):
 
 @functools.lru_cache(64)
 def _later_keys(agent, task):
-  """Defaults of the keys that shape a run, {} for agents of others."""
+  """What held for keys that shape a run before they were there, {} for agents of others."""
   if agent not in config_lib.AGENTS:
     return {}
-  values = config_lib.preset(agent, [], task)
+  values = {**config_lib.preset(agent, [], task), **config_lib.before(task)}
   return {key: value for key, value in values.items() if key not in FREE}
 
 

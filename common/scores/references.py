@@ -104,11 +104,12 @@ def nearest(config, task):
 def differences(config, blocks=()):
   """Return {key: (value of the blocks, value of the run)} of keys that shape weights or data.
 
-  A key that a config of an older version lacks has its default. No blocks are the defaults.
+  A key that a config of an older version lacks has what held before. No blocks are the defaults.
   """
   agent = config['agent']
   theirs = config_lib.preset(agent, list(blocks), config['task'])
-  ours = {**config_lib.preset(agent, [], config['task']), **config}
+  task = config['task']
+  ours = {**config_lib.preset(agent, [], task), **config_lib.before(task), **config}
   unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
   keys = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
   return {key: (theirs[key], ours[key]) for key in sorted(keys) if theirs[key] != ours[key]}

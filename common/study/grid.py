@@ -49,9 +49,6 @@ def runs(args, flags):
       raise UserError(
           'sweep: machines that share a batch are started run by run, not by a sweep. Pass '
           '--machines False; --ray spreads whole runs over machines.')
-    if task and config.tasks:
-      raise UserError(
-          f'sweep: each run plays several tasks ({config.tasks}). Leave --tasks out, or the block.')
     settings.append((config, argv))
   made = []
   for seed in args.seeds:

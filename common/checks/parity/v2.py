@@ -124,14 +124,14 @@ def v2_actor_critic(fixture):
   feat = inputs['feat']
   settings = config_lib.load('dreamer', [
       '--configs', 'debug', '--task', 'dummy_continuous', '--imag_start', 'True',
-      '--actor_grad', c['actor_grad'], '--actor_grad_mix', c['actor_grad_mix'],
+      '--actor_grad', c['actor_grad'],
       '--actor_ent', c['actor_ent'], '--actor_layers', c['layers'],
       '--value_layers', c['critic_layers'], '--num_units', c['units'], '--dense_act', c['act'],
       '--disclam', c['lambda_'], '--horizon', c['horizon'], '--slow_value', 100,
       '--actor_min_std', c['actor_min_std']])
   settings = settings.replace(
       action_dist={'tanh_normal': 'tanh_normal_v2'}.get(c['actor_dist'], c['actor_dist']),
-      action_init_std=c['actor_init_std'])
+      action_init_std=c['actor_init_std'], actor_grad_mix=c['actor_grad_mix'])
   behaviour = actor_critic.ActorCritic(feat.shape[-1], c['action'], settings)
   variables = {
       **_variables(**_head_layers('actor', behaviour.actor)),
