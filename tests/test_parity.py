@@ -105,6 +105,14 @@ def test_episodes_of_other_lengths_and_window_sizes_are_checked_as_well(tmp_path
   assert judge.verify(changed(tmp_path, WINDOWS, change))['ok']
 
 
+def test_settings_that_a_fixture_does_not_use_may_have_any_value(tmp_path):
+  path = GOLDEN / 'v2_actor_critic_dynamics.npz'
+  def change(meta, arrays):
+    del arrays
+    meta['config']['actor_grad_mix'] = 0.5
+  assert judge.verify(changed(tmp_path, path, change))['ok']
+
+
 @pytest.mark.parametrize('content', [None, b'', b'not a zip'])
 def test_missing_or_foreign_files_give_a_line_with_an_error(tmp_path, capsys, content):
   path = tmp_path / 'some.npz'
