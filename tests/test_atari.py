@@ -175,7 +175,8 @@ def test_a_lost_life_ends_the_game_as_published():
 def test_older_runs_of_games_went_on():
   values = {'agent': 'dreamer', 'task': 'atari_pong'}
   assert not config_lib.filled(values)['atari_life_reset']
-  assert config_lib.filled({**values, 'task': 'dmc_walker_walk'})['atari_life_reset']
+  for other in ({'task': 'dmc_walker_walk'}, {'atari_life_end': False}):
+    assert config_lib.filled({**values, **other})['atari_life_reset']
 
 
 def test_older_runs_of_games_stand_apart(tmp_path):

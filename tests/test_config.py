@@ -283,6 +283,8 @@ def test_a_run_that_was_begun_with_what_is_refused_today_goes_on(tmp_path, flags
   (tmp_path / 'run').mkdir()
   config.save(begun.replace(**{key: type(begun[key])(flags[1])}), tmp_path / 'run' / 'config.yaml')
   assert config.load('dreamer', argv)[key] == type(begun[key])(flags[1])
+  offline = ['--logdir', str(tmp_path / 'new'), '--offline', str(tmp_path / 'run')]
+  assert config.load('dreamer', [*offline, *flags])[key] == type(begun[key])(flags[1])
 
 
 def test_environments_of_users_count_as_those_of_gym_in_small_sizes():

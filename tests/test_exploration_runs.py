@@ -326,6 +326,8 @@ def test_coverage_goes_on_from_all_episodes_on_disk_whatever_memory_holds(tmp_pa
   again = coverage.Coverage(coverage.stored(tmp_path))
   assert again.add({'log_state': np.full((1, 1), 0.6)})['train/coverage_total'] == 4
   assert list(coverage.stored(tmp_path / 'none')) == []
+  files.write(tmp_path / files.name(0, 0, 2), {'reward': np.zeros(2)})  # of another tool
+  assert len(list(coverage.stored(tmp_path))) == 2
 
 
 @pytest.mark.parametrize('kind', noisytv.KINDS)

@@ -326,6 +326,18 @@ def test_wrappers_of_users_may_be_around_those_of_the_library(capsys):
   assert checked('py_odd:topped', capsys)[0] == 0
 
 
+def test_what_a_users_wrapper_writes_reaches_the_environment(monkeypatch):
+  class Harder(gymnasium.Wrapper):
+    def reset(self, **kwargs):
+      self.env.env.length = 2
+      return self.env.reset(**kwargs)
+  monkeypatch.setattr(
+      odd, 'Made', lambda: Harder(gymnasium.wrappers.TimeLimit(odd.Odd(), 9)), raising=False)
+  env = make('py_odd:Made')
+  env.reset(0)
+  assert [env.step(np.zeros(2, np.float32))[2] for _ in range(2)] == [False, True]
+
+
 def test_what_gym_makes_for_a_user_works_without_its_checker(monkeypatch, capsys):
   gym.register('OldGymWorld-v0', odd.OldGym, max_episode_steps=7)
   monkeypatch.setattr(odd, 'Made', lambda: gym.make('OldGymWorld-v0'), raising=False)

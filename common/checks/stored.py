@@ -133,7 +133,7 @@ def _settings(run, kind):
 
 
 def _difference(old, new, kind):
-  """Lines on the settings that differ. Those that a version did not know had their defaults."""
+  """Lines on the settings that differ. Those that a version did not know were as then."""
   if old['agent'] != new['agent']:
     return config_lib.difference(old, new, ['agent'])
   old, new = config_lib.filled(old), config_lib.filled(new)

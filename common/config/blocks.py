@@ -13,7 +13,7 @@ from common.config.mapping import Config, UnknownKey
 from common.config.options import AGENTS, NEEDED, PATHS, SUITES, UNUSED
 
 
-def load(agent, argv=None):
+def load(agent, argv=None, new=True):
   """Merge configs.yaml and the command line into the configuration of one agent.
 
   For each block (`defaults` first, then the names after --configs in order): its plain keys, then
@@ -24,6 +24,8 @@ def load(agent, argv=None):
   Args:
     agent: name of the agent, of AGENTS.
     argv: list of arguments without the program's name; None is sys.argv[1:].
+    new: refuse flags that nothing reads and patterns that fit nothing, but for those of a run in the
+      same directory, or of one to begin from.
   Returns:
     Config with every key of configs.yaml that the agent knows, and `agent`, `configs` (list).
   Raises:
@@ -53,22 +55,23 @@ def load(agent, argv=None):
         f'config: {flags["task"]} is one task, but a block names several in tasks: {values["tasks"]}. '
         'Leave out --task (of a sweep --tasks), or the block.')
   config = _settled({**values, 'agent': agent, 'configs': names})
-  # A run that was begun with what is refused today goes on.
-  old = _begun(config)
-  given = [key for key in flags if values.get(key) not in (defaults(agent).get(key), old.get(key))]
-  consistency.check_used(config, given)
-  if any(config.get(key) != old.get(key) for key in ('grad_heads', 'adapt_heads')):
-    consistency.check_heads(config)
+  if new:  # what goes on, or begins from another run, has to be as that was, whatever it says
+    begun = list(_begun(config))
+    known = lambda key: [defaults(agent).get(key), *(old.get(key) for old in begun)]
+    consistency.check_used(config, [key for key in flags if values.get(key) not in known(key)])
+    heads = ('grad_heads', 'adapt_heads')
+    if all(any(config.get(key) != old.get(key) for key in heads) for old in begun):
+      consistency.check_heads(config)
   return config
 
 
 def _begun(config):
-  """What the run in the directory of a config wrote down; {} without one."""
-  path = os.path.join(config.logdir, 'config.yaml')
-  if os.path.exists(path):
-    with contextlib.suppress(UserError):  # told by who opens it
-      return files.read(path)
-  return {}
+  """What the runs wrote down that a config goes on with, or begins from."""
+  for path in filter(None, (config.get(key) for key in PATHS)):
+    path = os.path.join(files.expand(path), 'config.yaml')
+    if os.path.exists(path):
+      with contextlib.suppress(UserError):  # told by who opens it
+        yield files.read(path)
 
 
 def defaults(agent):
@@ -102,12 +105,13 @@ def restore(values, path):
 
 def filled(values):
   """Return a dict of what a run wrote down, with what held before for keys that are newer."""
-  return {**defaults(values['agent']), **before(values.get('task')), **values}
+  return {**defaults(values['agent']), **before(values), **values}
 
 
-def before(task):
-  """{key: what runs of a task did before there was the key}, where that is not its default."""
-  return {'atari_life_reset': False} if task_keys.suite(str(task)) == 'atari' else {}
+def before(values):
+  """{key: what a run with such values did before there was the key}, where that is not its default."""
+  went_on = task_keys.suite(str(values.get('task'))) == 'atari' and values.get('atari_life_end', True)
+  return {'atari_life_reset': False} if went_on else {}
 
 
 def preset(agent, names, task):

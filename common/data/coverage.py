@@ -10,6 +10,7 @@ from common.data import npz
 
 BINS = 20       # of each coordinate
 EPISODES = 100  # that the recent numbers are about
+SOME = 10
 
 
 class Coverage:
@@ -51,13 +52,20 @@ class Coverage:
 
 
 def stored(directory):
-  """Dicts with the `log_state` of the episodes in a directory, in order; none if the first has none."""
-  for path, (_, _, rows) in files.named(directory) if directory.is_dir() else ():
+  """Dicts with the `log_state` of the episodes in a directory that have one, in order.
+
+  None if it is missing from the first SOME: then it is nobody's business.
+  """
+  seen = False
+  named = files.named(directory) if directory.is_dir() else ()
+  for number, (path, (_, _, rows)) in enumerate(named):
     with contextlib.suppress(*files.UNREADABLE):  # the replay says so
       found = npz.read(path, rows, ['log_state'])
-      if not found:
+      if 'log_state' in found and found['log_state'].ndim:
+        seen = True
+        yield found
+      elif number >= SOME and not seen:
         return
-      yield found
 
 
 def cells(state, bins=BINS):

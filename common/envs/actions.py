@@ -75,7 +75,7 @@ def settle(config, act_space):
 
 
 def check_settled(config):
-  """Refuse to begin a run whose settled config cannot work. Raises UserError with what to pass."""
+  """Refuse a run whose settled config cannot work. Raises UserError with what to pass."""
   if config.get('expl_replay') and config.actor_grad != 'dynamics':
     raise UserError(
         f'{config.task}: expl_replay climbs the values of one imagined step, but actor_grad is '

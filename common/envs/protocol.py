@@ -27,6 +27,10 @@ class Modern:
       raise AttributeError(name)
     return getattr(self.env, name)
 
+  def __setattr__(self, name, value):
+    own = name in ('env', 'alone', '_seeded')
+    object.__setattr__(self if own else self.env, name, value)
+
   def reset(self, *, seed=None, options=None):
     """Begin an episode; returns (obs, info)."""
     more = {} if options is None else {'options': options}
@@ -44,8 +48,9 @@ class Modern:
   def render(self):
     """Return what it draws; before Gym 0.26 the mode was said here."""
     plain = getattr(self.env, 'unwrapped', self.env)  # the wrappers of Gym take any keyword
-    say = takes(plain.render, 'mode') and takes(self.env.render, 'mode')
-    return self.env.render(mode='rgb_array') if say else self.env.render()
+    if not takes(plain.render, 'mode'):
+      return self.env.render()
+    return (self.env if takes(self.env.render, 'mode') else plain).render(mode='rgb_array')
 
 
 class Caller:

@@ -83,7 +83,7 @@ def read(path, metric, config=None):
     config: Config of the run; None reads config.yaml.
   Returns:
     Run, empty where the metric has no row yet. Keys that shape a run and that its version did not
-    have are in its config with their defaults.
+    have are in its config with what held then.
   Raises:
     UserError: config.yaml is missing or broken, or metrics.jsonl cannot be read.
   """
@@ -95,7 +95,8 @@ def read(path, metric, config=None):
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
         'missing). Pass the --logdir of a run.')
   _check_types(path, config)
-  config = config_lib.Config({**_later_keys(config.agent, config.task), **config})
+  later = {**_later_keys(config.agent, config.task), **config_lib.before(config)}
+  config = config_lib.Config({**later, **config})
   key = json.dumps(metric).encode()
   points = [
       (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
@@ -260,10 +261,10 @@ def _read_config(path):
 
 @functools.lru_cache(64)
 def _later_keys(agent, task):
-  """What held for keys that shape a run before they were there, {} for agents of others."""
+  """Defaults of the keys that shape a run, {} for agents of others."""
   if agent not in config_lib.AGENTS:
     return {}
-  values = {**config_lib.preset(agent, [], task), **config_lib.before(task)}
+  values = config_lib.preset(agent, [], task)
   return {key: value for key, value in values.items() if key not in FREE}
 
 

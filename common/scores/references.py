@@ -108,8 +108,7 @@ def differences(config, blocks=()):
   """
   agent = config['agent']
   theirs = config_lib.preset(agent, list(blocks), config['task'])
-  task = config['task']
-  ours = {**config_lib.preset(agent, [], task), **config_lib.before(task), **config}
+  ours = {**config_lib.preset(agent, [], config['task']), **config_lib.before(config), **config}
   unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
   keys = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
   return {key: (theirs[key], ours[key]) for key in sorted(keys) if theirs[key] != ours[key]}

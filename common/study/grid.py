@@ -42,7 +42,8 @@ def runs(args, flags):
   settings = []
   for task in task_groups.expand(args.tasks) if args.tasks else [None]:
     argv = [*blocks, *(['--task', task] if task else []), *flags]
-    config = config_lib.load(args.agent, argv)
+    begun = any(args.logdir.glob('*/config.yaml'))  # the runs look at their own again
+    config = config_lib.load(args.agent, argv, new=not begun)
     envs.check(config)
     trackers.check(config)
     if config.machines:
