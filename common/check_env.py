@@ -2,8 +2,8 @@
 
 TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Options of
 training that shape what the agent sees, such as --configs dmc or --gym_draw True, come after it and
-are taken as there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there are faults, 2 if
-there is no such task.
+are taken as there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there
+are faults, 2 if there is no such task.
 """
 import argparse
 import shlex
@@ -122,6 +122,7 @@ def summary(config, played):
   yield (
       f'episodes of random actions: {min(lengths)} to {max(lengths)} decisions, return '
       f'{np.mean(returns):.4g} +- {np.std(returns):.4g}; {speed:,.0f} decisions/s')
+
 
 if __name__ == '__main__':
   main()

@@ -4,7 +4,8 @@
 
 prints one JSON line a file: fixture, ok, checked (number of keys), skipped (keys), worst_key (the
 one with the largest share of its tolerance), worst_error and its tolerance; `quirks` (keys) where
-a mistake of the published code was recorded that is repaired here, and `error` where something prevented the check.
+a mistake of the published code was recorded that is repaired here, and `error` where something
+prevented the check.
 
     python -m common.verify run DIR --against NAME
 

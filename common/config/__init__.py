@@ -14,6 +14,5 @@ from common.config.task_keys import eval_tasks, repeats, suite, tasks
 
 __all__ = [
     'AGENTS', 'Config', 'FREE_TO_CHANGE', 'SUITES', 'UserError', 'before', 'defaults', 'difference',
-    'entry',
-    'eval_tasks', 'expand', 'filled', 'load', 'nearest', 'parse', 'preset', 'read', 'repeats', 'restore',
-    'save', 'suite', 'tasks']
+    'entry', 'eval_tasks', 'expand', 'filled', 'load', 'nearest', 'parse', 'preset', 'read', 'repeats',
+    'restore', 'save', 'suite', 'tasks']

@@ -18,8 +18,8 @@ def load(agent, argv=None, new=True):
 
   For each block (`defaults` first, then the names after --configs in order): its plain keys, then
   its sub-blocks of the agent, of the suite of the task (for py_ those of gym, too) and of the blocks
-  that are named before it, in the order in which they are written. Flags come last. A key with characters of a regular
-  expression stands for all keys that it matches.
+  that are named before it, in the order in which they are written. Flags come last. A key with
+  characters of a regular expression stands for all keys that it matches.
 
   Args:
     agent: name of the agent, of AGENTS.

@@ -10,7 +10,7 @@ from common.data import npz
 
 BINS = 20       # of each coordinate
 EPISODES = 100  # that the recent numbers are about
-SOME = 10
+SOME = 10       # episodes without coordinates after which none is looked for
 
 
 class Coverage:
@@ -54,7 +54,7 @@ class Coverage:
 def stored(directory):
   """Dicts with the `log_state` of the episodes in a directory that have one, in order.
 
-  None if it is missing from the first SOME: then it is nobody's business.
+  None if it is missing from the first SOME.
   """
   seen = False
   named = files.named(directory) if directory.is_dir() else ()
