@@ -12,6 +12,7 @@ from common.config import UserError
 from common.scores import chart
 from common.scores import curves
 from common.scores import figures
+from common.scores import protocol
 from common.scores import published
 from common.scores import summary
 
@@ -105,6 +106,17 @@ def test_published_results_appear_where_their_protocol_is_the_same(
   run = make(tmp_path / 'run', [(5000, 1.0), (15000, 2.0)], metric, agent, argv)
   text = legend(chart.draw(groups(run, metric=metric), metric))
   assert shown in text and hidden not in text
+
+
+@pytest.mark.parametrize('flags, words', [
+    ((), ['returns of single lives']), (('--atari_life_reset', 'False'), []),
+    (('--atari_life_end', 'False'), [])])
+def test_training_returns_of_single_lives_stand_beside_no_published_ones(tmp_path, flags, words):
+  argv = ('--configs', 'atari', '--task', 'atari_breakout', *flags)
+  run = make(tmp_path / 'run', [(5000, 1.0)], 'train/return', 'dreamer', argv)
+  group, = groups(run, metric='train/return')
+  assert protocol.mismatches(group, 'train/return') == words
+  assert protocol.mismatches(group, 'eval/return') == []
 
 
 def test_axes_have_names_units_and_nothing_is_told_by_colour_alone(tmp_path):

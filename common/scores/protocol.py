@@ -65,6 +65,9 @@ def mismatches(group, metric):
   found = {
       f'episodes of {length} frames': length != EPISODES.get(config_lib.suite(group.task)),
       'evaluated with noise': evaluated and config.get('eval_noise', 0) > NOISE,
+      'returns of single lives': (
+          is_atari(group.task) and returns(metric) == 'train'
+          and config.get('atari_life_end') and config.get('atari_life_reset')),
       'learned offline': bool(config.get('offline')),
       'frames of all tasks together': bool(config.get('tasks')),
       'mean of several tasks': metric == 'eval/return' and bool(config.get('zero_shot_tasks')),
