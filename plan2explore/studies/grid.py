@@ -34,9 +34,11 @@ def parser(module, description, worlds, methods, steps):
       prog=f'python -m {module}', description=description,
       formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
   made.add_argument('--out', required=True, type=pathlib.Path, help='directory of the study')
-  made.add_argument(f'--{worlds[0]}', nargs='+', default=worlds[1], dest='worlds',
+  made.add_argument(
+      f'--{worlds[0]}', nargs='+', default=worlds[1], dest='worlds',
       help=f'(default: {" ".join(worlds[1])})')
-  made.add_argument('--methods', nargs='+', default=methods, choices=METHODS,
+  made.add_argument(
+      '--methods', nargs='+', default=methods, choices=METHODS,
       help=f'(default: {" ".join(methods)})')
   made.add_argument('--seeds', type=int, default=5, help='how many (default: 5)')
   made.add_argument('--steps', type=int, default=steps, help='frames of each run (default: %(default)s)')
