@@ -126,7 +126,7 @@ class Agent(tf.Module):
     raise NotImplementedError
 
   def policy(self, obs, state=None, mode='train', frames=0):
-    """Filter observations and choose actions (spec section 8).
+    """Filter observations and choose actions.
 
     Args:
       obs: dict of arrays [M, ...] as environments give them; `is_first` bool

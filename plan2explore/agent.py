@@ -3,7 +3,7 @@
 Sekar et al. 2020, "Planning to Explore via Self-Supervised World Models". One update fits the
 world model to a batch without letting rewards shape it, fits what measures novelty, improves the
 explorer in dreams that are paid by novelty, and each task's actor in dreams that are paid by its
-reward. Specification sections 1 and 2.5.
+reward.
 
     phase explore   the explorer collects; rewards train their heads alone    (zero-shot: always)
     phase task      the task's actor collects; rewards shape the features     (few-shot: at last)

@@ -1,7 +1,7 @@
 """An ensemble of one-step predictors, and rewards for what its members disagree about.
 
 K members, B batch, T time, R rows, N any leading dimensions, I input, A action, D target.
-Specification sections 2, 3 and 6.4. All members are one network with a further axis, so that they
+Plan2Explore paper, section 3. All members are one network with a further axis, so that they
 learn and predict in one matrix product a layer. Always float32: spreads of 1e-4 have a variance
 that float16 does not know.
 """
@@ -17,7 +17,7 @@ MIN_STD = 0.01
 
 
 class Ensemble(tf.Module):
-  """K multilayer perceptrons that differ by their initial weights (section 2).
+  """K multilayer perceptrons that differ by their initial weights.
 
     x0 = [input, a];  x1 = [act(W1 x0), a];  ...;  mean = W x
     std = softplus(V x + log(e - 1)) + 0.01                       (only with learned_std)
@@ -88,7 +88,7 @@ class Linear(tf.Module):
 
 
 def loss(ensemble, inputs, action, target, kind='mse_mean', rows=None, mask=None):
-  """Sum over the members of their mean loss on a batch (section 2.1).
+  """Sum over the members of their mean loss on a batch.
 
     mse_mean:     mean over D of (mean - target)^2
     nll_unit:     -log Normal(target; mean, 1), summed over D
@@ -121,7 +121,7 @@ def loss(ensemble, inputs, action, target, kind='mse_mean', rows=None, mask=None
 
 
 def pairs(source, offset, inputs, target, action, is_first=None):
-  """Which input is to predict which target (section 2.3).
+  """Which input is to predict which target.
 
     offset 0:        (input[t], a[t])     -> target[t]
     offset 1, next:  (input[t], a[t + 1]) -> target[t + 1]
@@ -150,7 +150,7 @@ def bootstrap(members, batch, seed):
 
 
 def disagreement(mean, reduce='var', ddof=0):
-  """Spread of the members' predictions, averaged over D (section 3).
+  """Spread of the members' predictions, averaged over D (paper, section 3.1).
 
   Args:
     mean: float32 [K, N..., D].
@@ -172,7 +172,7 @@ def disagreement(mean, reduce='var', ddof=0):
 
 
 def jensen_renyi(mean, std):
-  """Jensen-Renyi divergence of order 2 of the members' Gaussians (section 6.4).
+  """Jensen-Renyi divergence of order 2 of the members' Gaussians (paper, section 3.2).
 
     -log mean over i, j of exp(Q_ij) - mean over i of 1/2 sum_d log s_id - D/2 log 2
     Q_ij = -1/2 sum_d ((m_id - m_jd)^2 / (s_id + s_jd) + log(s_id + s_jd)),  s = std^2

@@ -8,7 +8,7 @@ from common.model.actor_critic import ActorCritic, Imagined, bootstrap, lambda_r
 
 
 class ReplayedCritic(ActorCritic):
-  """Its value function learns along replayed sequences (specification section 6.5).
+  """Its value function learns along replayed sequences (Plan2Explore paper, section 5.4).
 
     value_loss = -mean log Normal(value(feat[t]), 1)(R[t]),  R of the replayed rewards
     actor_loss = -mean value(feat of one imagined step) - actor_ent entropy

@@ -1,8 +1,8 @@
 """The cross-entropy method over action sequences in latent space (PlaNet, algorithm 2).
 
-N environments, J candidates, K elites, H horizon, A action, I iterations. Spec section 5. A
-candidate is worth the rewards that the model expects along it; a Gaussian over sequences is fitted
-to the best again and again. One iteration and K = 1 are random shooting.
+N environments, J candidates, K elites, H horizon, A action, I iterations. A candidate is worth the
+rewards that the model expects along it; a Gaussian over sequences is fitted to the best again and
+again. One iteration and K = 1 are random shooting.
 """
 
 import collections

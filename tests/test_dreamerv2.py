@@ -1,4 +1,4 @@
-"""DreamerV2 as options of the one world model and the one actor-critic (spec sections 13.4, 14)."""
+"""DreamerV2 as options of the one world model and the one actor-critic."""
 import gymnasium
 import numpy as np
 import pytest

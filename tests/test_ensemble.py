@@ -99,7 +99,7 @@ def test_small_spreads_are_paid_under_mixed_precision_and_slopes_stay_finite():
 
 @pytest.mark.parametrize('offset, source, action', [
     (0, 'next', [0, 1, 2, 3]), (1, 'next', [1, 2, 3]), (1, 'past', [0, 1, 2]), (1, 'none', None)])
-def test_pairs_are_those_of_the_specification(offset, source, action):
+def test_pairs_of_each_source(offset, source, action):
   index = tf.reshape(tf.range(4, dtype=tf.float32), [1, 4, 1])
   first = tf.constant([[True, False, True, False]])
   inputs, told, target, mask = ensemble.pairs(

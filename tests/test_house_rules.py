@@ -88,6 +88,13 @@ def test_files_are_short(path):
   assert lines <= (LONGEST_DOOR if door else LONGEST), lines
 
 
+@NAMED
+def test_what_is_cited_can_be_read(path):
+  text = path.read_text()
+  assert not re.search(r'(?i)\bspecification|\bspec (section|quirk)', text)
+  assert all((ROOT / page).is_file() for page in re.findall(r'docs/[\w-]+\.md', text))
+
+
 def test_few_files_are_directly_in_common():
   assert len(list((ROOT / 'common').glob('*.py'))) <= MOST
 

@@ -1,7 +1,4 @@
-"""PlaNet's latent models: sizes, what the prior and the posterior may see, noise, the block cell.
-
-Numbers in comments are those of the testable statements in PlaNet's specification.
-"""
+"""PlaNet's latent models: sizes, what the prior and the posterior may see, noise, the block cell."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,19 +45,19 @@ def start(model, seed=None):
 
 @pytest.mark.parametrize('kind, features, parameters', [
     ('rssm', 230, 557_320), ('ssm', 30, 248_520), ('drnn', 200, 993_460)])
-def test_published_sizes(kind, features, parameters):  # 1
+def test_published_sizes(kind, features, parameters):
   model = make(kind, embed=1024, action=6, sizes=(30, 200, 200))
   assert model.feat_size == features
   assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == parameters
   post, prior = model.obs_step(
       model.initial(B), draw(B, 6, scale=0.1), draw(B, 1024, scale=0.1), None)
   assert model.get_feat(post).shape == (B, features)
-  for state in (post, prior):  # 2
+  for state in (post, prior):
     assert np.all(state['std'] > 0.1) and 0.6 < np.mean(state['std']) < 1.0
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_the_embedding_changes_the_posterior_alone(kind):  # 3
+def test_the_embedding_changes_the_posterior_alone(kind):
   model = make(kind, mean_only=True)
   state, action = start(model), draw(B, A)
   (post, prior), (other, same) = (
@@ -73,7 +70,7 @@ def test_the_embedding_changes_the_posterior_alone(kind):  # 3
 
 
 @pytest.mark.parametrize('future_rnn', [True, False])
-def test_only_with_future_rnn_the_prior_reads_the_belief(future_rnn):  # 4
+def test_only_with_future_rnn_the_prior_reads_the_belief(future_rnn):
   model = make('rssm', future_rnn=future_rnn)
   state, action = start(model), draw(B, A)
   moved = {**state, 'deter': state['deter'] + 1}
@@ -81,7 +78,7 @@ def test_only_with_future_rnn_the_prior_reads_the_belief(future_rnn):  # 4
   assert differ(*means) == future_rnn
 
 
-def test_the_posterior_of_the_ssm_reads_parameters_and_not_samples_of_the_prior():  # 5
+def test_the_posterior_of_the_ssm_reads_parameters_and_not_samples_of_the_prior():
   model = make('ssm')
   state, action, embed = start(model), draw(B, A), draw(B, E)
   posts, priors = zip(*(
@@ -90,7 +87,7 @@ def test_the_posterior_of_the_ssm_reads_parameters_and_not_samples_of_the_prior(
   np.testing.assert_array_equal(posts[0]['mean'], posts[1]['mean'])
 
 
-def test_the_prior_of_the_drnn_is_its_posterior_of_a_zero_embedding():  # 6
+def test_the_prior_of_the_drnn_is_its_posterior_of_a_zero_embedding():
   model = make('drnn', mean_only=True)
   state, action = start(model), draw(B, A)
   post, prior = model.obs_step(state, action, tf.zeros([B, E]), None)
@@ -100,7 +97,7 @@ def test_the_prior_of_the_drnn_is_its_posterior_of_a_zero_embedding():  # 6
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_mean_only_draws_nothing_and_otherwise_samples_scatter_around_the_mean(kind):  # 7
+def test_mean_only_draws_nothing_and_otherwise_samples_scatter_around_the_mean(kind):
   model = make(kind, mean_only=True)
   state, action = start(model), draw(B, A)
   for seed in (1, 2):
@@ -114,7 +111,7 @@ def test_mean_only_draws_nothing_and_otherwise_samples_scatter_around_the_mean(k
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_sequences_are_steps_and_later_embeddings_do_not_reach_back(kind):  # 8, 10
+def test_sequences_are_steps_and_later_embeddings_do_not_reach_back(kind):
   model = make(kind, mean_only=True)
   embed, action = draw(B, T, E), draw(B, T, A, seed=1)
   post, prior = model.observe(embed, action, None)
@@ -134,7 +131,7 @@ def test_sequences_are_steps_and_later_embeddings_do_not_reach_back(kind):  # 8,
     np.testing.assert_allclose(ahead[key][:, 0], first[key], atol=1e-6)
 
 
-def test_the_block_cell_with_zero_weights_forgets_by_its_gate_bias():  # 9
+def test_the_block_cell_with_zero_weights_forgets_by_its_gate_bias():
   cell = cells.make('block', 4, 3)
   for kernel in (cell.w_ru, cell.w_c):
     kernel.assign(tf.zeros_like(kernel))
@@ -151,7 +148,7 @@ def test_the_block_cell_begins_glorot_uniform_over_the_concatenation():
     assert 0.99 * limit < np.abs(kernel.numpy()).max() < 1.001 * limit
 
 
-def test_the_divergence_of_known_gaussians_and_the_mask():  # 11
+def test_the_divergence_of_known_gaussians_and_the_mask():
   latent = stochastic.GaussianLatent(1)
   state = lambda mean, std: {
       'mean': tf.constant([[mean]]), 'std': tf.constant([[std]]), 'stoch': tf.zeros([1, 1])}
@@ -165,7 +162,7 @@ def test_the_divergence_of_known_gaussians_and_the_mask():  # 11
   assert kl.numpy() == 0 and tape.gradient(kl, std).numpy() == 0
 
 
-def test_free_nats_of_both_forms():  # 12
+def test_free_nats_of_both_forms():
   kl = tf.constant([1.0, 5.0, 3.0, 10.0])
   for mode, value, gradient in (
       ('element', 2.25, [0, 0.25, 0, 0.25]), ('mean', 4.75, [0.25] * 4)):
@@ -176,7 +173,7 @@ def test_free_nats_of_both_forms():  # 12
     np.testing.assert_allclose(tape.gradient(loss, kl), gradient)
 
 
-def test_heads_of_the_published_sizes():  # 1
+def test_heads_of_the_published_sizes():
   settings = config_lib.load('planet', ['--configs', 'dmc'])
   import gymnasium
   spaces = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}

@@ -85,7 +85,7 @@ def test_lambda_return_along_another_axis_with_a_number_and_without_bootstrap():
 
 
 def worked_example():
-  """The numbers of the specification, section 6: horizon 3, one start."""
+  """Horizon 3, one start."""
   behaviour = ActorCritic(1, 1, toys.settings(horizon=3, discount=0.5, disclam=0.5))
   behaviour.value = Fixed([[10.0], [20.0], [30.0]])
   behaviour.value_optimizer.variables_ = [behaviour.value.values]
@@ -94,7 +94,7 @@ def worked_example():
   return behaviour.gradients(world, world.start([[0.0]]), lambda dream: rewards, None)
 
 
-def test_worked_example_of_the_specification():
+def test_a_worked_example():
   _, outputs, metrics = worked_example()
   np.testing.assert_allclose(np.ravel(outputs['returns']), [10.25, 17])
   np.testing.assert_allclose(np.ravel(outputs['weight']), [1, 0.5])

@@ -1,7 +1,4 @@
-"""Latent overshooting: which predictions are compared with what, padding, and gradients.
-
-Numbers in comments are those of the testable statements in PlaNet's specification.
-"""
+"""Latent overshooting: which predictions are compared with what, padding, and gradients."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,7 +24,7 @@ def loss(net, post, action, distance=4, free_nats=0.0, norm='all', stop_start=Fa
   return overshooting.loss(net, post, action, distance, free_nats, norm, stop_start, None)
 
 
-def test_the_example_of_the_specification():  # 17
+def test_a_worked_example():
   seen = tf.constant([[10, 20, 30, 40, 50, 60], [70, 80, 0, 0, 0, 0]], tf.float32)[..., None]
   action = tf.constant([[0, .1, .2, .3, .4, .5], [9, .7, 0, 0, 0, 0]], tf.float32)[..., None]
   prior, target, mask = overshooting.overshoot(
@@ -44,14 +41,14 @@ def test_the_example_of_the_specification():  # 17
   np.testing.assert_array_equal(mask[1].numpy().sum(0), [2, 1, 0, 0])
 
 
-def test_full_chunks_have_one_valid_entry_less_a_row():  # 18
+def test_full_chunks_have_one_valid_entry_less_a_row():
   net = model()
   post, _ = net.observe(draw(B, T, E), draw(B, T, A), None)
   _, _, mask = overshooting.overshoot(net, post, draw(B, T, A), tf.fill([B], T), 5, None)
   np.testing.assert_array_equal(mask.numpy().sum((0, 1)), B * np.array([6, 5, 4, 3, 2]))
 
 
-def test_row_zero_is_the_ordinary_prior_and_does_not_count():  # 19
+def test_row_zero_is_the_ordinary_prior_and_does_not_count():
   net, action = model(), draw(B, T, A)
   post, prior = net.observe(draw(B, T, E), action, None)
   rolled, target, mask = overshooting.overshoot(net, post, action, tf.fill([B], T), 4, None)
@@ -66,13 +63,13 @@ def test_row_zero_is_the_ordinary_prior_and_does_not_count():  # 19
 
 
 @pytest.mark.parametrize('distance', [0, 1])
-def test_distances_below_two_contribute_nothing(distance):  # 19
+def test_distances_below_two_contribute_nothing(distance):
   net, action = model(), draw(B, T, A)
   post, _ = net.observe(draw(B, T, E), action, None)
   assert loss(net, post, action, distance).numpy() == 0
 
 
-def test_distances_beyond_the_sequence_are_finite_and_add_nothing():  # 20
+def test_distances_beyond_the_sequence_are_finite_and_add_nothing():
   net, action = model(), draw(B, T, A)
   with tf.GradientTape(persistent=True) as tape:
     post, _ = net.observe(draw(B, T, E), action, None)
@@ -85,7 +82,7 @@ def test_distances_beyond_the_sequence_are_finite_and_add_nothing():  # 20
 
 
 @pytest.mark.parametrize('stop_start', [False, True])
-def test_targets_get_no_gradient_and_starts_do_unless_stopped(stop_start):  # 21
+def test_targets_get_no_gradient_and_starts_do_unless_stopped(stop_start):
   net, action, embed = model(), draw(B, T, A), draw(B, T, E)
   with tf.GradientTape() as tape:
     tape.watch(embed)
@@ -97,7 +94,7 @@ def test_targets_get_no_gradient_and_starts_do_unless_stopped(stop_start):  # 21
   assert not gradient[:, -1].any()
 
 
-def test_a_model_whose_prior_is_its_posterior_loses_nothing():  # 22
+def test_a_model_whose_prior_is_its_posterior_loses_nothing():
   net, action = model(), draw(B, T, A)
   prior = net.imagine(action, None)
   assert loss(net, prior, action).numpy() == pytest.approx(0, abs=1e-6)

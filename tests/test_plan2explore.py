@@ -296,7 +296,7 @@ def coded(name, rows, size):
 @pytest.mark.parametrize('kind, expected', [
     ('disagreement', ('d0', 'a0', 'e0')), ('feat', ('f0', 'a1', 's1')),
     ('past', ('f0', 'a0', 'e1')), ('prior_feat', ('p0', 'a0', 's0'))])
-def test_members_are_told_the_rows_of_the_specification(kind, expected, monkeypatch):
+def test_members_are_told_their_rows(kind, expected, monkeypatch):
   agent = make(**KINDS[kind])
   rssm, rows = agent.world_model.rssm, 4
   state = lambda stoch, deter: {

@@ -1,7 +1,4 @@
-"""The cross-entropy method: optima, bounds, counts of terms, several environments.
-
-Numbers in comments are those of the testable statements in PlaNet's specification.
-"""
+"""The cross-entropy method: optima, bounds, counts of terms, several environments."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -41,12 +38,12 @@ def error(**options):
   return np.abs(np.array(plans) - 0.4).mean()
 
 
-def test_one_action_is_found_exactly():  # 23
+def test_one_action_is_found_exactly():
   assert np.abs(search(near(0.4), horizon=1).mean[-1] - 0.4).max() < 1e-3
   assert np.abs(search(near(0.4), horizon=12).mean[-1] - 0.4).max() < 1e-2
 
 
-def test_two_actions_over_twelve_steps_and_more_iterations_help():  # 23
+def test_two_actions_over_twelve_steps_and_more_iterations_help():
   assert np.abs(search(near(0.4), 2).mean[-1] - 0.4).max() < 0.06
   one, three, ten = (error(iterations=number) for number in (1, 3, 10))
   assert one > three > ten
@@ -57,7 +54,7 @@ def test_refitting_beats_random_shooting_with_as_many_candidates():
   assert error(iterations=10, amount=1000, topk=100) < shooting / 5
 
 
-def test_an_optimum_out_of_bounds_is_approached_from_inside():  # 24
+def test_an_optimum_out_of_bounds_is_approached_from_inside():
   seen = []
   def reward(states):
     seen.append(states['x'])
@@ -70,7 +67,7 @@ def test_an_optimum_out_of_bounds_is_approached_from_inside():  # 24
   assert all(np.abs(x).max() <= 1 for x in seen)
 
 
-def test_without_iterations_or_selection_nothing_is_preferred():  # 25
+def test_without_iterations_or_selection_nothing_is_preferred():
   assert not np.any(search(near(0.4), iterations=0).mean[-1])
   every = search(near(0.4), iterations=1, amount=1000, topk=1000).mean[-1]
   assert np.abs(every).max() < 0.1
@@ -86,12 +83,12 @@ def test_of_more_draws_than_iterations_the_first_are_used():
   np.testing.assert_array_equal(two.mean, three.mean[:3])
 
 
-def test_environments_are_planned_from_their_own_states():  # 26
+def test_environments_are_planned_from_their_own_states():
   found = search(near(0.0), start=[[0.9], [-0.9]], moves=True, horizon=3).mean[-1]
   np.testing.assert_allclose(found[:, 0, 0], [-0.9, 0.9], atol=0.05)
 
 
-def test_the_sum_has_as_many_terms_as_decisions_and_none_of_the_current_state():  # 27
+def test_the_sum_has_as_many_terms_as_decisions_and_none_of_the_current_state():
   ones = lambda states: tf.ones(tf.shape(states['x'])[:-1])
   for start in (0.0, 100.0):
     found = search(ones, start=[[start]], horizon=7)
@@ -100,7 +97,7 @@ def test_the_sum_has_as_many_terms_as_decisions_and_none_of_the_current_state():
   np.testing.assert_allclose(discounted.returns[1:], 1.75)
 
 
-def test_a_reward_at_the_last_step_steers_the_plan():  # 27
+def test_a_reward_at_the_last_step_steers_the_plan():
   def last(states):
     reward = near(2.0)(states)
     return tf.concat([tf.zeros_like(reward[:-1]), reward[-1:]], 0)
@@ -108,7 +105,7 @@ def test_a_reward_at_the_last_step_steers_the_plan():  # 27
   assert plan.sum() == pytest.approx(2.0, abs=0.1)
 
 
-def test_shooting_returns_the_best_of_its_sequences():  # 28
+def test_shooting_returns_the_best_of_its_sequences():
   noise = np.random.default_rng(0).normal(size=(1, 1, 50, 3, 2)).astype(np.float32)
   found = search(near(0.4), 2, horizon=3, iterations=1, amount=50, topk=1, noise=tf.constant(noise))
   best = int(np.argmax(found.returns[1, 0]))

@@ -5,8 +5,8 @@
     warmup(N,A)      from 0 to A over N frames
     horizon(A,B,N)   1 - 1 / h, where h goes from A to B over N frames
 
-N is 1 or more, and horizons are above 0. As in DreamerV2 (specification section 14.7), but in
-frames. Nothing here imports TensorFlow.
+N is 1 or more, and horizons are above 0. As in DreamerV2's published code, but in frames.
+Nothing here imports TensorFlow.
 """
 import math
 import re

@@ -2,8 +2,7 @@
 
 An episode is a dict of arrays [rows, ...] with at least action float32 [rows, A], reward float32
 [rows] and discount float32 [rows]. Row t holds the observation, reward and discount that arrived
-at t, and the action that led to them; row 0 is the reset. See section 10 of the Dreamer
-specification.
+at t, and the action that led to them; row 0 is the reset.
 
     row     0         1         2         3          rows = decisions + 1
     obs     o0        o1        o2        o3

@@ -44,7 +44,6 @@ def window_start(rng, rows, length, last_row=True, balance=False):
     balance   start = min(uniform 0 .. rows - 1, rows - length)
 
   With balance the last window has probability length / rows. The episode must be long enough.
-  Specification: Dreamer section 10, verdicts Q3 and Q4.
   """
   last = last_start(rows, length, last_row)
   assert last >= 0, (rows, length)

@@ -1,6 +1,6 @@
 """Games of the Arcade Learning Environment: atari_GAME, such as atari_space_invaders.
 
-The emulator is driven frame by frame through ale-py, whose wheel brings the games. Spec section 11.
+The emulator is driven frame by frame through ale-py, whose wheel brings the games.
 """
 import functools
 import re

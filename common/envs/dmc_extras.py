@@ -1,6 +1,6 @@
 """What exploration asks of DeepMind Control: tasks of the same physics, own tasks, coordinates.
 
-Specification of Plan2Explore, sections 8 and 10.
+Plan2Explore paper, section 5.
 """
 import numpy as np
 

@@ -1,6 +1,6 @@
 """DeepMind Lab: dmlab_LEVEL, such as dmlab_rooms_collect_good_objects_train.
 
-The package deepmind_lab is on no package index; users build it. Spec section 11.
+The package deepmind_lab is on no package index; users build it.
 """
 import gymnasium
 import numpy as np

@@ -1,7 +1,6 @@
 """A corridor to explore and a screen of noise to ignore: noisytv_KIND[SIZE][_vector].
 
-Specification of Plan2Explore, section 12. The position x in 0 to 1 begins at 0.4 +- 0.02; an action
-of two numbers in [-1, 1] moves it,
+The position x in 0 to 1 begins at 0.4 +- 0.02; an action of two numbers in [-1, 1] moves it,
 
     x' = clip(x + 0.05 a0 + (0.02 a0 sin(20 x) if x > 0.6), 0, 1)
 

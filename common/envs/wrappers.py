@@ -217,7 +217,7 @@ class TimeLimit(Wrapper):
   """Ends an episode after `duration` decisions, which may be a fraction (count >= duration).
 
   A time limit is no real end: the discount is then 1, unless the environment gave one or ended
-  by itself on the very same step (specification, quirk Q28), which keeps 0.
+  by itself on the very same step (where the published code forgets it), which keeps 0.
   """
 
   def __init__(self, env, duration):

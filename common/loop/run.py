@@ -7,7 +7,7 @@
 
 `step` is frames: decisions of finished episodes on disk times action_repeat. With `offline`
 nothing is collected, and updates count as the frames after which they would have been made.
-Spec section 9; the bursts come at the counts of the published code.
+The bursts come at the counts of the published code.
 """
 
 import collections

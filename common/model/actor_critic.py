@@ -1,10 +1,10 @@
 """Behaviour learning in imagination: actor, value and lambda-returns.
 
-H horizon, L imagined states that count, N starts, A action, F features. Spec
-sections 6 and 14.7. The actor climbs lambda-returns by gradients through the
-learned dynamics, or by the score function; the value function regresses them.
-Rewards come from a function of the features, so that explorers can be paid by
-something else than the task.
+H horizon, L imagined states that count, N starts, A action, F features. Dreamer
+paper, section 3; DreamerV2 paper, section 2. The actor climbs lambda-returns by
+gradients through the learned dynamics, or by the score function; the value
+function regresses them. Rewards come from a function of the features, so that
+explorers can be paid by something else than the task.
 
     H = 4    start --a1--> s1 --a2--> s2 --a3--> s3 --a4--> s4
     feat                   feat[0]    feat[1]    feat[2]    feat[3]
@@ -96,7 +96,7 @@ class ActorCritic(tf.Module):
   def log_prob(self, dist, action):
     """Log-probability [...] of an action that a distribution of the actor gave.
 
-    Only the mixed gradient lets it depend on the action (spec section 14.7).
+    Only the mixed gradient lets it depend on the action (DreamerV2 paper, section 2).
     """
     mixed = self._config.actor_grad == 'both'
     return dist.log_prob(action if mixed else tf.stop_gradient(action))
@@ -142,7 +142,7 @@ class ActorCritic(tf.Module):
     return grads, outputs, metrics
 
   def losses(self, feat, reward, pcont, entropy, log_prob, frames=0):
-    """Both losses on L imagined states (spec sections 6 and 14.7).
+    """Both losses on L imagined states (Dreamer paper, section 3; DreamerV2 paper, section 2).
 
       actor_loss = -mean(weight * (objective + actor_ent * entropy))
       value_loss = -mean(weight * log Normal(value, 1)(stop_gradient(R)))
@@ -203,7 +203,7 @@ class ActorCritic(tf.Module):
 
 
 def lambda_return(reward, value, pcont, bootstrap, lambda_, axis=0):
-  """Lambda-returns (spec section 6).
+  """Lambda-returns (Dreamer paper, equation 6).
 
     R[t] = reward[t] + pcont[t] ((1 - lambda) value[t+1] + lambda R[t+1])
 

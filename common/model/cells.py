@@ -21,7 +21,7 @@ def make(kind, inputs, units):
 
 
 class BlockGRUCell(tf_keras.layers.Layer):
-  """GRU whose reset gate acts before the matrix product (PlaNet spec section 2.1).
+  """GRU whose reset gate acts before the matrix product (PlaNet's published code).
 
     r, u = sigmoid(concat(x, h) w_ru + b_ru);  c = tanh(concat(x, r h) w_c + b_c)
     h' = u h + (1 - u) c
@@ -53,7 +53,7 @@ class BlockGRUCell(tf_keras.layers.Layer):
 
 
 class NormGRUCell(tf_keras.layers.Layer):
-  """GRU with one layer norm over all gates (DreamerV2; spec section 14.2).
+  """GRU with one layer norm over all gates (DreamerV2's published code).
 
     r, c, u = split(norm(dense(concat(x, h))));  g = sigmoid(u + update_bias)
     h' = g act(sigmoid(r) c) + (1 - g) h

@@ -25,7 +25,7 @@ def split_seed(seed, n):
 
 
 def normal(mean, event_ndims=0):
-  """Unit-variance Normal around float [..., *event] `mean` (spec section 4)."""
+  """Unit-variance Normal around float [..., *event] `mean`."""
   return UnitNormal(mean, event_ndims)
 
 
@@ -90,7 +90,7 @@ def sample_gaussian(mean, std, seed, shared=False):
   """Reparameterised sample [..., S] of Normal(mean, std).
 
   With `shared` one noise vector [S] serves the whole batch, as in the published
-  code (spec quirk Q1). seed None returns the mean.
+  code. seed None returns the mean.
   """
   if seed is None:
     return mean
@@ -100,7 +100,7 @@ def sample_gaussian(mean, std, seed, shared=False):
 
 
 class TanhBijector(tfb.Bijector):
-  """y = tanh(x), with an inverse that is finite at the bounds (spec section 4)."""
+  """y = tanh(x), with an inverse that is finite at the bounds."""
 
   def __init__(self):
     parameters = dict(locals())
@@ -123,7 +123,7 @@ class TanhBijector(tfb.Bijector):
 
 
 class TanhNormal:
-  """Continuous actor: tanh of a Normal, event rank 1 (spec section 4).
+  """Continuous actor: tanh of a Normal, event rank 1 (Dreamer paper, section 3).
 
     mean = mean_scale tanh(m / mean_scale)
     std  = softplus(s + log(exp(init_std) - 1)) + min_std
@@ -200,7 +200,7 @@ class TanhNormal:
 
 
 class TruncNormal:
-  """Continuous actor of DreamerV2: a Normal cut off at the bounds (spec section 14.4).
+  """Continuous actor of DreamerV2: a Normal cut off at the bounds.
 
     mean = tanh(m);  std = 2 sigmoid((s + init_std) / 2) + min_std;  cut to [-1, 1]
   """
@@ -258,7 +258,7 @@ class OneHot:
   """Categorical over one-hot vectors with straight-through gradients.
 
   The value of a sample is exactly one-hot, its gradient by default that of
-  the probabilities (spec section 4). Composed rather than subclassed because
+  the probabilities (DreamerV2 paper, algorithm 1). Composed rather than subclassed because
   subclassing TFP's class floods the terminal with warnings.
   """
 

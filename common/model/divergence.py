@@ -1,6 +1,6 @@
 """How far the prior is from the posterior, as the world model's objective counts it.
 
-B batch, T time. Spec sections 5 and 14.3.
+B batch, T time. Dreamer paper, section 4; DreamerV2 paper, algorithm 2 (balance).
 """
 
 import contextlib

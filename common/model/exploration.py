@@ -1,4 +1,4 @@
-"""Noise on the actions of a policy, and its schedule (spec section 8)."""
+"""Noise on the actions of a policy, and its schedule (PlaNet and Dreamer, appendix A)."""
 
 import tensorflow as tf
 

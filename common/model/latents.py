@@ -1,7 +1,7 @@
 """The other latent models of the PlaNet paper: without, and with two, recurrent paths.
 
-B batch, A action, E embed, S stoch, D deter; states as of a Gaussian latent. PlaNet spec sections
-2.2 and 2.3.
+B batch, A action, E embed, S stoch, D deter; states as of a Gaussian latent. PlaNet paper,
+section 3.
 """
 
 import tensorflow as tf

@@ -38,7 +38,7 @@ def finish(units, act, norm):
 
 
 class NormAct(tf_keras.layers.Layer):
-  """Layer norm over the last axis in float32, then an activation (spec section 14.4)."""
+  """Layer norm over the last axis in float32, then an activation."""
 
   def __init__(self, units, act='none'):
     super().__init__()
@@ -89,7 +89,7 @@ def stacked_shape(spaces, keys):
 
 
 class ConvEncoder(tf.Module):
-  """Four strided convolutions and a flatten (spec section 3)."""
+  """Four strided convolutions and a flatten (Dreamer paper, appendix A)."""
 
   def __init__(self, shape, depth=32, act='relu', norm='none'):
     """`shape` (H, W, C) of the images."""
@@ -121,7 +121,7 @@ class ConvEncoder(tf.Module):
 
 
 class ConvDecoder(tf.Module):
-  """Dense layer and four transposed convolutions (spec section 3).
+  """Dense layer and four transposed convolutions (Dreamer paper, appendix A).
 
   Makes 64x64 images with the published kernels.
   """
@@ -180,7 +180,7 @@ class MLP(tf.Module):
 
 
 class DenseHead(tf.Module):
-  """MLP to a distribution over `shape` at each position (spec section 4).
+  """MLP to a distribution over `shape` at each position (Dreamer paper, appendix A).
 
   kind `normal`: Normal(x, 1); `binary`: Bernoulli(logits=x).
   """
@@ -210,7 +210,7 @@ class DenseHead(tf.Module):
 
 
 class Actor(tf.Module):
-  """MLP to a distribution over actions [N..., A] (spec sections 4 and 14.4).
+  """MLP to a distribution over actions [N..., A] (Dreamer paper, section 3).
 
   kind `tanh_normal` (Dreamer), `onehot`, or DreamerV2's `trunc_normal` and `tanh_normal_v2`,
   whose mean and std come from two layers.

@@ -1,7 +1,7 @@
 """What is seen: embeddings of observations, and what the latent state must say of them.
 
-N any leading dimensions, E embed, F features. Spec sections 3 and 14.4. Observations are either
-reconstructed by a decoder or told apart by a classifier.
+N any leading dimensions, E embed, F features. Observations are either reconstructed by a decoder
+or told apart by a classifier (Dreamer paper, section 4).
 """
 
 import re
@@ -52,7 +52,7 @@ class Encoder(tf.Module):
 
 
 class Decoder(tf.Module):
-  """One unit-variance Normal per observation key (spec sections 3 and 14.4)."""
+  """One unit-variance Normal per observation key (Dreamer paper, section 4)."""
 
   def __init__(self, feat_size, spaces, config):
     """spaces: as of the encoder; the same keys are decoded."""

@@ -1,6 +1,6 @@
 """Adam with global-norm clipping, loss scaling and skipped bad updates.
 
-Spec section 7. Gradients arrive scaled by `scale`; the order is unscale,
+Gradients arrive scaled by `scale`; the order is unscale,
 global norm (the one that is logged), clip, decay, apply. A non-finite norm
 skips the update, moments included, and halves the scale under float16.
 """

@@ -1,6 +1,6 @@
 """Latent overshooting: predictions over several steps, compared with what was seen later.
 
-B batch, T time, R rows. PlaNet, section 4; spec section 4.2. Row r of a start t predicts time
+B batch, T time, R rows. PlaNet paper, section 4. Row r of a start t predicts time
 t + r from the posterior of t - 1 by r + 1 prior steps, so row 0 is the ordinary prior.
 
     start   t-1      t        t+1      t+2

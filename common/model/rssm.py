@@ -1,4 +1,4 @@
-"""Recurrent state-space model (PlaNet, section 3; spec sections 2 and 14.1).
+"""Recurrent state-space model (PlaNet paper, section 3).
 
 B batch, T time, A action, E embed, S stoch, D deter, F = S + D features, K members.
 A state is a dict: what the latent kind makes of the stochastic part (mean, std and stoch [B, S]

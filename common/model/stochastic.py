@@ -15,7 +15,7 @@ STD_ACTS = {
 
 
 class GaussianLatent:
-  """Diagonal Gaussian with S dimensions (spec section 2).
+  """Diagonal Gaussian with S dimensions (PlaNet paper, section 3).
 
     mean, raw = split(params);  std = std_act(raw) + min_std
   """
@@ -77,7 +77,7 @@ class GaussianLatent:
 
 
 class CategoricalLatent:
-  """S categorical variables of C classes, sampled straight-through (spec section 14.1)."""
+  """S categorical variables of C classes, sampled straight-through (DreamerV2, algorithm 1)."""
 
   def __init__(self, variables, classes, mean_only=False):
     """mean_only: states are the most likely classes, not samples."""

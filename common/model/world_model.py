@@ -1,8 +1,8 @@
 """World model: encoder, latent dynamics, decoder, heads and their objective.
 
 B batch, T time, N any leading dimensions, A action, E embed, F features.
-Spec sections 2 to 5, 14.3 and 14.5. The training batch and the observations of a policy pass
-through the same `preprocess`.
+Dreamer paper, section 4; DreamerV2 paper, section 2. The training batch and the observations of a
+policy pass through the same `preprocess`.
 """
 
 import math
@@ -76,7 +76,7 @@ class WorldModel(tf.Module):
     return {'model': self.optimizer, **own}
 
   def preprocess(self, data, seed=None):
-    """Rows as stored to rows as the networks see them (spec section 3).
+    """Rows as stored to rows as the networks see them.
 
     uint8 images as `images.to_float` says, the reward clipped as configured, everything else as
     float32.
@@ -110,7 +110,7 @@ class WorldModel(tf.Module):
     return post, prior, embed
 
   def loss(self, data, seed, grad_heads=None):
-    """Objective of the world model on one batch (spec section 5).
+    """Objective of the world model on one batch (Dreamer paper, section 4).
 
       model_loss = kl_scale divergence(post, prior)
                    - sum over heads of scale * mean log-likelihood
@@ -223,7 +223,7 @@ class WorldModel(tf.Module):
     return grads, outputs, metrics
 
   def open_loop(self, data, seed, context=5):
-    """Pictures of what the model expects (spec section 12).
+    """Pictures of what the model expects (PlaNet paper, appendix H).
 
     The first `context` rows are filtered, the others imagined from the actions.
 
@@ -278,7 +278,7 @@ class WorldModel(tf.Module):
     return {key: decoded[key].mode() + 0.5 for key in self.encoder.image_keys}
 
   def pcont(self, feat):
-    """Probability that an episode goes on times gamma, [N...] (section 6).
+    """Probability that an episode goes on times gamma, [N...] (Dreamer paper, appendix C).
 
     The constant gamma if `pcont` is off.
     """
@@ -287,7 +287,7 @@ class WorldModel(tf.Module):
     return self._config.discount * tf.ones(tf.shape(feat)[:-1], tf.float32)
 
   def starts(self, post):
-    """States [N, ...] from which to imagine, without gradient (section 6).
+    """States [N, ...] from which to imagine, without gradient (Dreamer paper, section 3).
 
     Every posterior of the batch; with pcont not the last of each chunk, which
     may be terminal, unless imag_start weighs it. Index b * T + t.

@@ -1,6 +1,6 @@
 """What pays an explorer: disagreement, and the baselines' rewards for novelty.
 
-B batch, T time, L imagined rows, N starts. Specification sections 2, 3 and 6. Every kind offers
+B batch, T time, L imagined rows, N starts. Plan2Explore paper, sections 3 and 4. Every kind offers
 
   trained(): modules to optimise, by name.
   loss(rows, seed) -> (loss, metrics, stats): on what was filtered from a batch, gradients stopped.

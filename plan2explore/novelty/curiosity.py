@@ -1,4 +1,4 @@
-"""Curiosity: error of the world model itself (specification section 6.3)."""
+"""Curiosity: error of the world model itself (Plan2Explore paper, section 4)."""
 import math
 
 import tensorflow as tf
@@ -7,7 +7,7 @@ from plan2explore.novelty.labelled import Labelled
 
 
 class Curiosity(Labelled):
-  """Error of the world model itself: how badly it saw a row coming (section 6.3)."""
+  """Error of the world model itself: how badly it saw a row coming."""
 
   def __init__(self, world_model, action_size, config):
     del action_size

@@ -1,4 +1,4 @@
-"""Expected disagreement of an ensemble: what Plan2Explore pays (specification section 2)."""
+"""Expected disagreement of an ensemble: what Plan2Explore pays (its paper, section 3.1)."""
 import tensorflow as tf
 
 from plan2explore import ensemble

@@ -1,4 +1,4 @@
-"""ICM: error of a forward model (specification section 6.3)."""
+"""ICM: error of a forward model (Plan2Explore paper, section 4)."""
 import tensorflow as tf
 
 from common.model import nets
@@ -7,7 +7,7 @@ from plan2explore.novelty.scales import RunningStd
 
 
 class ICM(Labelled):
-  """Error of a forward model in features that tell which action was taken (section 6.3)."""
+  """Error of a forward model in features that tell which action was taken."""
 
   UNITS, FORWARD = 256, 0.2
 

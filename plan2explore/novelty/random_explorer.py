@@ -5,7 +5,7 @@ from common.model import exploration
 
 
 def random_actions(shape, discrete, style, seed):
-  """Actions float32 [M, A] of the random explorer (section 6.1).
+  """Actions float32 [M, A] of the random explorer.
 
   One of the classes with equal probabilities, or as `exploration.random_actions`.
   """

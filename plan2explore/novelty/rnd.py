@@ -1,4 +1,4 @@
-"""RND: error of a network that repeats a random one (specification section 6.6)."""
+"""RND: error of a network that repeats a random one (Burda et al. 2018)."""
 import tensorflow as tf
 
 from common.model import nets
@@ -7,7 +7,7 @@ from plan2explore.novelty.scales import RunningStd
 
 
 class RND(Labelled):
-  """Error of a network that learns to repeat a fixed random one (section 6.6).
+  """Error of a network that learns to repeat a fixed random one.
 
   rnd_input obs: of the observation itself, which imagination knows by the head; feat: of the
   latent features, directly.

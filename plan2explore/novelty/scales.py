@@ -62,7 +62,7 @@ class StreamNorm(tf.Module):
 
 
 def shape_reward(raw, norm, config, extrinsic=None):
-  """(reward, new mag) that explorers are paid for raw novelty float32 [L, N] (section 3).
+  """(reward, new mag) that explorers are paid for raw novelty float32 [L, N].
 
     intr_scale norm(log raw or raw) + extr_scale extrinsic
   """

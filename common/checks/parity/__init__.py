@@ -21,8 +21,8 @@ import numpy as np
 from common import config
 from common.data.episodes import UNREADABLE
 
-# Components with outputs that record a quirk of the reference which the specification says to
-# fix. Their checks alone may list such outputs in place of reproducing them.
+# Components with outputs that record a quirk of the published code which is mended here
+# (docs/differences.md). Their checks alone may list such outputs in place of reproducing them.
 QUIRKS = ('replay_alignment', 'replay_windows', 'p2e_lambda_return')
 
 EXPECTED = ('out/', 'grad/', 'step1/', 'step3/')
