@@ -247,6 +247,7 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--latent_model', 'drnn', '--rssm_layers', '3'], 'rssm_layers means nothing with latent_model drnn'),
     (['--latent_model', 'ssm', '--future_rnn', 'False'], 'future_rnn means nothing'),
     (['--slow_value_fraction', '0.5'], 'slow_value_fraction means nothing with slow_value 0'),
+    (['--aligned_baseline', 'True'], 'aligned_baseline means nothing with actor_grad dynamics'),
     (['--pcont_scale', '5'], 'pcont_scale means nothing with pcont False'),
     (['--weight_decay_pattern', 'kernel'], 'weight_decay_pattern means nothing'),
     (['--tasks', ','], "tasks is ',', which names none")])
@@ -408,6 +409,7 @@ def test_help_leaves_out_what_an_agent_refuses(capsys):
   shown = capsys.readouterr().out
   assert '\n  batch_size:' in shown and '\n    planner_topk:' in shown
   assert not [key for key in config.options.UNUSED['planet'] if f'\n  {key}:' in shown]
+  assert '\n  # Optimisation\n' in shown and '# Behaviour' not in shown  # a heading of nothing
 
 
 def test_help_lists_every_key_and_block(capsys):

@@ -80,6 +80,7 @@ def check_used(c, keys):
        ('head_lr',)),
       (f'actor_grad {c.get("actor_grad")}', c.get('actor_grad') in ('dynamics', 'reinforce'),
        ('actor_grad_mix',)),
+      ('actor_grad dynamics', c.get('actor_grad') == 'dynamics', ('aligned_baseline',)),
       ('overshooting_scale 0', not c.get('overshooting_scale', 1),
        ('overshooting_distance', 'overshooting_norm', 'overshooting_stop_start')),
       ('weight_decay 0', not c.get('weight_decay', 1), ('weight_decay_pattern',)),

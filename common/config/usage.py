@@ -40,6 +40,8 @@ def _lines_for(agent, lines):
         result.pop()  # what is said of it
     elif re.match(r'  \S', line):
       keep = line.partition(':')[0].strip() not in UNUSED.get(agent, ())
+    if line.startswith('  # ') and result and result[-1].startswith('  # '):
+      result.pop()  # a heading under which no key is left
     if keep:
       result.append(line)
   return result

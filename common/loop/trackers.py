@@ -15,6 +15,7 @@ import pathlib
 import queue
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import uuid
@@ -111,8 +112,8 @@ class Tracker:
           return
         call(tracker)
     except BaseException as error:  # of whatever kind: it is none of the run's business
-      text = ' '.join(str(error).split()) or type(error).__name__
-      self._fail(text if len(text) < 300 else f'{text[:300]} ...')
+      text = textwrap.shorten(str(error), 300, placeholder=' [...]')
+      self._fail(text or type(error).__name__)
     finally:
       self._begun.set()
 
