@@ -79,8 +79,7 @@ def main(argv=None):
   plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
   plan.set_defaults(run=functools.partial(
       cases.measure, 'planet', 'planning', [],
-      'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP '
-      'counted)'))
+      'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP)'))
 
   explore = add('explore', help='share of the ensemble of Plan2Explore in time and operations')
   explore.add_argument('--steps', type=_positive, default=3, help='timed updates of each')
@@ -101,12 +100,13 @@ def main(argv=None):
   games.add_argument('--steps', type=_positive, default=1000, help='decisions of each turn')
   games.set_defaults(run=functools.partial(
       cases.measure, 'dreamer', 'emulator', ['atari'],
-      '{task}: {wrapper:.0f} frames/s through the wrapper, {bare:.0f} of the bare emulator, '
-      '{share:.0%}'))
+      '{task}: {wrapper:.0f} frames/s through the wrapper, {share:.0%} of the bare {bare:.0f}'))
 
   everything = add('gpu', help='devices, fixtures, updates, policies, the loop, the published run')
   everything.add_argument('--minutes', type=float, default=8, help='for all parts together')
   everything.add_argument('--out', required=True, metavar='FILE.json')
+  everything.add_argument('--runs', metavar='DIR', help='for the runs; default: FILE.json.runs')
+  everything.add_argument('--parts', nargs='+', metavar='NAME', help='default: all')
   everything.set_defaults(run=gpu.measure_gpu)
 
   args, flags = parser.parse_known_args(argv)

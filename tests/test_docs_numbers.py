@@ -60,6 +60,7 @@ def test_the_hours_of_a_figure_are_runs_times_hours():
 
 
 def test_the_runs_of_a_figure_are_those_of_its_command():
+  count = 0
   for header, *rows in tables(TEXT['docs/reproduce.md']):
     for row in rows if header[1:3] == ['command', 'hours'] else []:
       line = re.search(r'`python -m (common\.sweep .*?)`', row[1])
@@ -67,10 +68,13 @@ def test_the_runs_of_a_figure_are_those_of_its_command():
       if line and runs:
         _, _, tasks, seeds, _ = sweep(shlex.split(line[1])[1:])
         assert int(runs[1]) == seeds * sum(GROUPS.get(x, (x, 1))[1] for x in tasks), row
+        count += 1
+  assert count > 20
 
 
 def test_the_hours_of_a_run_are_those_printed_in_the_papers():
   rate = {'dreamer': 3, 'planet': 11, 'plan2explore': 3}  # hours for 1M frames
+  count = 0
   for header, *rows in tables(TEXT['docs/reproduce.md']):
     for row in rows if header[1:3] == ['command', 'hours'] else []:
       line = re.search(r'`python -m (common\.sweep .*?)`', row[1])
@@ -80,6 +84,8 @@ def test_the_hours_of_a_run_are_those_printed_in_the_papers():
         task = GROUPS.get(tasks[0], tasks)[0]
         config = config_lib.load(agent, ['--configs', *names, '--task', task, *rest])
         assert float(hours[1]) == pytest.approx(rate[agent] * config.steps / 1e6), row
+        count += 1
+  assert count > 20
 
 
 def score(task, method, source):

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -12,6 +13,7 @@ import tf_keras
 
 from common import benchmark
 from common import config as config_lib
+from common.bench import following
 from common.bench import gpu
 from common.bench import gpu_parts
 from common.bench import schedule
@@ -35,31 +37,75 @@ def test_whatever_becomes_of_a_part_the_others_run_and_are_told(tmp_path, capfd)
   seen = f'import json; print(json.dumps(json.load(open("{path}"))["parts"][-1]))'
   found = schedule.run([
       part('fails', WELL + '; raise ValueError("why")'), part('hangs', hang), part('sees', seen),
-      part('goes on', hang, endless=True), part('has no time', WELL, share=0.0),
+      part('goes on', hang, endless=True), part('is silent', 'import time; time.sleep(99)', endless=True),
+      part('has no time', WELL, share=0.0),
       schedule.Part('is told', 0, [sys.executable, '-c', told, schedule.SECONDS], environ={'X': 'x'}),
-  ], 0.5, path, {'about': 'me'})
+  ], 0.6, path, {'about': 'me'})
   assert json.loads(path.read_text()) == found and found['about'] == 'me'
   rows = {row['name']: row for row in found['parts']}
   status = {name: row['status'] for name, row in rows.items()}
   assert status == {
-      'fails': 'failed', 'hangs': 'over its limit', 'sees': 'ok', 'goes on': 'ok',
+      'fails': 'failed', 'hangs': 'over its limit', 'sees': 'ok', 'goes on': 'ok', 'is silent': 'failed',
       'has no time': 'skipped', 'is told': 'ok'}
   assert rows['fails']['problem'] == 'ValueError: why' and rows['fails']['rows'] == [{'a': 1}]
-  assert rows['hangs']['rows'] == [{'b': 2}] and rows['hangs']['problem'] == 'over 3 s'
+  assert rows['hangs']['rows'] == [{'b': 2}] and rows['hangs']['problem'] == 'over 4 s'
   assert rows['sees']['rows'][0]['name'] == 'hangs'  # the file is there after each
   # The rest of the time, but for that in which the last part may save.
-  assert 1 < int(rows['is told']['rows'][0]['c'][1:]) <= 24 - schedule.GRACE
+  assert 1 < int(rows['is told']['rows'][0]['c'][1:]) <= 27 - schedule.GRACE
+  assert rows['is silent']['problem'] == 'told nothing in 4 s'
   assert 'for people' in capfd.readouterr().out
   stat = pathlib.Path(f'/proc/{pid.read_text()}/stat')
   assert not stat.exists() or stat.read_text().split()[2] == 'Z'  # nor is anything left of it
 
 
-def test_an_interrupt_ends_what_is_running(tmp_path, monkeypatch):
-  monkeypatch.setattr(schedule, '_ends', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_an_interrupt_ends_what_is_running_and_keeps_what_it_told(tmp_path, monkeypatch):
+  monkeypatch.setattr(schedule, 'EVERY', 0.1)
+  path = tmp_path / 'x.json'
+  def interrupt(*args):
+    write_file(*args)
+    if args[1]['parts'][0]['rows']:  # it was written while the part runs
+      raise KeyboardInterrupt
+  write_file = schedule._replace
+  monkeypatch.setattr(schedule, '_replace', interrupt)
   started = time.monotonic()
   with pytest.raises(KeyboardInterrupt):
-    schedule.run([part('hangs', 'import time; time.sleep(99)')], 5, tmp_path / 'x.json', {})
+    schedule.run([part('hangs', 'import time; print(\'{"b": 2}\', flush=True); time.sleep(99)')],
+                 5, path, {})
   assert time.monotonic() - started < 20
+  one, = json.loads(path.read_text())['parts']
+  assert one['status'] == 'running' and one['rows'] == [{'b': 2}]
+
+
+def test_a_part_whose_failure_others_can_or_cannot_do_without(tmp_path):
+  told = 'import sys; print(\'{"c": "%s"}\' % sys.argv[1:])'
+  def status(first, **options):
+    last = schedule.Part('told', 0, [sys.executable, '-c', told, schedule.FLAGS, 'end'])
+    found = schedule.run(
+        [part('first', first, **options), last], 1, tmp_path / 'x.json', {})['parts'][1]
+    return found.get('problem'), found['rows']
+  fails, otherwise = 'raise ValueError', ['--jit', 'False']
+  assert status(fails, needed=True) == ('first failed', [])
+  assert status(WELL, needed=True, otherwise=otherwise) == (None, [{'c': "['end']"}])
+  assert status(fails, otherwise=otherwise) == (None, [{'c': "['--jit', 'False', 'end']"}])
+
+
+def test_what_runs_does_not_outlive_a_schedule_that_is_killed(tmp_path):
+  hang = f'import os, pathlib, time; pathlib.Path("{tmp_path}/pid").write_text(str(os.getpid())); time.sleep(99)'
+  code = (
+      'import pathlib, sys; from common.bench import schedule\n'
+      f'schedule.run([schedule.Part("x", 1, [sys.executable, "-c", {hang!r}])], 5, pathlib.Path("{tmp_path}/x"), {{}})')
+  with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.DEVNULL) as process:
+    wait_until(lambda: (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text())
+    process.kill()
+  stat = pathlib.Path(f'/proc/{(tmp_path / "pid").read_text()}/stat')
+  wait_until(lambda: not stat.exists() or stat.read_text().split()[2] == 'Z')
+
+
+def wait_until(happened, seconds=30):
+  ends = time.monotonic() + seconds
+  while not happened():
+    assert time.monotonic() < ends
+    time.sleep(0.05)
 
 
 def test_a_signal_ends_what_is_running(tmp_path, monkeypatch):
@@ -79,8 +125,8 @@ def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
     if 'common.bench.gpu_parts' in one.argv:
       assert one.argv[3] in gpu_parts.PARTS
       blocks = one.argv[one.argv.index('--configs') + 1:]
-      assert blocks in (['dmc'], ['atari', 'dreamerv2'])
-  published = parts[-1].argv[one.argv.index('--logdir') + 2:]
+      assert blocks in (['dmc', schedule.FLAGS], ['atari', 'dreamerv2', schedule.FLAGS])
+  published = parts[-1].argv[parts[-1].argv.index('--logdir') + 2:-1]
   config = config_lib.load('dreamer', published)
   assert dict(config) == dict(config_lib.load('dreamer', ['--configs', 'dmc', '--task', gpu.TASK]))
   fixtures, = (one for one in parts if one.name == 'fixtures')
@@ -93,6 +139,7 @@ def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
     (['--out', 'there.json'], 'there.json exists'), (['--out', 'x.json', '--minutes', '0'], 'above 0'),
     (['--out', 'there.json/x.json'], 'cannot be made'), (['--out', 'old.json'], 'old.json.runs exists'),
     (['--out', 'x.json', '--task=dmc_walker_walk'], 'chosen for each part'),
+    (['--out', 'x.json', '--parts', 'loops'], "there is no 'loops'. There are: machine, xla"),
     (['--out', 'x.json', '--configs', 'dcm'], 'dmc')])
 def test_mistakes_are_refused_before_anything_is_measured(tmp_path, monkeypatch, capsys, argv, message):
   monkeypatch.chdir(tmp_path)
@@ -131,7 +178,9 @@ def settings_of_the_process():
 
 @pytest.mark.integration
 def test_the_machine_is_described_and_draws(capsys):
-  about, pictures = rows(capsys, 'machine', '--seconds', '9', '--configs', 'dmc')
+  (about,), (pictures,), (compiled,) = (
+      rows(capsys, part, '--seconds', '9', '--configs', 'dmc') for part in ('machine', 'pictures', 'xla'))
+  assert compiled['result'] == pytest.approx(compiled['without'], rel=1e-3)
   assert about['tensorflow'] == tf.__version__ and isinstance(about['gpus'], list)
   assert pictures['decision_ms'] > 0
   assert pictures['software'] == dmc.draws_in_software(pictures['gl_renderer'])
@@ -140,18 +189,21 @@ def test_the_machine_is_described_and_draws(capsys):
 @pytest.mark.integration
 @pytest.mark.usefixtures('settings_of_the_process')
 @pytest.mark.parametrize('agent, blocks', [
-    ('dreamer', ['dmc', 'debug']), ('dreamer', ['atari', 'dreamerv2', 'debug'])])
+    ('dreamer', ['dmc', 'debug']), ('dreamer', ['atari', 'dreamerv2', 'debug']),
+    ('plan2explore', ['dmc', 'debug'])])
 def test_updates_are_timed_and_a_kind_that_fails_is_a_row(capsys, monkeypatch, agent, blocks):
   fail = [ValueError('why\nmore')]
   def forget():
     if fail:
       raise fail.pop()
   monkeypatch.setattr(gpu_parts, '_forget_memory', forget)
-  monkeypatch.setattr(gpu_parts, 'XLA', (True, False))
+  assert gpu_parts.kinds(config_lib.load(agent, ['--configs', *blocks])) == [
+      ('float32', False), ('float32', True)]
+  monkeypatch.setattr(gpu_parts, 'kinds', lambda config: [('float32', False)] * 2)
   failed, row = rows(
-      capsys, 'updates', '--agent', agent, '--seconds', '1', '--configs', *blocks)
+      capsys, 'updates', '--agent', agent, '--seconds', '60', '--configs', *blocks)
   assert failed['problem'] == 'ValueError: why' and failed['arithmetic'] == 'float32'
-  assert row['ms'] > 0 and row['first_call'] > 0 and row['traces'] == 1 and row['memory_gb'] > 0
+  assert row['ms'] > 0 and row['burst_ms'] > 0 and row['first_call'] > 0 and row['traces'] == 1 and row['memory_gb'] > 0
   assert ('share' in row) == ('dreamerv2' not in blocks)
 
 
@@ -162,22 +214,72 @@ def test_policies_are_timed(capsys):
   assert all(row['ms'] > 0 for row in found)
 
 
+@pytest.mark.integration
+def test_searches_are_timed_and_a_kind_that_fails_is_a_row(capsys, monkeypatch):
+  measure = gpu_parts.planning.measure
+  def fails_with_xla(config, calls, kinds):
+    if kinds == (True,):
+      raise ValueError('no ptxas')
+    return measure(config, calls, kinds)
+  monkeypatch.setattr(gpu_parts.planning, 'measure', fails_with_xla)
+  found, failed = rows(capsys, 'searches', '--seconds', '9', '--configs', 'dmc', 'debug')
+  assert not found['jit'] and found['wall'] > 0 and found['share'] > 0
+  assert failed['jit'] and failed['problem'] == 'ValueError: no ptxas'
+
+
+def test_kinds_that_have_no_time_left_are_rows(capsys):
+  found = rows(capsys, 'updates', '--seconds', '-1', '--configs', 'dmc', 'debug')
+  assert [row['problem'] for row in found] == ['TimeoutError: no time was left'] * 2
+
+
+@pytest.mark.parametrize('agent, first', [('dreamer', 'mixed_float16'), ('plan2explore', 'tf32')])
+def test_what_runs_use_is_timed_first(monkeypatch, agent, first):
+  monkeypatch.setattr(gpu_parts.devices, 'has_gpu', lambda: True)
+  monkeypatch.setattr(
+      gpu_parts.devices, 'setup',
+      lambda c: c.replace(precision={'auto': 'mixed_float16'}.get(c.precision, c.precision)))
+  found = gpu_parts.kinds(config_lib.load(agent, ['--configs', 'dmc']))
+  assert found[:2] == [(first, False), (first, True)] and len(set(found)) == 6
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_a_failure(capsys, monkeypatch):
+  monkeypatch.setattr(gpu_parts, '_driver', lambda: '580.1, NVIDIA H200')
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  with pytest.raises(SystemExit, match='TensorFlow does not see the GPU'):
+    gpu_parts.main(['machine', '--seconds', '9'])
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '-1')
+  assert rows(capsys, 'machine', '--seconds', '9')[-1]['driver'] == '580.1, NVIDIA H200'
+
+
+def test_the_time_of_parts_that_are_left_out_goes_to_the_others(tmp_path):
+  parts = gpu.parts([], tmp_path)
+  def shares(*names):
+    return {part.name: part.share for part in gpu._chosen(parts, names)}
+  assert gpu._chosen(parts, None) == parts
+  assert shares('machine', 'pictures') == {'machine': 0.5, 'pictures': 0.5}
+  found = shares('loop', 'published command')
+  assert list(found) == ['loop', 'published command'] and 0.4 < found['loop'] < 0.6
+
+
 def test_the_rows_of_a_run_are_told_as_they_come(capsys, tmp_path):
   path = tmp_path / 'metrics.jsonl'
-  assert gpu_parts._tell(path, 0) == 0
-  path.write_text('{"step": 10, "fps": 3, "agent/kl": 1}\n')
-  assert gpu_parts._tell(path, 0) == 1
-  path.write_text(path.read_text() + '{"step": 20, "time/env": 0.5}\n')
-  assert gpu_parts._tell(path, 1) == 2
+  found = following.Rows(path)
+  found.tell()
+  path.write_text('{"step": 10, "fps": 3, "agent/kl": 1}\n{"step": 20, "ti')
+  found.tell()
+  path.write_text('{"step": 10}\n{"step": 20, "time/env": 0.5}\n{"fps": 4}\n{"fps": 5}\n')
+  found.tell()
   told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-  assert told == [{'step': 10, 'fps': 3}, {'step': 20, 'time/env': 0.5}]
+  assert told == [
+      {'step': 10, 'fps': 3, 'building': True}, {'step': 20, 'time/env': 0.5},
+      {'fps': 4, 'building': True}, {'fps': 5}]
 
 
 @pytest.mark.integration
 def test_a_run_that_has_to_end_saves_and_counts_as_well(tmp_path):
   """The real part in the real schedule, ended when its time is over."""
   one = schedule.Part('run', 1.0, schedule.python(
-      'common.bench.gpu_parts', 'run', '--seconds', schedule.SECONDS, '--logdir',
+      'common.bench.following', '--seconds', schedule.SECONDS, '--logdir',
       str(tmp_path / 'run'), '--configs', 'debug', '--task', 'dummy_continuous_vector', '--cnn_keys', '',
       '--mlp_keys', 'vector', '--steps', '1e6'), endless=True)
   found = schedule.run([one], 0.55, tmp_path / 'x.json', {})

@@ -17,7 +17,7 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden'
 def measure_gpu(args, flags):
   """Run the parts and write args.out; returns the exit code, 1 if a part failed."""
   out = pathlib.Path(args.out).expanduser()
-  folder = out.with_name(f'{out.name}.runs')
+  folder = pathlib.Path(args.runs or f'{out}.runs').expanduser()
   for path in (out, folder):
     if path.exists():
       raise UserError(f'{path} exists. Pass another --out.')
@@ -32,11 +32,27 @@ def measure_gpu(args, flags):
     out.parent.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'{out.parent}: cannot be made ({error.strerror}). Pass another --out.') from None
-  found = schedule.run(parts(flags, folder), args.minutes, out, {
+  found = schedule.run(_chosen(parts(flags, folder), args.parts), args.minutes, out, {
       'started': datetime.datetime.now().isoformat(timespec='seconds'),
       'machine': platform.node(), 'python': platform.python_version(), 'flags': flags})
   print(f'Written: {out}')
   return int(any(part['status'] == 'failed' for part in found['parts']))
+
+
+def _chosen(parts, names):
+  """The parts of these names, all by default, which share the time of those that are left out.
+
+  Raises UserError for a name that there is not.
+  """
+  known = [part.name for part in parts]
+  for name in names or []:
+    if name not in known:
+      raise UserError(f'--parts: there is no {name!r}. There are: {", ".join(known)}.')
+  chosen = [part for part in parts if not names or part.name in names]
+  # What comes last takes what the others leave.
+  left = (1 - sum(part.share for part in parts)) * (chosen[-1] is parts[-1])
+  whole = left + sum(part.share for part in chosen)
+  return [part._replace(share=part.share / whole) for part in chosen]
 
 
 def with_blocks(blocks, flags):
@@ -54,22 +70,26 @@ def parts(flags, folder):
   def measure(name, *args, blocks=PUBLISHED):
     return schedule.python(
         'common.bench.gpu_parts', name, '--seconds', schedule.SECONDS, *args,
-        *with_blocks(blocks, flags))
+        *with_blocks(blocks, flags), schedule.FLAGS)
   def train(name, *more):
-    return measure(
-        'run', '--logdir', str(folder / name), '--task', TASK, *more)
+    return schedule.python(
+        'common.bench.following', '--seconds', schedule.SECONDS, '--logdir', str(folder / name),
+        '--task', TASK, *more, *with_blocks(PUBLISHED, flags), schedule.FLAGS)
   # Few frames come before those that are timed, and nothing is evaluated between them.
   short = ['--prefill', '1000', '--pretrain', '1', '--eval_episodes', '0', '--log_every', '1']
   part, fixtures = schedule.Part, sorted(GOLDEN.glob('*.npz'))
   found = [
-      part('machine', 0.06, measure('machine')),
-      part('fixtures', 0.12, schedule.python(
+      # TensorFlow tells here alone which library of CUDA it misses.
+      part('machine', 0.04, measure('machine'), needed=True, environ={'TF_CPP_MIN_LOG_LEVEL': '0'}),
+      part('xla', 0.04, measure('xla'), otherwise=['--jit', 'False']),
+      part('pictures', 0.04, measure('pictures')),
+      part('fixtures', 0.1, schedule.python(
           'common.verify', 'parity', *map(str, fixtures)),
           environ={'NVIDIA_TF32_OVERRIDE': '0'}),
-      part('updates of dreamer', 0.2, measure('updates', '--agent', 'dreamer')),
+      part('updates of dreamer', 0.15, measure('updates', '--agent', 'dreamer')),
       part('policies', 0.06, measure('policies')),
-      part('loop', 0.08, train('serial', '--overlap', 'False', *short), endless=True),
-      part('loop with overlap', 0.08, train('overlap', '--overlap', 'True', *short), endless=True),
+      part('loop', 0.12, train('serial', '--overlap', 'False', *short), endless=True),
+      part('loop with overlap', 0.12, train('overlap', '--overlap', 'True', *short), endless=True),
       part('updates of dreamerv2', 0.07, measure(
           'updates', '--agent', 'dreamer', blocks=['atari', 'dreamerv2'])),
       part('searches of planet', 0.05, measure('searches')),

@@ -5,12 +5,10 @@
 prints a JSON line for each thing that was measured, as soon as it is.
 """
 import argparse
+import contextlib
 import gc
 import itertools
-import json
 import os
-import pathlib
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,6 @@ from common import envs
 from common.bench import exploring
 from common.bench import planning
 from common.bench import printing
-from common.bench import schedule
 from common.bench import trial
 from common.envs import dmc
 from common.loop.acting import ActingCopy
@@ -35,15 +32,14 @@ from common.model import devices
 ARITHMETIC = {
     'mixed_float16': ('mixed_float16', True, tf.float16),
     'tf32': ('float32', True, tf.float32), 'float32': ('float32', False, tf.float32)}
-XLA = (True, False)
 TIMED = 30       # updates at most, of each kind
 PICTURES = 50    # that are timed
 CALLS = 100      # of a policy at most
-MATRIX = 8192    # rows of the matrices on a GPU
 
 
 def machine(args):
-  """What the machine has, and how long a picture takes."""
+  """What the machine has. Exits if it has a GPU that TensorFlow does not see."""
+  del args
   gpus = tf.config.list_physical_devices('GPU')
   details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
   printing.json_line({
@@ -51,7 +47,28 @@ def machine(args):
           x.get('device_name', '') for x in details],
       'capability': ['.'.join(map(str, x.get('compute_capability', ()))) for x in details],
       'cuda': tf.sysconfig.get_build_info().get('cuda_version', ''),
-      'driver': _driver()})
+      'driver': (driver := _driver())})
+  hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
+  if driver and not gpus and not hidden:
+    sys.exit(
+        'TensorFlow does not see the GPU: above it says which library cannot be opened. Where the CPU '
+        'is meant, set CUDA_VISIBLE_DEVICES=-1.')
+
+
+def xla(args):
+  """Whether XLA compiles here; fails if it does not."""
+  del args
+  x = tf.random.normal([256, 256])
+  product = lambda: tf.reduce_sum(tf.tanh(x @ x))
+  started = time.perf_counter()
+  compiled = tf.function(product, jit_compile=True)().numpy()
+  printing.json_line({
+      'compile_seconds': time.perf_counter() - started, 'result': float(compiled),
+      'without': float(product())})
+
+
+def pictures(args):
+  """What draws, and how long a decision with its picture takes."""
   config = config_lib.load('dreamer', [*args.flags, '--task', 'dmc_cartpole_balance'])
   env = envs.make(config)
   env.reset(0)
@@ -81,38 +98,58 @@ def updates(args):
   """Milliseconds of an update in each arithmetic, with XLA and without."""
   ends = time.monotonic() + 0.8 * args.seconds  # the start took some, too
   config = config_lib.load(args.agent, args.flags)
-  peaks = {}
-  kinds = ARITHMETIC if devices.has_gpu() else {'float32': ARITHMETIC['float32']}
-  for (name, kind), jit in itertools.product(kinds.items(), XLA):
+  for name, jit in kinds(config):
     row = dict(
         agent=args.agent, configs=config.configs, arithmetic=name, jit=jit,
         device=devices.describe())
-    try:
-      row.update(_time_updates(config, name, kind, jit, peaks, ends))
-    except Exception as error:  # the others may work
-      row['problem'] = f'{type(error).__name__}: {(str(error).splitlines() or [""])[0]}'
+    with _problem_in(row):
+      if time.monotonic() > ends:
+        raise TimeoutError('no time was left')
+      _time_updates(config, name, jit, ends, row)
     printing.json_line(row)
     gc.collect()
 
 
-def _time_updates(config, name, kind, jit, peaks, ends):
-  precision, tf32, dtype = kind
+def kinds(config):
+  """Pairs of a name in ARITHMETIC and jit; first what runs of the config use, quick ones before."""
+  if not devices.has_gpu():
+    names = ['float32']
+  elif devices.setup(config).precision == 'float32':
+    names = ['tf32', 'mixed_float16', 'float32']
+  else:
+    names = ['mixed_float16', 'tf32', 'float32']
+  used, others = names[:1], names[1:]
+  return [
+      (name, jit) for some in (used, others) for jit, name in itertools.product((False, True), some)]
+
+
+@contextlib.contextmanager
+def _problem_in(row):
+  """Put what is raised within into a row: other rows may work."""
+  try:
+    yield
+  except Exception as error:
+    row['problem'] = f'{type(error).__name__}: {(str(error).splitlines() or [""])[0]}'
+
+
+def _time_updates(config, name, jit, ends, row):
+  """Put into a row what is known of updates, as soon as it is."""
+  precision, tf32, dtype = ARITHMETIC[name]
   tf.config.experimental.enable_tensor_float_32_execution(tf32)
-  if name not in peaks:
-    peaks[name] = trial.peak(dtype, MATRIX if devices.has_gpu() else trial.MATRIX)['peak']
   _forget_memory()
   made = trial.Trial(config.replace(precision=precision, jit=jit))
-  first, _ = made.step()
+  row['first_call'], _ = made.step()
   times = []
   while len(times) < TIMED and (not times or time.monotonic() < ends):
     times.append(made.step()[0])
-  row = dict(
-      first_call=first, ms=1e3 * statistics.median(times), updates=len(times),
-      memory_gb=_memory(made), peak_gflops=peaks[name], traces=made.traces())
+  seconds = statistics.median(times)
+  row.update(ms=1e3 * seconds, updates=len(times))
+  if time.monotonic() + seconds * len(times) < ends:
+    row['burst_ms'] = 1e3 * made.burst(len(times)) / len(times)
+  row.update(memory_gb=_memory(made), traces=made.traces(), peak_gflops=trial.peak(dtype)['peak'])
   gflop = _operations(made)
   if gflop:
-    row.update(gflop=gflop, share=gflop / statistics.median(times) / peaks[name])
-  return row
+    row.update(gflop=gflop, share=gflop / seconds / row['peak_gflops'])
 
 
 def _operations(made):
@@ -169,40 +206,16 @@ def searches(args):
   config = config_lib.load('planet', args.flags)
   # With the precision of a run here.
   config = config.replace(precision=devices.setup(config).precision)
-  for row in planning.measure(config, 3):
-    printing.json_line(dict(agent='planet', configs=config.configs, **row))
-
-
-def run(args):
-  """The rows of a real run with its speed and its evaluations, until this process has to end."""
-  ends = []
-  signal.signal(signal.SIGTERM, lambda *_: ends.append(1))  # the run gets it as well, and saves
-  path = pathlib.Path(args.flags[args.flags.index('--logdir') + 1])
-  told = 0
-  with subprocess.Popen(
-      schedule.python('dreamer.train', *args.flags, '--quiet'), stdout=sys.stderr) as process:
-    while True:
-      code = process.poll()
-      told = _tell(path / 'metrics.jsonl', told)
-      if code is not None:
-        sys.exit(0 if ends else code)
-      time.sleep(0.5)
-
-
-def _tell(path, told):
-  """Print rows that are new; returns how many there were."""
-  lines = path.read_text().splitlines() if path.exists() else []
-  for line in lines[told:]:
-    row = json.loads(line)
-    kept = {key: row[key] for key in row if key in (
-        'step', 'time', 'fps', 'train/return', 'eval/return', 'agent/updates') or (
-            key.startswith('time/'))}
-    printing.json_line(kept)
-  return max(told, len(lines))
+  for jit in (False, True):
+    row = dict(agent='planet', configs=config.configs, jit=jit)
+    with _problem_in(row):
+      row.update(planning.measure(config, 3, (jit,))[0])
+    printing.json_line(row)
 
 
 PARTS = {
-    'machine': machine, 'updates': updates, 'policies': policies, 'searches': searches, 'run': run}
+    'machine': machine, 'xla': xla, 'pictures': pictures, 'updates': updates, 'policies': policies,
+    'searches': searches}
 
 
 @config_lib.entry

@@ -6,17 +6,18 @@ import tensorflow as tf
 from common.bench import trial
 
 
-def measure(config, calls):
+def measure(config, calls, kinds=(False, True)):
   """Time plans of one environment, XLA off and on in turns.
 
   Args:
     config: Config of PlaNet.
     calls: timed searches of each.
+    kinds: values of jit.
   Returns:
-    List of two dicts with jit, wall (seconds, the least), gflop, peak (GFLOP/s of the whole
+    List of a dict for each with jit, wall (seconds, the least), gflop, peak (GFLOP/s of the whole
     measurement) and share.
   """
-  trials = {jit: trial.Trial(config.replace(jit=jit)) for jit in (False, True)}
+  trials = {jit: trial.Trial(config.replace(jit=jit)) for jit in kinds}
   searches = {}
   for jit, made in trials.items():
     search = tf.function(made.agent.plan, autograph=False)
@@ -24,7 +25,7 @@ def measure(config, calls):
     searches[jit] = lambda number, search=search, latent=latent: search(
         latent, tf.constant([0, number])).numpy()
     searches[jit](0)
-  walls, peaks = {False: [], True: []}, []
+  walls, peaks = {jit: [] for jit in kinds}, []
   for number in range(1, calls + 1):
     peaks.append(trial.peak()['peak'])
     for jit, search in searches.items():

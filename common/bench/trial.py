@@ -17,7 +17,9 @@ from common.model import devices
 ACTIONS = 6    # entries of an action, as of dmc_walker_walk
 BUTTONS = 18   # actions of an Atari game that uses all of them
 VECTOR = 24    # entries of a vector observation, as of that task without images
-MATRIX = 2048  # rows of the matrices whose product gives the peak
+# Rows of the matrices whose product gives the peak: on a GPU smaller ones are made before they
+# have been asked for.
+MATRIX, MATRIX_GPU = 2048, 8192
 
 
 class Trial:
@@ -86,6 +88,15 @@ class Trial:
       np.asarray(value)  # a GPU may still be at it
     return time.perf_counter() - wall, time.process_time() - cpu
 
+  def burst(self, updates):
+    """Make updates without waiting for each, as a run does; returns the seconds of all."""
+    started = time.perf_counter()
+    for _ in range(updates):
+      metrics = self.agent.train(self.data)
+    for value in metrics.values():
+      np.asarray(value)
+    return time.perf_counter() - started
+
   def memory(self):
     """Largest resident memory of this process so far, in GB."""
     unit = 1 if sys.platform == 'darwin' else 1024
@@ -102,12 +113,13 @@ class Trial:
         self._config.replace(**changes), used, self.agent.action_size, value_twice)
 
 
-def peak(dtype=tf.float32, rows=MATRIX, repeats=8):
-  """Speed of the fastest of some products of square matrices of so many rows.
+def peak(dtype=tf.float32, repeats=8):
+  """Speed of the fastest of some products of square matrices.
 
   Returns:
     Dict of `peak`, GFLOP per second, and `peak_cpu`, GFLOP per second of one core.
   """
+  rows = MATRIX_GPU if devices.has_gpu() else MATRIX
   multiply = tf.function(lambda a, b: tf.matmul(a, b)[0, 0], autograph=False)
   a, b = tf.cast(tf.random.normal([2, rows, rows]), dtype)
   multiply(a, b)

@@ -4,6 +4,7 @@ The settings of oneDNN are read when TensorFlow is imported, and XLA's memory an
 other kernels are not to be mixed up: hence processes. A question at a time: none works while
 another is timed.
 """
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -48,7 +49,8 @@ class Variant:
       return
     name = '{size}, XLA {jit}, oneDNN {onednn}'.format(**self.row)
     print(f'{name}: {task} ...', file=sys.stderr, flush=True)
-    self._pipe.send(task)
+    with contextlib.suppress(OSError):  # told when reading
+      self._pipe.send(task)
     problem = self._wait() or self._receive()
     if problem:
       self.row['problem'] = problem
@@ -76,7 +78,7 @@ class Variant:
     """Put the answer into the row; returns the problem, if it tells one."""
     try:
       answer = self._pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):
       self._process.join()
       return f'failed: its process ended with code {self._process.exitcode}'
     if isinstance(answer, str):
