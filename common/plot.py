@@ -92,8 +92,8 @@ def _check(args):
   """Refuse options that cannot work, before any work is done."""
   for name in ('bin', 'at'):
     value = getattr(args, name)
-    if isinstance(value, float) and not 0 < value < float('inf'):
-      raise UserError(f'plot: --{name} is {value:g} but must be a number of frames above 0.')
+    if isinstance(value, float) and not 1 <= value < float('inf'):
+      raise UserError(f'plot: --{name} is {value:g} but must be a number of frames, at least 1.')
   if not protocol.returns(args.metric):
     for name in ('at', 'aggregate'):
       if getattr(args, name) is not None:

@@ -382,6 +382,13 @@ def test_the_score_function_and_slow_values_go_together_in_toy_tasks():
   assert config.actor_grad == 'reinforce' and config.imag_start and config.slow_value
 
 
+@pytest.mark.parametrize('single', [('cycle_vector', 'rdn', '0'), ('cycle_vector', 'rnd', 'one')])
+def test_a_single_run_of_a_study_needs_a_method_and_a_seed(tmp_path, capsys, single):
+  with pytest.raises(SystemExit) as stop:
+    noisy_tv.main(['--out', str(tmp_path), '--single', *single])
+  assert stop.value.code == 2 and 'a number of a seed' in capsys.readouterr().err
+
+
 def test_a_study_is_longer_than_its_random_actions():
   assert config_lib.load('plan2explore', ['--configs', 'noisytv']).prefill < 2 * noisy_tv.BLOCK
 

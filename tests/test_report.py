@@ -159,6 +159,68 @@ def test_evaluations_count_only_where_all_seeds_have_one_at_the_end(tmp_path):
   assert list(entry(*paths).score.values) == [990.0, 980.0]
 
 
+def test_a_later_evaluation_of_fewer_episodes_does_not_replace_the_score(tmp_path):
+  run = make(tmp_path / 'run', published())
+  evaluate(run, 500_000, [900.0] * 10)
+  evaluate(run, 500_000, [500.0])  # for a film
+  assert list(entry(run).score.values) == [900.0]
+  assert entry(run).score.how == '10 episodes of common.evaluate'
+  evaluate(run, 500_000, [800.0] * 10)
+  assert list(entry(run).score.values) == [800.0]
+
+
+def test_one_episode_counts_less_than_ten_logged_evaluations(tmp_path):
+  run = make(tmp_path / 'run', [(step, 700.0) for step in range(100_000, 1_000_001, 10_000)])
+  evaluate(run, 1_000_000, [500.0])
+  assert list(entry(run).score.values) == [700.0]
+
+
+def test_a_seed_without_evaluation_is_named_and_changes_no_frames(tmp_path):
+  make(tmp_path / '0', published(), ['--seed', 0])
+  make(tmp_path / '1', [], ['--seed', 1, '--steps', 500_000], finished_at=None)
+  found = entry(tmp_path)
+  assert found.frames == 500_000 and len(found.score.values) == 1
+  assert 'without evaluation, so that it does not count: seed 1' in found.problems
+  assert not any('ended between' in problem for problem in found.problems)
+
+
+def test_few_shot_runs_are_judged_by_the_frames_since_their_actor_collects(tmp_path):
+  def few_shot(name, end):
+    for seed in range(2):
+      points = [
+          (step, seed + 0.9 * (step - 1_000_000) / 150) for step in range(1_000_000, end + 1, 5_000)]
+      make(tmp_path / name / str(seed), points, [
+          '--configs', 'dmc', 'few_shot', '--steps', 1_150_000, '--seed', seed], 'plan2explore')
+    return entry(tmp_path / name)
+  short, whole = few_shot('short', 1_090_000), few_shot('whole', 1_150_000)
+  assert short.verdict.word == 'too few frames'
+  assert whole.score.frames == pytest.approx(1_145_000) and whole.verdict.word != 'too few frames'
+  assert 'at 1,150,000 frames is' in words(write_page(tmp_path, tmp_path / 'whole'))
+
+
+@pytest.mark.parametrize('file, text', [
+    ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0, null]}'),
+    ('evaluate.jsonl', '{"step": 500000, "return": NaN, "returns": [NaN]}'),
+    ('evaluate.jsonl', '{"step": null, "return": 1.0, "returns": [1.0]}'),
+    ('metrics.jsonl', '{"step": null, "time": 1.0}')])
+def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text):
+  run = make(tmp_path / 'run', published())
+  with (run / file).open('a') as lines:
+    lines.write(text + '\n')
+  found = entry(run)
+  assert len(found.score.values) == 1 and np.isfinite(found.score.values[0])
+  assert f'{file}: 1 torn line left out' in found.runs[0].problems
+
+
+def test_damaged_films_are_left_out(tmp_path):
+  run = make(tmp_path / 'run', published())
+  good = picture(run, 'eval', 1000)
+  (run / 'pictures' / 'eval_image-000002000.gif').write_bytes(b'GIF8')
+  (run / 'evaluate.jsonl').mkdir()
+  assert [film.path for film in films.newest(run)] == [good]
+  write_page(tmp_path, run)
+
+
 def test_after_its_last_point_a_curve_is_compared_where_it_ends(tmp_path):
   points = [(step, 900.0 if step <= 4e6 else 0.0) for step in range(500_000, 5_000_001, 500_000)]
   curve, printed = entry(make(tmp_path / 'run', points)).comparisons

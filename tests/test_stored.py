@@ -170,6 +170,45 @@ def test_the_same_seed_twice_is_not_stored_as_two(tmp_path):
     stored.store(tmp_path / 'runs', str(tmp_path / 'x.json'), 'learning')
 
 
+def test_the_same_seed_twice_is_not_compared_as_two(tmp_path):
+  write(tmp_path / 'runs' / 'a', line)
+  write(tmp_path / 'runs' / 'b', line, seed=1)
+  stored.store(tmp_path / 'runs', str(tmp_path / 'x.json'), 'learning')
+  write(tmp_path / 'here' / 'a', line)
+  write(tmp_path / 'here' / 'b', line)
+  with pytest.raises(UserError, match='must differ'):
+    stored.compare(tmp_path / 'here', str(tmp_path / 'x.json'))
+
+
+def test_the_final_evaluation_is_one_near_the_stored_frames_with_most_episodes(tmp_path):
+  run = write(tmp_path / 'run', line)
+  def evaluate(step, episodes, value):
+    with (run / 'evaluate.jsonl').open('a') as file:
+      file.write(json.dumps({
+          'step': step, 'episodes': episodes, 'return': value, 'return_std': 1.0,
+          'zero_return': 0.0, 'random_return': 0.0}) + '\n')
+  def final():
+    return bands.summarise([run])['seeds'][0].get('final', {}).get('return')
+  evaluate(100, 10, 1.0)
+  evaluate(400, 10, 2.0)
+  assert final() is None
+  evaluate(200, 10, 3.0)
+  evaluate(200, 1, 4.0)
+  assert final() == 3.0
+  evaluate(210, 12, 5.0)
+  assert final() == 5.0
+
+
+def test_odd_json_is_a_mistake_in_one_line(capsys, tmp_path):
+  run = write(tmp_path / 'run', line)
+  (tmp_path / 'x.json').write_text('{"kind": "learning"}')
+  code, text = result(capsys, 'run', run, '--against', tmp_path / 'x.json')
+  assert code == 2 and 'holds no stored metrics' in text and len(text.splitlines()) == 1
+  (run / 'run.json').write_text('[]')
+  code, text = result(capsys, 'run', run, '--against', 'dreamer-toy-toy_lock-0')
+  assert code == 2 and 'is not finished' in text and len(text.splitlines()) == 1
+
+
 def test_a_file_that_holds_something_else_is_refused(tmp_path):
   (tmp_path / 'x.json').write_text('{"kind": "other"}')
   with pytest.raises(UserError, match='holds no stored metrics'):

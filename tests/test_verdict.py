@@ -76,6 +76,21 @@ def test_without_a_published_or_an_own_score_there_is_no_figure(scores, against)
   assert verdict.judge(scores, 1e6, against).word == verdict.NO_FIGURE
 
 
+def test_a_score_that_is_no_number_is_within_nothing():
+  assert verdict.judge([900.0, math.nan], 1e6, reference()).word == verdict.NO_FIGURE
+
+
+def test_between_two_points_the_fewer_seeds_count():
+  curve = published.curve('dreamer', 'dmc_walker_walk')
+  curve = curve._replace(
+      frames=curve.frames[:3], mean=curve.mean[:3], std=curve.std[:3], n_seeds=np.array([5, 3, 4]))
+  first, second, third = curve.frames
+  def seeds(frames):
+    return references.at(curve, frames).n_seeds
+  assert [seeds(first), seeds(second), seeds(third)] == [5, 3, 4]
+  assert [seeds((first + second) / 2), seeds((second + third) / 2)] == [3, 3]
+
+
 def test_the_rule_in_words_names_what_the_code_does():
   words = ' '.join(verdict.RULE)
   for number in ('97.5 %', '1 %', 'a quarter', '90 %', 'One seed proves little'):

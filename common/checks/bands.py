@@ -26,6 +26,7 @@ import numpy as np
 from common.config import UserError
 from common.scores import curves
 
+KEPT = ('step', 'episodes', 'return', 'return_std', 'zero_return', 'random_return')
 CELLS = 20     # parts of a run whose means are stored
 QUARTERS = 4   # parts that are compared
 PRIOR = 0.15   # standard deviation over seeds, as a share of the height
@@ -55,18 +56,14 @@ def summarise(runs):
 
   Returns:
     Dict with `frames` (of the longest run) and `seeds`: for each run its seed, by metric CELLS
-    means (null where there is none), and final, the last row of evaluate.jsonl if there is one.
+    means (null where there is none), and final, the evaluation at its end if there is one.
   Raises:
     UserError: a run has no returns, or seeds are not different.
   """
   frames = max(int(curves.read(run, 'eval/return').frames.max(initial=0)) for run in runs)
   if not frames:
     raise UserError(f'{runs[0]}: has no evaluation. Store runs that have eval/return.')
-  seeds = [_seed(run, frames) for run in runs]
-  numbers = [one['seed'] for one in seeds]
-  if len(set(numbers)) < len(numbers):
-    raise UserError(f'{runs[0]}: the seeds of the runs are {numbers}, but must differ.')
-  return {'frames': frames, 'seeds': seeds}
+  return {'frames': frames, 'seeds': _seeds(runs, frames)}
 
 
 def compare(reference, runs):
@@ -78,7 +75,7 @@ def compare(reference, runs):
       raise UserError(
           f'{run}: was evaluated up to {reached:,.0f} frames, but {reference["name"]} goes to '
           f'{frames:,}. Train on: --steps {frames}.')
-  here = [_seed(run, frames) for run in runs]
+  here = _seeds(runs, frames)
   results = [
       one for metric in _metrics(reference['seeds'])
       for one in _quarters(metric, reference['seeds'], here, frames)]
@@ -94,7 +91,7 @@ def compare(reference, runs):
   lines += [f'  {describe(one)}' for one in results]
   if not any('final' in one for one in here):
     lines.append(
-        '  final evaluation: not made. python -m common.evaluate --logdir DIR --episodes 10')
+        f'  final evaluation: not made near {frames:,} frames. python -m common.evaluate --logdir DIR --episodes 10')
   lines.append(
       f'Regression: {len(below)} of {len(results)} below the band, first {below[0].what} at '
       f'{below[0].first:,} frames.' if below else
@@ -110,27 +107,36 @@ def describe(one):
       f'stored: {one.verdict}')
 
 
+def _seeds(runs, frames):
+  """What is kept of each run. Raises UserError if two are of the same seed."""
+  seeds = [_seed(run, frames) for run in runs]
+  numbers = [one['seed'] for one in seeds]
+  if len(set(numbers)) < len(numbers):
+    raise UserError(f'{runs[0]}: the seeds of the runs are {numbers}, but must differ.')
+  return seeds
+
+
 def _seed(run, frames):
   """What is kept of one run: means over CELLS parts of the frames, and the final evaluation."""
   result = {'seed': int(curves.read(run, 'eval/return').config['seed'])}
   for metric in curves.metrics(run):
     if metric in ('eval/return', 'train/return') or metric.startswith('eval/return/'):
       result[metric] = _cells(curves.read(run, metric), frames)
-  last = _last_evaluation(run)
-  if last and last['step'] >= 0.9 * frames:  # not of an earlier checkpoint
-    result['final'] = {
-        key: last[key]
-        for key in ('step', 'episodes', 'return', 'return_std', 'zero_return', 'random_return')}
+  found = [row for row in _evaluations(run) if 0.9 * frames <= row['step'] <= 1.1 * frames]
+  if found:  # the newest with ten episodes, or else with the most
+    result['final'] = max(reversed(found), key=lambda row: min(row['episodes'], 10))
   return result
 
 
-def _last_evaluation(run):
-  """The last whole row of evaluate.jsonl, or None."""
+def _evaluations(run):
+  """What is kept of the whole rows of evaluate.jsonl."""
+  rows = []
   with contextlib.suppress(OSError):
-    for line in reversed((run / 'evaluate.jsonl').read_text().splitlines()):
-      with contextlib.suppress(ValueError):
-        return json.loads(line)
-  return None
+    for line in (run / 'evaluate.jsonl').read_text().splitlines():
+      with contextlib.suppress(ValueError, KeyError, TypeError):
+        row = json.loads(line)
+        rows.append({key: row[key] for key in KEPT})
+  return rows
 
 
 def _cells(points, frames):

@@ -116,8 +116,13 @@ def read(run):
   """Return {metric: {step: value}} of all that does not tell time; null becomes NaN."""
   metrics = {}
   with (run / 'metrics.jsonl').open() as file:
-    for line in file:
-      row = json.loads(line)
+    for number, line in enumerate(file, 1):
+      try:
+        row = json.loads(line)
+        row['step']
+      except (ValueError, TypeError, KeyError):
+        raise UserError(
+            f'{run / "metrics.jsonl"}: line {number} is no row of metrics. Make the run anew.') from None
       for name, value in row.items():
         if name != 'step' and name not in CLOCKS:
           value = float('nan') if value is None else value

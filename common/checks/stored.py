@@ -21,6 +21,7 @@ from common.scores import curves
 
 FOLDER = pathlib.Path(__file__).resolve().parent / 'reference_runs'
 KINDS = {'exact': exact, 'learning': bands}
+KEYS = {'exact': ('config', 'metrics', 'early'), 'learning': ('config', 'frames', 'seeds')}
 
 # Settings that may differ. Those of a short run all count that could change a number in it: XLA
 # draws other random numbers.
@@ -50,7 +51,7 @@ def load(name):
     raise UserError(f'verify: no stored metrics {name!r}. {hint}')
   try:
     reference = json.loads(path.read_text())
-    known = reference['kind'] in KINDS
+    known = reference['kind'] in KINDS and set(KEYS[reference['kind']]) <= set(reference)
   except (OSError, ValueError, TypeError, KeyError):
     known = False
   if not known:
@@ -168,9 +169,10 @@ def _provenance(run):
 
 def _read_json(path):
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text())
   except (OSError, ValueError):
     return {}
+  return found if isinstance(found, dict) else {}
 
 
 def _path(name):

@@ -36,7 +36,7 @@ PROTOCOLS = {'_zeroshot': ', zero-shot', '_fewshot': ', few-shot'}
 
 LEARNED = 0.25  # share of the way from a curve's first to its best score after which it tells much
 
-PRINTED_FROM = 0.9  # share of the frames of a printed score from which it may be compared
+PRINTED_FROM = 0.9  # share of the frames of a printed score, few-shot of those after exploring
 
 STATES = {'state': 'states'}  # as the tables of single numbers name them
 
@@ -137,18 +137,22 @@ def printed(setting, task):
   """The printed score of a setting on a task as Reference, or None."""
   if setting.printed:
     method, source = setting.printed
+    explored = config_lib.preset('plan2explore', list(setting.blocks), task)['expl_until'] if (
+        'few_shot' in setting.blocks) else 0
     for score in published.scores(task, method=method, source=source):
-      return _of_score(score)
+      return _of_score(score, explored)
   return None
 
 
 def at(curve, frames):
   """The score of a published.Curve after some frames as Reference; its mean may be NaN."""
   mean, std = curve.at(frames)
-  place = max(0, np.searchsorted(curve.frames, frames, 'right') - 1)
+  # Of the two points that are interpolated between, or of the one that it is.
+  before = max(0, np.searchsorted(curve.frames, frames, 'right') - 1)
+  behind = min(np.searchsorted(curve.frames, frames), len(curve.frames) - 1)
   return Reference(
       name_of(curve.method), 'curve', curve.protocol, curve.source, frames, float(mean), float(std),
-      int(curve.n_seeds[place]), _enough(curve))
+      int(min(curve.n_seeds[before], curve.n_seeds[behind])), _enough(curve))
 
 
 def curves_at(task, seen, frames):
@@ -173,12 +177,13 @@ def name_of(method):
   return NAMES.get(method, method)
 
 
-def _of_score(score):
+def _of_score(score, begin=0):
+  """A printed score as Reference; `begin`: frames after which what it is of began to collect."""
   frames = math.nan if score.frames is None else float(score.frames)
   return Reference(
       name_of(score.method), 'printed', 'eval', score.source, frames, score.value,
       math.nan if score.std is None else score.std, score.n_seeds or 0,
-      PRINTED_FROM * frames)
+      begin + PRINTED_FROM * (frames - begin))
 
 
 def _enough(curve):

@@ -141,8 +141,10 @@ def _take(name, tasks, metric, width, at, notes):
       continue
     pairs = [(run, *_score(run, window)) for run in group.runs]
     notes += [
-        f'{run.path}: left out of the aggregates at {window.high:,.0f} frames, as it ends at '
-        f'{run.frames[-1]:,.0f}.' for run, score, _ in pairs if not np.isfinite(score)]
+        f'{run.path}: left out of the aggregates at {window.high:,.0f} frames, as ' + (
+            f'its first row is at {run.frames[0]:,.0f}.' if run.frames[0] > window.high else
+            f'it ends at {run.frames[-1]:,.0f}.')
+        for run, score, _ in pairs if not np.isfinite(score)]
     kept = [(score, frames) for _, score, frames in pairs if np.isfinite(score)]
     if kept:
       scores, frames = np.asarray(kept).T

@@ -24,8 +24,8 @@ RULE = (
     'no spread, the spread of the other side stands for both. A difference of up to 1 % of the '
     'published score always counts as within.',
     'Too few frames: the run ends where the published curve has not made a quarter of its way up '
-    'from its first point to its best one, or before 90 % of the frames of a printed score. '
-    'Agreement would say little there.',
+    'from its first point to its best one, or before 90 % of the frames of a printed score '
+    '(few-shot: of those after exploring). Agreement would say little there.',
     'Of 20 tasks that are reproduced perfectly about one falls outside by chance. One seed proves '
     'little: its interval is wide, and a lucky or broken seed looks like any other.')
 
@@ -66,7 +66,7 @@ def judge(scores, frames, reference):
     return Verdict(NO_FIGURE, *nothing)
   if frames < reference.enough:
     return Verdict(TOO_FEW, *nothing)
-  if math.isnan(reference.mean):
+  if math.isnan(reference.mean) or not np.isfinite(scores).all():
     return Verdict(NO_FIGURE, *nothing)
   half = half_width(scores, reference.mean, reference.std, reference.n_seeds)
   if math.isnan(half):

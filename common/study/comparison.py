@@ -5,6 +5,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.scores import curves
+from common.scores import protocol
 from common.scores import references
 from common.scores import verdict
 from common.study import results
@@ -86,18 +87,18 @@ def _entry(group, facts, task, part):
   setting, differing = references.nearest(config, task)
   mismatches = references.mismatches(config, setting, differing)
   # Training returns that compare with none, as of episodes cut short, are no scores either.
-  protocol = setting.protocol if setting and not mismatches else 'eval'
-  if protocol == 'eval':
+  kind = setting.protocol if setting and not mismatches else 'eval'
+  if kind == 'eval':
     mismatches = [key for key in mismatches if key != 'collect_limit']
-  metric = f'{protocol}/return{part}'
+  metric = f'{kind}/return{part}'
   group = group._replace(runs=[
       curves.read(run.path, metric, run.config) for run in group.runs])
-  problems = results.differences(facts)
   end = _end(group.runs, facts)
   final = score(group.runs, facts, task, metric, end)
+  problems = results.differences(facts, final.places)
   if not len(final.values):
     problems.append('no evaluation yet')
-  compared = [] if mismatches or setting and setting.protocol != protocol else list(
+  compared = [] if mismatches or setting and setting.protocol != kind else list(
       _comparisons(setting, group.runs, facts, task, metric, end))
   return Entry(
       task, group, metric, facts, setting, differing, int(end), final, mismatches, compared,
@@ -120,9 +121,11 @@ def _comparisons(setting, runs, facts, task, metric, end):
 def score(runs, facts, task, metric, frames):
   """What the seeds had reached after some frames.
 
-  Where all runs have a result of common.evaluate there (within one eval_every), that counts. Else
-  the mean of the last ten rows of the metric does, as far as they lie in the last tenth of the
-  frames: the published figures are means of about ten episodes, too.
+  Where all runs have a result of common.evaluate there (within one eval_every), that counts, unless
+  it is of fewer episodes than rows of the metric would give. Else the mean of the last ten rows of
+  the metric does, as far as they lie in the last tenth of the frames: the published figures are
+  means of about ten episodes, too. Of Plan2Explore's few-shot runs that is a tenth of the frames
+  since the task's actor collects.
 
   Args:
     runs: list of curves.Run with the metric.
@@ -133,15 +136,17 @@ def score(runs, facts, task, metric, frames):
   Returns:
     Score, without values where no run has got so far.
   """
+  windows = {i: _window(run, frames) for i, run in enumerate(runs)}
+  windows = {i: window for i, window in windows.items() if len(window.frames)}
   if metric.startswith('eval/'):
     found = [_evaluated(run, task, frames) for run in facts]
-    if found and all(found):
+    episodes = min((len(returns) for _, returns in filter(None, found)), default=0)
+    rows = max((len(window.frames) for window in windows.values()), default=0)
+    if found and all(found) and episodes >= rows:
       return Score(
           float(np.mean([row['step'] for row, _ in found])),
           np.array([np.mean(returns) for _, returns in found]), list(range(len(found))),
-          f'{min(len(returns) for _, returns in found)} episodes of common.evaluate')
-  windows = {i: _window(run, frames) for i, run in enumerate(runs)}
-  windows = {i: window for i, window in windows.items() if len(window.frames)}
+          f'{episodes} episode{"s" * (episodes > 1)} of common.evaluate')
   if not windows:
     return Score(float(frames), np.zeros(0), [], '')
   counts = sorted({len(window.frames) for window in windows.values()})
@@ -155,22 +160,34 @@ def score(runs, facts, task, metric, frames):
 def _window(run, frames):
   """The last rows up to some frames: ten at most, from the last tenth, one at least."""
   until = run.frames <= frames
-  inside = until & (run.frames > (1 - SHARE) * frames)
+  inside = until & (run.frames > frames - SHARE * (frames - _begin(run, frames)))
   chosen = np.flatnonzero(inside)[-EVALUATIONS:]
   if not len(chosen):
     chosen = np.flatnonzero(until)[-1:]
   return run._replace(frames=run.frames[chosen], values=run.values[chosen])
 
 
+def _begin(run, frames):
+  """Frames after which what acts at the end began to collect."""
+  if run.config.get('source'):
+    return run.frames[0]
+  explored = run.config.get('expl_until') or 0
+  return explored if protocol.few_shot(run.config) and explored < frames else 0
+
+
 def _evaluated(run, task, frames):
-  """(row, returns) of the newest evaluation of a run near some frames, or None."""
+  """(row, returns) of an evaluation of a run near some frames, or None.
+
+  The newest of those with EVALUATIONS episodes, or else with the most.
+  """
+  best = None
   for row in reversed(run.evaluations):
     if abs(row['step'] - frames) <= run.config['eval_every']:
       returns = row['returns']
       returns = returns.get(task) if isinstance(returns, dict) else returns
-      if returns:
-        return row, returns
-  return None
+      if returns and (best is None or min(len(returns), EVALUATIONS) > len(best[1])):
+        best = row, returns
+  return best
 
 
 def _end(runs, facts):

@@ -27,17 +27,26 @@ class Film(NamedTuple):
 
 
 def newest(logdir):
-  """Return the newest Film of each kind and observation in a run's directory, by kind."""
+  """Return the newest Film of each kind and observation that can be shown, by kind."""
   found = {}
   folder = pathlib.Path(logdir) / 'pictures'
   for path in sorted(folder.iterdir()) if folder.is_dir() else ():
     match = NAME.fullmatch(path.name)
-    if match:
+    if match and _can_be_shown(path):
       kind, key, frames = match.groups()
       size = -(-path.stat().st_size // 3) * 4  # in base64
       film = Film(path, kind, key, int(frames), size)
       found[kind, key] = max(found.get((kind, key), film), film, key=lambda each: each.frames)
   return sorted(found.values(), key=lambda film: (list(KINDS).index(film.kind), film.key))
+
+
+def _can_be_shown(path):
+  """Whether a film is one: copying it may have been interrupted."""
+  try:
+    with Image.open(path):
+      return True
+  except (OSError, ValueError):  # PIL's own are among them
+    return False
 
 
 def belong(entry):

@@ -91,8 +91,9 @@ def _sentence(entry):
     reference, own, said = entry.comparisons[0]
     at = '' if own.frames == score.frames else f' ours is {number(own.values.mean())},'
     interval = f'{number(said.low)} to {number(said.high)}'
+    theirs = f' at {frames(reference.frames)} frames' if reference.kind == 'printed' else ''
     parts.append(
-        f' At {frames(own.frames)} frames{at} the published score of {reference.name} is '
+        f' At {frames(own.frames)} frames{at} the published score of {reference.name}{theirs} is '
         f'{number(reference.mean)}' + (
             f', and {interval} counts as within.' if entry.published else
             f' (its interval {interval}), reached with other settings.'))

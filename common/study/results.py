@@ -51,10 +51,8 @@ def facts(path, config):
   missing = sorted({'seed', 'steps'} - set(config))
   if missing:
     raise UserError(f'{path}: its config.yaml lacks {", ".join(missing)}. Copy the file anew.')
-  rows = _rows(path / 'metrics.jsonl', problems)
-  evaluations = [
-      row for row in _rows(path / 'evaluate.jsonl', problems)
-      if {'step', 'return', 'returns'} <= set(row)]
+  rows = _rows(path / 'metrics.jsonl', problems, _is_row)
+  evaluations = _rows(path / 'evaluate.jsonl', problems, _is_evaluation)
   run = _run_json(path / 'run.json', problems)
   frames = max((int(row['step']) for row in rows if 'step' in row), default=0)
   finished = (run.get('finished_at', frames) or 0) >= config['steps']
@@ -71,7 +69,7 @@ def facts(path, config):
   commit = run.get('commit') or ''
   if commit.endswith('-dirty'):
     problems.append(f'its code was commit {commit[:10]} with changes that were not committed')
-  seconds = run.get('seconds') or max((row.get('time', 0.0) for row in rows), default=0.0)
+  seconds = run.get('seconds') or max((row.get('time') or 0.0 for row in rows), default=0.0)
   if evaluations and evaluations[-1]['step'] < frames - config['eval_every']:
     problems.append(
         f'evaluate.jsonl is of {evaluations[-1]["step"]:,} frames, but the run went on')
@@ -86,11 +84,12 @@ def abbreviated(commit, digits=10):
   return commit[:digits] + ('-dirty' if commit.endswith('-dirty') else '')
 
 
-def differences(runs):
+def differences(runs, scored):
   """What makes the runs of one group less alike than they should be, as sentences.
 
   Args:
     runs: list of Facts with the same settings.
+    scored: places of those that have a score.
   """
   found = []
   twice = curves.repeated(runs)
@@ -109,7 +108,10 @@ def differences(runs):
     values = {str(run.config[key]) for run in runs if key in run.config}
     if len(values) > 1:
       found.append(f'{key} differs: {", ".join(sorted(values))}')
-  frames = [run.frames for run in runs]
+  if scored and len(scored) < len(runs):
+    left = ', '.join(str(run.config['seed']) for i, run in enumerate(runs) if i not in scored)
+    found.append(f'without evaluation, so that it does not count: seed {left}')
+  frames = [runs[i].frames for i in scored] or [0]
   if max(frames) > UNEVEN * min(frames):
     found.append(
         f'seeds ended between {min(frames):,} and {max(frames):,} frames: scores are those at the '
@@ -134,16 +136,31 @@ def _speed(training):
   return float(fps), split
 
 
-def _rows(path, problems):
-  """Rows of a file of JSON lines; lines that are none become a problem."""
+def _is_row(row):
+  return all(_finite(row.get(name, 0)) for name in ('step', 'agent/updates'))
+
+
+def _is_evaluation(row):
+  found = row.get('returns')
+  lists = list(found.values()) if isinstance(found, dict) else [found]
+  return _finite(row.get('step')) and _finite(row.get('return')) and all(
+      isinstance(returns, list) and all(map(_finite, returns)) for returns in lists)
+
+
+def _finite(value):
+  return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _rows(path, problems, sound):
+  """Rows of a file of JSON lines; lines that are none, or not `sound`, become a problem."""
   rows, torn = [], 0
-  if os.path.exists(path):
+  if os.path.isfile(path):
     for line in path.read_bytes().splitlines():
       try:
         row = json.loads(line)
       except ValueError:
         row = None
-      if isinstance(row, dict):
+      if isinstance(row, dict) and sound(row):
         rows.append(row)
       else:
         torn += 1

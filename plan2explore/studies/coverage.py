@@ -33,8 +33,7 @@ def main(argv=None):
   args = parser.parse_args(argv)
   grid.check(args)
   if args.single:
-    task, method, seed = args.single
-    start(_config(args, task, method, int(seed)))
+    start(_config(args, *args.single))
     return
   # A mistake is refused before the first run.
   configs = {
@@ -54,7 +53,7 @@ def measure(directory):
 
 def table(args, found):
   """Markdown: a row for each task and method, means and intervals over seeds."""
-  return grid.table(args, COLUMNS, {
+  return grid.table(args, COLUMNS, found, {
       pair: [grid.text(column, 1) for column in zip(*map(_row, runs))]
       for pair, runs in grid.by_method(args, found).items()})
 

@@ -45,14 +45,22 @@ def parser(module, description, worlds, methods, steps):
   made.add_argument('--jobs', type=int, default=jobs.cores(), help='runs at a time (default: one a core)')
   made.add_argument(
       '--single', nargs=3, metavar=('WORLD', 'METHOD', 'SEED'),
-      help='make one run of the study in this process')
+      help='make one run of the study in this process, its world named as in the table')
   return made
 
 
 def check(args):
-  """Refuse numbers that make no study. Raises UserError."""
+  """Refuse numbers that make no study, and write out the path. Raises UserError."""
   if min(args.seeds, args.jobs, args.steps) < 1:
     raise UserError('study: --seeds, --jobs and --steps must be at least 1.')
+  args.out = args.out.expanduser()
+  if args.single:
+    world, method, seed = args.single
+    if method not in METHODS or not seed.isdecimal():
+      raise UserError(
+          f'study: --single {" ".join(args.single)}: after the world come one of '
+          f'{", ".join(METHODS)} and a number of a seed.')
+    args.single = world, method, int(seed)
 
 
 def cells(args):
@@ -120,21 +128,22 @@ def text(values, digits=2):
   return f'{mean:.{digits}f}' + (f' +- {half:.{digits}f}' if np.isfinite(half) else '')
 
 
-def table(args, columns, rows):
+def table(args, columns, found, rows):
   """Markdown: a row for each world and method that has runs.
 
   Args:
     args: as `parser` gave them.
     columns: titles.
+    found: {(world, method, seed): what a run did}, whose seeds are counted.
     rows: {(world, method): list of texts, one a column}.
   """
   lines = [
       f'{args.steps} frames, {args.seeds} seeds asked for, rows are of those that are complete; '
       'mean and 95 % t interval over seeds.', '',
-      '| world | method | ' + ' | '.join(columns) + ' |', '|---' * (2 + len(columns)) + '|']
+      '| world | method | seeds | ' + ' | '.join(columns) + ' |', '|---' * (3 + len(columns)) + '|']
   return '\n'.join(lines + [
-      f'| {world} | {method} | ' + ' | '.join(row) + ' |' for (world, method), row in rows.items()
-  ]) + '\n'
+      f'| {world} | {method} | {sum(cell[:2] == (world, method) for cell in found)} | '
+      + ' | '.join(row) + ' |' for (world, method), row in rows.items()]) + '\n'
 
 
 def style(number, method):

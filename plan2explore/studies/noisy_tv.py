@@ -49,8 +49,7 @@ def main(argv=None):
         f'noisy_tv: --steps {args.steps} is hardly more than the random actions at the start. '
         f'Pass at least {2 * BLOCK}.')
   if args.single:
-    world, method, seed = args.single
-    train(args, world, method, int(seed))
+    train(args, *args.single)
     return
   complete = grid.run('plan2explore.noisy_tv', args, ['--form', args.form])
   found = {cell: measure(grid.path_of(args, *cell)) for cell in complete}
@@ -121,7 +120,7 @@ def _probed(directory, zone):
 
 def table(args, found):
   """Markdown: a row for each screen and method, means and intervals over seeds."""
-  return grid.table(args, COLUMNS, {
+  return grid.table(args, COLUMNS, found, {
       pair: [grid.text([_part(run[key], part) for run in runs]) for key, part in COLUMNS.values()]
       for pair, runs in grid.by_method(args, found).items()})
 
