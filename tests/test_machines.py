@@ -134,7 +134,7 @@ def test_a_machine_that_ends_ends_the_run_which_is_saved(tmp_path, machine, numb
 
 @pytest.mark.parametrize('text', [
     None, '', '{}', '[]', tf_config(['a:1']), tf_config(['a:1', 'b:2'], 2), tf_config(['a', 'b']),
-    tf_config(['a:1', 'b:2'], kind='ps')])
+    tf_config(['a:1', 'b:2'], kind='ps'), tf_config([1, 2])])
 def test_machines_that_are_not_named_are_refused(monkeypatch, text):
   monkeypatch.delenv('TF_CONFIG', raising=False)
   if text is not None:

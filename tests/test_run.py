@@ -179,6 +179,19 @@ def test_collected_episodes_grow_without_end():
   assert going._limit_at(1e6) > 1e20
 
 
+def test_waiting_for_the_learner_is_no_time_of_environments(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(meters.time, 'perf_counter', lambda: now[0])
+  going = overlap.OverlappedRun.__new__(overlap.OverlappedRun)
+  monkeypatch.setattr(overlap.OverlappedRun, '_log_training', lambda self: None)
+  going._clock = meters.Clock(0)
+  going._burst = types.SimpleNamespace(result=lambda: now.__setitem__(0, 4.0))
+  with going._clock('env'):
+    now[0] = 1.0
+    going._join()
+  assert going._clock.take(100)['time/env'] == 0.25
+
+
 def test_evaluations_are_no_time_of_training_on_either_thread(monkeypatch):
   now = [0.0]
   monkeypatch.setattr(meters.time, 'perf_counter', lambda: now[0])

@@ -43,7 +43,7 @@ class Shares(NamedTuple):
 
 def cluster():
   """(addresses, index of this machine) of TF_CONFIG. Raises UserError."""
-  with contextlib.suppress(ValueError, TypeError, KeyError):
+  with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
     found = json.loads(os.environ.get('TF_CONFIG', ''))
     addresses, index = list(found['cluster']['worker']), int(found['task']['index'])
     for address in addresses:

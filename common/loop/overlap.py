@@ -91,7 +91,8 @@ class OverlappedRun(Run):
     """Wait for the burst that is running, if one is, and log it."""
     burst, self._burst = self._burst, None
     if burst:
-      burst.result()
+      with self._clock('wait'):  # environments do nothing meanwhile
+        burst.result()
       self._log_training()
 
   def _skip(self):
