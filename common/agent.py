@@ -43,6 +43,7 @@ class Agent(tf.Module):
     self.config = config
     self.obs_space, self.act_space = obs_space, act_space
     self.action_size = act_space.shape[0]
+    self.saved_frames = None  # after which its weights were saved, if `common.load` found that
     self.strategy = devices.strategy(config)
     with self.strategy.scope():
       self.world_model = self.make_world_model()

@@ -15,6 +15,7 @@ import common
 from common import config as config_lib
 from common import evaluate
 from common.config import UserError
+from common.loop import evaluation
 from common.loop import start as run_start
 import loops
 
@@ -145,6 +146,17 @@ def test_the_command_appends_a_row_with_zero_and_random_returns(trained, capsys)
   shown = [frame.info['duration'] for frame in ImageSequence.Iterator(gif)]
   assert (sum(shown), gif.size) == (11 * 50, (64, 64)) and len(shown) > 1
   assert b'ftyp' in (trained / 'film.mp4').read_bytes()[:16]
+
+
+def test_the_frames_are_those_of_the_weights_and_not_of_what_was_collected_later(trained, tmp_path):
+  path = tmp_path / 'killed'
+  shutil.copytree(trained, path)
+  for file in sorted((path / 'episodes').glob('*.npz')):  # of the next episodes
+    number, rest = file.name.split('-', 1)
+    shutil.copy(file, file.with_name(f'{int(number) + 1000:0{len(number)}}-{rest}'))
+  loaded = common.load(path)
+  assert loaded.saved_frames == 60
+  assert evaluation.evaluate(path, loaded, 1)[0]['step'] == 60
 
 
 def test_evaluation_does_not_depend_on_what_the_process_did_before(trained):

@@ -124,6 +124,13 @@ def test_a_snapshot_keeps_the_world_model(explored, tmp_path):
       devices.setup(config.replace(deter_size=7)), obs, act)
   with pytest.raises(UserError, match='does not fit'):
     checkpoint.restore_world_model(explored, other.world_model)
+  # A copy whose newest checkpoint is damaged has an older one.
+  shutil.copytree(explored / 'checkpoint', tmp_path / 'copy' / 'checkpoint')
+  newest = max((tmp_path / 'copy' / 'checkpoint').glob('*.index'), key=checkpoint._number)
+  (newest.parent / 'ckpt-1000.index').write_bytes(newest.read_bytes()[:20])
+  checkpoint.restore_world_model(tmp_path / 'copy', other_world := common.load(path).world_model)
+  for a, b in zip(one.rssm.variables, other_world.rssm.variables):
+    np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize('flags, message', [

@@ -137,7 +137,7 @@ def _number(path):
 
 
 def restore_world_model(logdir, world_model):
-  """Load encoder, latent model and decoder from the newest checkpoint of another run.
+  """Load encoder, latent model and decoder from the newest whole checkpoint of another run.
 
   Raises:
     UserError: there is none, or its networks have other sizes.
@@ -148,17 +148,23 @@ def restore_world_model(logdir, world_model):
       if hasattr(world_model, name)}
   reader = tf.train.Checkpoint(
       agent=tf.train.Checkpoint(world_model=tf.train.Checkpoint(**parts)))
-  paths = sorted(directory.glob('ckpt-*.index'), key=_number)
+  paths = sorted(directory.glob('ckpt-*.index'), key=_number)[::-1]
   if not paths:
     raise UserError(f'{directory}: has no checkpoint. Pass the directory of a longer run.')
-  try:
-    with _as_it_is(paths[-1].with_suffix('')) as name:
-      status = reader.restore(name)
-    status.assert_existing_objects_matched().expect_partial()
-  except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
-    raise UserError(
-        f'{directory}: its world model does not fit ({str(error).splitlines()[0]}). Pass the '
-        'sizes of that run.') from None
+  problems = []
+  for path in paths:
+    try:
+      with _as_it_is(path.with_suffix('')) as name:
+        status = reader.restore(name)
+      status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
+      problems.append(f'{path.with_suffix("")}: cannot be loaded ({str(error).splitlines()[0]}).')
+    else:
+      print(*problems, sep='\n', end='\n' * bool(problems), flush=True)
+      return
+  raise UserError(
+      f'{directory}: its world model does not fit, or is damaged. {problems[0]} Pass the sizes of '
+      'that run, or copy it anew.')
 
 
 def agent_class(name):
@@ -187,6 +193,8 @@ def load(logdir):
   if logdir_lib.exported(logdir):
     weights.load(logdir / logdir_lib.WEIGHTS, agent)
     return agent
-  if not Checkpoint(logdir / 'checkpoint', agent, Progress()).restore():
+  progress = Progress()
+  if not Checkpoint(logdir / 'checkpoint', agent, progress).restore():
     raise UserError(f'{logdir}: has no checkpoint yet. Train for longer.')
+  agent.saved_frames = progress.values.get('frames')
   return agent

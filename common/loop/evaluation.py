@@ -23,7 +23,7 @@ def evaluate(logdir, agent, episodes):
     agent: agent.Agent that was saved there.
     episodes: how many of each, for each task.
   Returns:
-    (row, episodes): a dict of plain values with `step` (frames on disk), `return`, `return_std`,
+    (row, episodes): a dict of plain values with `step` (frames when it was saved), `return`, `return_std`,
     `returns` (by task if there are several), `zero_return`, `random_return`, `noise` and errors of
     dreams (see dreams.errors), and the agent's episodes in the first task.
   """
@@ -57,10 +57,7 @@ def evaluate(logdir, agent, episodes):
   returns = _returns(found)
   row = {
       'task': config.task, 'agent': config.agent,
-      'step': (
-          sources.frames(config, agent.update_count) if config.offline else
-          max(episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
-              logdir_lib.last_step(logdir))),
+      'step': _frames(config, agent, logdir),
       'episodes': episodes, 'return': float(np.mean(returns)),
       'return_std': float(np.std(returns)),
       'returns': returns[0] if len(tasks) == 1 else {
@@ -71,6 +68,15 @@ def evaluate(logdir, agent, episodes):
   for name, value in dreams.errors(agent, found[0], (config.seed + SEED, 0)).items():
     row[name.partition('/')[2]] = value
   return row, found[0]
+
+
+def _frames(config, agent, logdir):
+  """Frames after which an agent was saved; of one that was exported those of its run."""
+  if config.offline:
+    return sources.frames(config, agent.update_count)
+  return agent.saved_frames or max(
+      episode_files.count_frames(logdir / 'episodes', config_lib.repeats(config)),
+      logdir_lib.last_step(logdir))
 
 
 def check_folder(folder, logdir):
