@@ -28,6 +28,7 @@ from common.loop import overlap
 from common.loop import run
 from common.loop import start as run_start
 from common.loop.logger import Logger
+from common.model import metrics as metrics_lib
 from dreamer import train as dreamer
 import loops
 
@@ -177,6 +178,18 @@ def test_collected_episodes_grow_without_end():
   going._config = config_lib.load(
       'dreamer', ['--configs', 'dmc', '--collect_limit', 100, '--collect_limit_doubles', 500])
   assert going._limit_at(1e6) > 1e20
+
+
+def test_updates_are_measured_also_in_bursts_of_one(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(meters.time, 'perf_counter', lambda: now[0])
+  means = meters.Means({})
+  for seconds in (9.0, 2.0, 4.0):  # the first one is compiled, too
+    now[0] += 50.0  # between bursts other things take time
+    started, now[0] = now[0], now[0] + seconds
+    means.add(metrics_lib.Metrics(('kl',), tf.constant([1.0])), started)
+    means.wait()
+  assert means.seconds_per_update == 3.0 and means.take()['kl'] == 1.0
 
 
 def test_waiting_for_the_learner_is_no_time_of_environments(monkeypatch):

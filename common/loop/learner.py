@@ -1,6 +1,7 @@
 """A burst of updates: batches, their means and time, what is still owed, when to give up."""
 
 import sys
+import time
 
 import numpy as np
 
@@ -72,7 +73,8 @@ class Learner:
     with self._clock('train'):
       try:
         for data in self._timed(batches):
-          self.means.add(self._trainer.train(data, frames))
+          started = time.perf_counter()
+          self.means.add(self._trainer.train(data, frames), started)
           self.updates += 1
           values['owed'] -= 1
           self._say_time_left(frames)

@@ -17,7 +17,7 @@ class Means:
 
   def __init__(self, values):
     self._values = values
-    self._pending, self._ends = [], []
+    self._pending, self._took = [], []
     self.seconds_per_update = None
 
   @property
@@ -26,17 +26,19 @@ class Means:
     self._settle()
     return self._values
 
-  def add(self, metrics):
-    """Keep the model.metrics.Metrics of one update, which may still be computed."""
+  def add(self, metrics, started):
+    """Keep the model.metrics.Metrics of one update, which may still be computed.
+
+    started: time.perf_counter() when it began.
+    """
     self._pending.append(metrics)
     if self.seconds_per_update is None:
-      self._measure()
+      self._measure(started)
 
   def wait(self):
     """Return when the last update is computed; the end of a burst."""
     if self._pending:
       self._pending[-1].vector.numpy()
-    self._ends = []  # between bursts other things take time
 
   def take(self):
     """Means by name, with the count of skipped updates; starts anew."""
@@ -45,11 +47,11 @@ class Means:
     result = {name: total / count for name, (total, count) in values.items()}
     return {**result, 'skipped': skipped}
 
-  def _measure(self):
+  def _measure(self, started):
     self._pending[-1].vector.numpy()  # waits until it is computed
-    self._ends.append(time.perf_counter())
-    if len(self._ends) == 3:  # the first update also compiles the graph
-      self.seconds_per_update = (self._ends[2] - self._ends[0]) / 2
+    self._took.append(time.perf_counter() - started)
+    if len(self._took) == 3:  # the first update also compiles the graph
+      self.seconds_per_update = sum(self._took[1:]) / 2
 
   def _settle(self):
     """Fetch what is pending and add it up; what is not finite counts for nothing."""

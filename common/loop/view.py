@@ -2,7 +2,6 @@
 
 Both are told the same things. Neither knows the agent, and nothing that they do changes a run.
 """
-import collections
 import math
 import os
 import sys
@@ -81,8 +80,7 @@ class Live:
   def __init__(self, title, logdir, total, device, returns=(), console=None):
     self._title, self._logdir, self._total, self._device = title, logdir, total, device
     self._step, self._stage, self._fps = 0, ('starting', 0, 0), None
-    self._returns = {
-        'eval': collections.deque(returns, RETURNS), 'train': collections.deque([], RETURNS)}
+    self._returns = {'eval': list(returns)[-RETURNS:], 'train': []}
     self._losses, self._shares, self._start = {}, {}, time.monotonic()
     self._console = console or rich.console.Console()
     self._live = rich.live.Live(
@@ -91,15 +89,15 @@ class Live:
 
   def row(self, step, metrics, kind):
     """Show a row of metrics; see Plain."""
+    # The thread that draws reads all this: it is replaced, never changed.
     self._step = int(step)
     self._fps = metrics.get('fps', self._fps)
     for name, returns in self._returns.items():
       if f'{name}/return' in metrics:
-        returns.append(metrics[f'{name}/return'])
+        self._returns[name] = [*returns, metrics[f'{name}/return']][-RETURNS:]
     losses = {
         name.removeprefix('agent/'): value for name, value in metrics.items()
         if name.endswith('_loss') or name in ('agent/kl', 'agent/action_ent', 'agent/updates')}
-    # The thread that draws reads these: they are replaced, never changed.
     self._losses = losses or self._losses
     self._shares = {
         word: metrics[name] for name, word in SPLIT.items() if name in metrics} or self._shares
