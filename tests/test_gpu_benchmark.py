@@ -180,7 +180,7 @@ def settings_of_the_process():
 def test_the_machine_is_described_and_draws(capsys):
   (about,), (pictures,), (compiled,) = (
       rows(capsys, part, '--seconds', '9', '--configs', 'dmc') for part in ('machine', 'pictures', 'xla'))
-  assert compiled['result'] == pytest.approx(compiled['without'], rel=1e-3)
+  assert compiled['result'] == pytest.approx(compiled['without'], rel=1e-2)
   assert about['tensorflow'] == tf.__version__ and isinstance(about['gpus'], list)
   assert pictures['decision_ms'] > 0
   assert pictures['software'] == dmc.draws_in_software(pictures['gl_renderer'])

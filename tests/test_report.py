@@ -212,6 +212,12 @@ def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text
   assert f'{file}: 1 torn line left out' in found.runs[0].problems
 
 
+def test_a_copy_of_an_exploration_without_evaluation_has_no_score(tmp_path):
+  run = make(tmp_path / 'run', [], [
+      '--configs', 'dmc', 'few_shot', '--steps', 1_150_000, '--source', '/there'], 'plan2explore')
+  assert entry(run).problems[-1] == 'no evaluation yet'
+
+
 def test_damaged_films_are_left_out(tmp_path):
   run = make(tmp_path / 'run', published())
   good = picture(run, 'eval', 1000)

@@ -196,6 +196,7 @@ def test_the_final_evaluation_is_one_near_the_stored_frames_with_most_episodes(t
   evaluate(200, 1, 4.0)
   assert final() == 3.0
   evaluate(210, 12, 5.0)
+  evaluate(None, 10, 6.0)
   assert final() == 5.0
 
 

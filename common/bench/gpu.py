@@ -20,7 +20,7 @@ def measure_gpu(args, flags):
   folder = pathlib.Path(args.runs or f'{out}.runs').expanduser()
   for path in (out, folder):
     if path.exists():
-      raise UserError(f'{path} exists. Pass another --out.')
+      raise UserError(f'{path} exists. Pass another --out or --runs.')
   for name in ('logdir', 'task'):
     if any(flag.partition('=')[0] == f'--{name}' for flag in flags):
       raise UserError(f'--{name} is chosen for each part. Leave it out.')
@@ -80,8 +80,9 @@ def parts(flags, folder):
   part, fixtures = schedule.Part, sorted(GOLDEN.glob('*.npz'))
   found = [
       # TensorFlow tells here alone which library of CUDA it misses.
-      part('machine', 0.04, measure('machine'), needed=True, environ={'TF_CPP_MIN_LOG_LEVEL': '0'}),
-      part('xla', 0.04, measure('xla'), otherwise=['--jit', 'False']),
+      part('machine', 0.05, measure('machine'), needed=True, environ={
+          'TF_CPP_MIN_LOG_LEVEL': '0', 'TF_CPP_VMODULE': 'dso_loader=1'}),
+      part('xla', 0.05, measure('xla'), otherwise=['--jit', 'False']),
       part('pictures', 0.04, measure('pictures')),
       part('fixtures', 0.1, schedule.python(
           'common.verify', 'parity', *map(str, fixtures)),

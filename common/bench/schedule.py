@@ -67,8 +67,8 @@ def run(parts, minutes, path, about):
       with _signals_raise():
         row = _run(part, limit, flags, write)
     print(f'{part.name}: {row["status"]} {row.get("problem", "")}'.rstrip(), flush=True)
-    if row['status'] == 'failed':
-      missing = part.name if part.needed else missing
+    if row['status'] in ('failed', 'over its limit'):
+      missing = part.name if part.needed and row['status'] == 'failed' else missing
       flags += part.otherwise
     found['parts'].append(row)
     found['seconds'] = round(time.monotonic() - started, 1)
@@ -108,7 +108,10 @@ def _run(part, limit, flags, write):
     reader = threading.Thread(target=_read, args=(process.stdout, rows), daemon=True)
     reader.start()
     try:
-      over = not _ends(process, limit, lambda: write(row(status='running')))
+      def meanwhile():
+        with contextlib.suppress(OSError):  # the next one may be written
+          write(row(status='running'))
+      over = not _ends(process, limit, meanwhile)
       if over:
         _signal(process, signal.SIGTERM)
         _ends(process, GRACE)

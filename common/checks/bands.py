@@ -135,7 +135,9 @@ def _evaluations(run):
     for line in (run / 'evaluate.jsonl').read_text().splitlines():
       with contextlib.suppress(ValueError, KeyError, TypeError):
         row = json.loads(line)
-        rows.append({key: row[key] for key in KEPT})
+        row = {key: row[key] for key in KEPT}
+        if all(math.isfinite(value) for value in row.values()):
+          rows.append(row)
   return rows
 
 

@@ -112,8 +112,9 @@ class Tracker:
           return
         call(tracker)
     except BaseException as error:  # of whatever kind: it is none of the run's business
-      text = textwrap.shorten(str(error), 300, placeholder=' [...]')
-      self._fail(text or type(error).__name__)
+      text = str(error) or type(error).__name__
+      short = textwrap.shorten(text, 300, placeholder=' [...]')
+      self._fail(text[:300] if short == '[...]' else short)  # that is one long word
     finally:
       self._begun.set()
 

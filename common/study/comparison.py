@@ -168,9 +168,9 @@ def _window(run, frames):
 
 
 def _begin(run, frames):
-  """Frames after which what acts at the end began to collect."""
+  """Frames after which what acts at the end began to collect; of a copy its first evaluation's."""
   if run.config.get('source'):
-    return run.frames[0]
+    return run.frames[0] if len(run.frames) else 0
   explored = run.config.get('expl_until') or 0
   return explored if protocol.few_shot(run.config) and explored < frames else 0
 
