@@ -256,7 +256,7 @@ def test_the_time_of_parts_that_are_left_out_goes_to_the_others(tmp_path):
   def shares(*names):
     return {part.name: part.share for part in gpu._chosen(parts, names)}
   assert gpu._chosen(parts, None) == parts
-  assert shares('machine', 'pictures') == {'machine': 0.5, 'pictures': 0.5}
+  assert shares('machine', 'xla') == {'machine': 0.5, 'xla': 0.5}
   found = shares('loop', 'published command')
   assert list(found) == ['loop', 'published command'] and 0.4 < found['loop'] < 0.6
 
