@@ -139,7 +139,7 @@ def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
     (['--out', 'there.json'], 'there.json exists'), (['--out', 'x.json', '--minutes', '0'], 'above 0'),
     (['--out', 'there.json/x.json'], 'cannot be made'), (['--out', 'old.json'], 'old.json.runs exists'),
     (['--out', 'x.json', '--task=dmc_walker_walk'], 'chosen for each part'),
-    (['--out', 'x.json', '--parts', 'loops'], "there is no 'loops'. There are: machine, xla"),
+    (['--out', 'new/x.json', '--parts', 'loops'], "there is no 'loops'. There are: machine, xla"),
     (['--out', 'x.json', '--configs', 'dcm'], 'dmc')])
 def test_mistakes_are_refused_before_anything_is_measured(tmp_path, monkeypatch, capsys, argv, message):
   monkeypatch.chdir(tmp_path)

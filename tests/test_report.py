@@ -222,6 +222,7 @@ def test_damaged_films_are_left_out(tmp_path):
   run = make(tmp_path / 'run', published())
   good = picture(run, 'eval', 1000)
   (run / 'pictures' / 'eval_image-000002000.gif').write_bytes(b'GIF8')
+  (run / 'pictures' / 'eval_image-000003000.gif').write_bytes(good.read_bytes()[:9000])
   (run / 'evaluate.jsonl').mkdir()
   assert [film.path for film in films.newest(run)] == [good]
   write_page(tmp_path, run)

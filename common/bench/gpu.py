@@ -28,11 +28,12 @@ def measure_gpu(args, flags):
     raise UserError(f'--minutes is {args.minutes:g}, must be above 0.')
   for agent in config_lib.AGENTS:
     envs.check(config_lib.load(agent, with_blocks(PUBLISHED, flags)))
+  chosen = _chosen(parts(flags, folder), args.parts)
   try:
     out.parent.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'{out.parent}: cannot be made ({error.strerror}). Pass another --out.') from None
-  found = schedule.run(_chosen(parts(flags, folder), args.parts), args.minutes, out, {
+  found = schedule.run(chosen, args.minutes, out, {
       'started': datetime.datetime.now().isoformat(timespec='seconds'),
       'machine': platform.node(), 'python': platform.python_version(), 'flags': flags})
   print(f'Written: {out}')

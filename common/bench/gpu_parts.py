@@ -51,8 +51,8 @@ def machine(args):
   hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
   if driver and not gpus and not hidden:
     sys.exit(
-        'TensorFlow does not see the GPU: above it says which library cannot be opened. Where the CPU '
-        'is meant, set CUDA_VISIBLE_DEVICES=-1.')
+        'TensorFlow does not see the GPU: above it says which library cannot be opened. Where the '
+        'CPU is meant, set CUDA_VISIBLE_DEVICES=-1.')
 
 
 def xla(args):
@@ -118,9 +118,9 @@ def kinds(config):
     names = ['tf32', 'mixed_float16', 'float32']
   else:
     names = ['mixed_float16', 'tf32', 'float32']
-  used, others = names[:1], names[1:]
   return [
-      (name, jit) for some in (used, others) for jit, name in itertools.product((False, True), some)]
+      (name, jit) for some in (names[:1], names[1:])
+      for jit, name in itertools.product((False, True), some)]
 
 
 @contextlib.contextmanager

@@ -91,7 +91,8 @@ def compare(reference, runs):
   lines += [f'  {describe(one)}' for one in results]
   if not any('final' in one for one in here):
     lines.append(
-        f'  final evaluation: not made near {frames:,} frames. python -m common.evaluate --logdir DIR --episodes 10')
+        f'  final evaluation: not made near {frames:,} frames. python -m common.evaluate --logdir '
+        'DIR --episodes 10')
   lines.append(
       f'Regression: {len(below)} of {len(results)} below the band, first {below[0].what} at '
       f'{below[0].first:,} frames.' if below else

@@ -122,7 +122,8 @@ def read(run):
         row['step']
       except (ValueError, TypeError, KeyError):
         raise UserError(
-            f'{run / "metrics.jsonl"}: line {number} is no row of metrics. Make the run anew.') from None
+            f'{run / "metrics.jsonl"}: line {number} is no row of metrics. Make the run anew.'
+        ) from None
       for name, value in row.items():
         if name != 'step' and name not in CLOCKS:
           value = float('nan') if value is None else value

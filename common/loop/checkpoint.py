@@ -107,7 +107,7 @@ class Checkpoint:
         status.assert_consumed()
         return True
       except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
-        problem = str(error).splitlines()[0]
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
         print(f'{path}: cannot be loaded ({problem}).', flush=True)
     if problem:
       raise UserError(
@@ -158,7 +158,8 @@ def restore_world_model(logdir, world_model):
         status = reader.restore(name)
       status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, AssertionError, *DAMAGED) as error:
-      problems.append(f'{path.with_suffix("")}: cannot be loaded ({str(error).splitlines()[0]}).')
+      problem = (str(error).splitlines() or [type(error).__name__])[0]
+      problems.append(f'{path.with_suffix("")}: cannot be loaded ({problem}).')
     else:
       print(*problems, sep='\n', end='\n' * bool(problems), flush=True)
       return

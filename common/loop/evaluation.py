@@ -23,8 +23,8 @@ def evaluate(logdir, agent, episodes):
     agent: agent.Agent that was saved there.
     episodes: how many of each, for each task.
   Returns:
-    (row, episodes): a dict of plain values with `step` (frames when it was saved), `return`, `return_std`,
-    `returns` (by task if there are several), `zero_return`, `random_return`, `noise` and errors of
+    (row, episodes): a dict of plain values with `step` (frames when it was saved), `return`,
+    `return_std`, `returns` (by task if there are several), `zero_return`, `random_return`, `noise` and errors of
     dreams (see dreams.errors), and the agent's episodes in the first task.
   """
   config, obs_space, act_space = logdir_lib.load_config(logdir)
