@@ -217,6 +217,16 @@ def test_a_source_that_has_used_up_all_frames_is_refused_with_a_number(explored,
         str(explored), '--steps', '400', '--logdir', str(tmp_path / 'new')]))
 
 
+def test_a_source_that_still_trains_is_refused(explored, tmp_path):
+  flags = [
+      '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source',
+      str(explored), '--steps', '800', '--logdir', str(tmp_path / 'new')]
+  sources.check(config_lib.load('plan2explore', flags))
+  with logdir.claim(logdir.load_config(explored)[0]), pytest.raises(
+      UserError, match='another process is training there'):
+    sources.check(config_lib.load('plan2explore', flags))
+
+
 def test_a_directory_inside_the_source_is_refused(explored):
   with pytest.raises(UserError, match='is not to be changed'):
     sources.check(config_lib.load('dreamer', [

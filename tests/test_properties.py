@@ -407,6 +407,15 @@ def test_headers_that_claim_much_are_refused_at_once(tmp_path, shape, descr, met
   assert refused(tmp_path, archive(data, size, method), rows)
 
 
+def test_a_long_episode_of_which_nothing_is_seen_is_read(tmp_path):
+  rows = 12_000
+  content = stored(
+      image=np.zeros((rows, 64, 64, 3), np.uint8), action=np.ones((rows, 2), np.float32),
+      reward=np.zeros(rows, np.float32), discount=np.ones(rows, np.float32))
+  assert rows * 64 * 64 * 3 > 500 * len(content)
+  assert not read(tmp_path, content, rows)
+
+
 def test_many_arrays_that_are_large_together_are_refused(tmp_path):
   content = stored(**{f'log_{i}': np.zeros((5, 2 ** 22), bool) for i in range(8)})
   assert 'so small a file' in refused(tmp_path, content, 5)

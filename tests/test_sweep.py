@@ -13,6 +13,7 @@ import sweeps
 
 from common import config as config_lib
 from common import sweep
+from common.data import sources
 from common.loop import logdir
 from common.scores import curves
 from common.study import grid
@@ -251,7 +252,7 @@ def test_a_run_that_another_process_holds_is_left_to_it(run, tmp_path, monkeypat
 
 def test_a_run_whose_process_was_faster_is_held_and_tried_again(tmp_path, monkeypatch, run):
   """Free at the look before the start, but not when the run itself wants the directory."""
-  held, claim = logdir.held, logdir.claim(config_of(tmp_path, 0))
+  held, claim = sources.held, logdir.claim(config_of(tmp_path, 0))
   looks = []
   def look_that_misses(path):
     looks.append(path)
@@ -261,7 +262,7 @@ def test_a_run_whose_process_was_faster_is_held_and_tried_again(tmp_path, monkey
     if len(looks) == 5:
       claim.__exit__(None, None, None)
     return held(path)
-  monkeypatch.setattr(logdir, 'held', look_that_misses)
+  monkeypatch.setattr(sources, 'held', look_that_misses)
   code, lines = run()
   states = [line.split(' | ')[1] for line in lines if line.startswith(NAME)]
   assert code == 0 and states == ['running', 'held', 'running', 'done']
@@ -292,7 +293,7 @@ def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on_later(tmp_path, num
   assert 'Ending the runs' in output and 'Start the same command again' in output
   assert output.count('| stopped |') == 2 and 'failed' not in output
   assert (tmp_path / f'{NAME}-0.log').read_text().endswith('SIGTERM: saved\n')
-  assert not logdir.held(tmp_path / f'{NAME}-0')
+  assert not sources.held(tmp_path / f'{NAME}-0')
   assert run('--seeds', 3)[0] == 0 and starts(tmp_path) == {0: 2, 1: 2, 2: 1}
 
 
@@ -302,7 +303,7 @@ def test_runs_save_and_end_with_a_sweep_that_was_killed(tmp_path, start):
   path = tmp_path / f'{NAME}-0'
   wait_for(lambda: sweeps.frames(path) == 50, process)
   process.kill()
-  while logdir.held(path):  # until the timeout of the test
+  while sources.held(path):  # until the timeout of the test
     time.sleep(0.02)
   assert path.with_suffix('.log').read_text().endswith('SIGTERM: saved\n')
 

@@ -18,8 +18,8 @@ HEADER = re.compile(
 LARGEST = 2 ** 26  # bytes of a row
 HEADER_LARGEST = 2 ** 14  # bytes; those of plain arrays have about a hundred
 # Constant pictures pack a thousand to one, and so do a few megabytes that would fill all memory.
-# What is packed like this may take as much memory as ten thousand rows of pictures.
-PACKED, PACKED_LARGEST = 500, 2 ** 27
+# What is packed like this may take as much memory as forty thousand rows of pictures.
+PACKED, PACKED_LARGEST = 500, 2 ** 29
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others take memory as they like
 
 
@@ -36,15 +36,18 @@ def read(path, rows, keys=None):
   status = os.stat(path)
   if not stat.S_ISREG(status.st_mode):
     raise ValueError('it is no file')  # a pipe would be waited for
-  arrays, left = {}, max(PACKED_LARGEST, PACKED * status.st_size)
+  left = max(PACKED_LARGEST, PACKED * status.st_size)
   with zipfile.ZipFile(path) as archive:
-    for info in archive.infolist():
-      key = info.filename.removesuffix('.npy')
-      if keys is not None and key not in keys:
-        continue
-      arrays[key] = _array(archive, info, key, rows, left)
-      left -= _memory(arrays[key].size, arrays[key].dtype)
-  return arrays
+    wanted = {
+        key: info for info in archive.infolist()
+        for key in [info.filename.removesuffix('.npy')] if keys is None or key in keys}
+    headers = {key: _checked(archive, info, key, rows) for key, info in wanted.items()}
+    for key, (dtype, _, shape, _) in headers.items():
+      left -= _memory(math.prod(shape), dtype)
+      if left < 0:
+        size = math.prod(shape) * dtype.itemsize
+        raise ValueError(f'{key} has {size} bytes, too many for so small a file')
+    return {key: _array(archive, info, key, *headers[key]) for key, info in wanted.items()}
 
 
 def _memory(size, dtype):
@@ -52,21 +55,26 @@ def _memory(size, dtype):
   return size * (dtype.itemsize + 4 * (dtype != np.uint8))
 
 
-def _array(archive, info, key, rows, left):
-  """Read one array, which may take so many bytes as are left."""
+def _checked(archive, info, key, rows):
+  """Return the header of an array whose size and rows are those announced, see _header."""
   if info.compress_type not in METHODS:
     raise ValueError(f'{key} is packed in another way than NumPy does')
   with archive.open(info) as file:
     dtype, fortran, shape, start = _header(file, key)
-    size = math.prod(shape) * dtype.itemsize
-    if size != info.file_size - start:
-      raise ValueError(f'{key} holds {info.file_size - start} bytes where {size} are announced')
-    if size > LARGEST * rows:
-      raise ValueError(f'{key} has {size // rows} bytes a row, more than {LARGEST}')
-    if shape and shape[0] != rows:
-      raise ValueError(f'{rows} rows named, {shape[0]} found in {key!r}')
-    if _memory(math.prod(shape), dtype) > left:
-      raise ValueError(f'{key} has {size} bytes, too many for so small a file')
+  size = math.prod(shape) * dtype.itemsize
+  if size != info.file_size - start:
+    raise ValueError(f'{key} holds {info.file_size - start} bytes where {size} are announced')
+  if size > LARGEST * rows:
+    raise ValueError(f'{key} has {size // rows} bytes a row, more than {LARGEST}')
+  if shape and shape[0] != rows:
+    raise ValueError(f'{rows} rows named, {shape[0]} found in {key!r}')
+  return dtype, fortran, shape, start
+
+
+def _array(archive, info, key, dtype, fortran, shape, start):
+  """Read the numbers behind a header."""
+  with archive.open(info) as file:
+    file.read(start)
     array = np.empty(math.prod(shape), dtype)
     empty = memoryview(array.view(np.uint8))
     while len(empty):

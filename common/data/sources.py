@@ -2,7 +2,7 @@
 
 Nothing in the directory of the other run is ever changed. Nothing here imports TensorFlow.
 """
-
+import fcntl
 import os
 import pathlib
 import shutil
@@ -56,8 +56,24 @@ def check(config):
         (path / 'checkpoint').glob('*.index')):
       raise UserError(f'--{key} {path}: has no checkpoint. Pass the --logdir of a longer run.')
     if key == 'source':
+      if held(path):
+        raise UserError(
+            f'--source {path}: another process is training there, and what it saves meanwhile would '
+            'not fit together. Wait for it, or stop it.')
       _check_settings(path, config)
       _check_frames(path, config)
+
+
+def held(path):
+  """Whether a process trains in a directory. A free lock is given back at once."""
+  try:
+    with (pathlib.Path(path) / '.lock').open() as lock:
+      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return True
+  except OSError:  # no run yet, or a file system of which the run itself will tell
+    return False
+  return False
 
 
 def _check_settings(path, config):
@@ -172,5 +188,5 @@ def continue_from(config, logdir):
       os.replace(target / f'.{name}', target / name)
   except OSError as error:
     raise UserError(
-        f'{target}: {path} cannot be copied there ({error.strerror or error}). Make room, then '
-        'start the same command again.') from None
+        f'{target}: {path} cannot be copied there ({error.strerror or error}). Mend that, '
+        'then start the same command again.') from None

@@ -76,18 +76,6 @@ def claim(config):
       raise
 
 
-def held(path):
-  """Whether a process trains in a directory. A free lock is given back at once."""
-  try:
-    with (pathlib.Path(path) / '.lock').open() as lock:
-      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return True
-  except OSError:  # no run yet, or a file system of which the run itself will tell
-    return False
-  return False
-
-
 def exported(path):
   """Whether a directory holds a trained agent to use, which no run can go on with."""
   path = pathlib.Path(path)

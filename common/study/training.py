@@ -1,4 +1,5 @@
 """Training the runs of a sweep, several at a time, and telling a view of it."""
+from common.data import sources
 from common.loop import logdir
 from common.study import jobs
 
@@ -21,7 +22,7 @@ def train(runs, pool, view):
     if logdir.finished(run.path, run.config):
       view.tell(run, 'skipped', 'finished already')
       return jobs.NEVER
-    if logdir.held(run.path):
+    if sources.held(run.path):
       if state(run) != 'held':
         view.tell(run, 'held', 'another process trains here')
       return jobs.LATER
@@ -39,7 +40,7 @@ def train(runs, pool, view):
       elif pool.stopping:
         if state(run) == 'running':  # and is not only queued in a cluster
           view.tell(run, 'stopped')
-      elif logdir.held(run.path):  # someone was faster
+      elif sources.held(run.path):  # someone was faster
         waiting.append(job)
       else:
         view.tell(run, 'failed', f'{reason} | {job.log}')
