@@ -181,8 +181,10 @@ def test_a_path_that_no_system_has_is_refused(capsys, tmp_path, flag):
 
 def test_noise_that_discrete_actions_cannot_take_is_refused(command, tmp_path, capsys):
   error = refused(
-      capsys, train.main, *command, '--task', 'dummy_discrete_vector', '--action_dist', 'onehot')
+      capsys, train.main, *command, '--task', 'dummy_discrete_vector', '--action_dist', 'onehot',
+      '--logdir', tmp_path / 'new' / 'runs' / 'a')
   assert '--expl epsilon_greedy' in error
+  assert not (tmp_path / 'new').exists()  # though it was found with the directory claimed
 
 
 @pytest.mark.parametrize('flags, word', [

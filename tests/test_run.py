@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -19,7 +20,9 @@ from common import config as config_lib
 from common import envs
 from common.checks import stored
 from common.config import UserError
+from common.data import driver
 from common.data import episodes
+from common.data import replay
 from common.envs import values
 from common.loop import checkpoint
 from common.loop import logdir
@@ -236,6 +239,21 @@ def test_collected_episodes_grow_and_evaluation_plays_to_the_time_limit(toy, spi
   assert lengths == [2 * np.ceil(10 * 2 ** (max(0, start - 25) / 60) / 2) for start in starts]
   evaluated = [what for mode, what, _ in spied if mode == 'eval']
   assert evaluated.count('step') == 20 * evaluated.count('reset')
+
+
+def test_an_episode_begins_while_the_one_before_is_written(toy, tmp_path, monkeypatch):
+  stepped, went_on = threading.Event(), []
+  begin, step, write = replay.Replay.begin, driver.Driver._step, episodes.write
+  def slow(path, data):
+    went_on.append(stepped.wait(0.3))
+    write(path, data)
+  monkeypatch.setattr(
+      replay.Replay, 'begin', lambda self, *args: stepped.clear() or begin(self, *args))
+  monkeypatch.setattr(
+      driver.Driver, '_step', lambda self, action: step(self, action) or stepped.set())
+  monkeypatch.setattr(episodes, 'write', slow)
+  loops.start(tmp_path, '--train_every', 30)
+  assert len(went_on) == 6 and any(went_on)
 
 
 def test_steps_count_frames_of_finished_episodes(toy, tmp_path):

@@ -46,7 +46,8 @@ def claim(config):
   path = pathlib.Path(config.logdir)
   check(path, config)
   _commit()  # kept for run.json, for the checkout may change before that is written
-  new = not os.path.exists(path)  # Path's own raises where one may not look
+  # Path's own `exists` raises where one may not look.
+  new = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
   try:
     path.mkdir(parents=True, exist_ok=True)
     lock = (path / '.lock').open('w')
@@ -72,7 +73,9 @@ def claim(config):
       # What fails before anything was done leaves nothing behind.
       if new and [file.name for file in path.iterdir()] == ['.lock']:
         (path / '.lock').unlink()
-        path.rmdir()
+        for folder in new:
+          with contextlib.suppress(OSError):  # another run has come into it
+            folder.rmdir()
       raise
 
 

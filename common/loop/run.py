@@ -240,7 +240,8 @@ class Run:
 
   def _limit(self):
     """Frames of an episode that begins now."""
-    self._count()
+    if self._config.collect_limit:
+      self._count()  # it grows with the frames, which files that are written still have to join
     return self._limit_at(self.frames)
 
   def _limit_at(self, frames):
