@@ -8,14 +8,19 @@ are faults, 2 if there is no such task.
 import argparse
 import shlex
 import sys
-import time
-
-import numpy as np
 
 from common import config as config_lib
 from common import envs
 from common.envs import check_play
 from common.envs import checks
+
+
+def number(text):
+  """A whole number as options of training may be written, such as 5e3. Raises ValueError."""
+  value = float(text)
+  if value != int(value):
+    raise ValueError(text)
+  return int(value)
 
 
 @config_lib.entry
@@ -26,13 +31,16 @@ def main(argv=None):
       usage='%(prog)s TASK [--episodes N] [--steps N] [--seed N] [--KEY VALUE ...]',
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('task', metavar='TASK')
-  parser.add_argument('--episodes', type=int, default=3, help='how many (default: 3)')
+  parser.add_argument('--episodes', type=number, default=3, help='how many (default: 3)')
   parser.add_argument(
-      '--steps', type=int, default=1000, help='at most as many in an episode (default: 1000)')
-  parser.add_argument('--seed', type=int, default=0)
+      '--steps', type=number, default=1000,
+      help='of the environment, at most as many in an episode (default: 1000)')
+  parser.add_argument('--seed', type=number, default=0)
   args, options = parser.parse_known_args(argv)
   if args.episodes < 1 or args.steps < 1:
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
+  if any(option.partition('=')[0] == '--tasks' for option in options):
+    raise config_lib.UserError('check_env: --tasks names several. Check one TASK after the other.')
   options = [*([] if '--configs' in options else ['--configs', 'gym']), '--task', args.task, *options]
   config = config_lib.load('dreamer', ['--seed', str(args.seed), *options])
   envs.check(config)
@@ -43,7 +51,7 @@ def main(argv=None):
   if report.faults:
     print(f'{args.task}: {len(report.faults)} fault{"s" * (len(report.faults) > 1)}.')
     sys.exit(1)
-  for line in summary(config, played):
+  for line in check_play.summary(config, played):
     print(line)
   print(f'No faults. Train on it: python -m dreamer.train {shlex.join(options)}')
 
@@ -56,33 +64,25 @@ def check(config, report, episodes, steps):
     report: checks.Report that takes what is found.
     episodes, steps: how many, and decisions in each at most.
   Returns:
-    List of (length, return) of the episodes.
+    List of (decisions, return) of the episodes.
   """
   with report.guard('building it'):
     env = checks.Raw(envs.raw(config))
-    checks.check_spaces(env, report)
+    checks.check_spaces(env, report, config)
     if report.faults:
       return []
     played = check_play.Player(env, report, config.seed).play(episodes, steps)
+    ended = [length < steps for length, _ in played]
+    played = [(check_play.decisions(config, length), score) for length, score in played]
     checks.check_seed(env, report, config.seed)
     checks.check_second(lambda: envs.raw(config), report)
-    _note_short(config, [length for length, _ in played if length < steps], report)
+    check_play.note_short(config, [length for (length, _), end in zip(played, ended) if end], report)
     with report.guard('close()'):
       env.close()
     if not report.faults:
       _check_wrapped(config, report)
     return played
   return []
-
-
-def _note_short(config, lengths, report):
-  """Note how many episodes that came to an end are too short for the sequences of the block gym."""
-  short = sum(length + 1 < config.batch_length for length in lengths)
-  if short:
-    report.note(
-        'short', f'{short} of {len(lengths)} episodes have fewer rows than the sequences that are '
-        f'learned from ({config.batch_length} rows), and would never be used: pass a smaller '
-        '--batch_length')
 
 
 def _check_wrapped(config, report):
@@ -96,32 +96,6 @@ def _check_wrapped(config, report):
       if env.step(action)[2]:
         env.reset()
     env.close()
-
-
-def summary(config, played):
-  """Lines on what the agents will see."""
-  env = envs.make(config)
-  images = [key for key, space in env.obs_space.items() if len(space.shape) == 3]
-  for key, space in env.obs_space.items():
-    kind = 'image' if key in images else 'vector'
-    yield f'{key}: {kind} {list(space.shape)} for the agent'
-  discrete = hasattr(env.act_space, 'n')
-  yield f'actions: {"one of" if discrete else "continuous,"} {env.act_space.shape[0]}' + (
-      '' if discrete else ' entries')
-  started = time.perf_counter()
-  env.act_space.seed(config.seed)
-  env.reset(config.seed)
-  for number in range(1, 201):
-    if env.step(env.act_space.sample())[2]:
-      env.reset()
-    if time.perf_counter() - started > 2:
-      break
-  speed = number / (time.perf_counter() - started)
-  env.close()
-  lengths, returns = zip(*played)
-  yield (
-      f'episodes of random actions: {min(lengths)} to {max(lengths)} decisions, return '
-      f'{np.mean(returns):.4g} +- {np.std(returns):.4g}; {speed:,.0f} decisions/s')
 
 
 if __name__ == '__main__':

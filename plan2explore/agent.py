@@ -166,8 +166,10 @@ class Plan2Explore(agent.Agent):
     """
     wm = self.world_model
     data = wm.preprocess({key: tf.constant(rows[key]) for key in wm.obs_keys + ['action']})
-    post, _, _ = wm.observe(data, None)
-    feat = wm.rssm.get_feat(post)
+    post, prior, _ = wm.observe(data, None)
+    c = self.config
+    unseen = c.expl_behavior == 'plan2explore' and c.disag_input == 'prior_feat'
+    feat = wm.rssm.get_feat(prior if unseen else post)
     before = tf.concat([feat[:, :1], feat[:, :-1]], 1)
     return self.novelty.reward(
         Imagined(feat, tf.cast(data['action'], feat.dtype), before)).numpy()

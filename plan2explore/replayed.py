@@ -15,18 +15,23 @@ class ReplayedCritic(ActorCritic):
   """
 
   def gradients(self, world_model, rows, start, reward_fn, seed, frames=0):
-    """As ActorCritic.gradients, on filtered rows (see `novelty`) and the starts in them."""
+    """As ActorCritic.gradients, on filtered rows (see `novelty`) and the starts in them.
+
+    The outputs are the one imagined action [N, A], reward [T, B] and returns [T - 1, B] of the rows.
+    """
     first = lambda x: tf.concat([x[:1], x[:-1]], 0)
     swap = lambda x: tf.transpose(x, [1, 0, 2])
     feat = swap(rows['feat'])                                       # [T, B, F]
     action = tf.cast(swap(rows['data']['action']), feat.dtype)
     reward = tf.stop_gradient(reward_fn(Imagined(feat, action, first(feat))))
-    if self._config.disag_input == 'feat':  # which was not seen before the first row
+    c = self._config
+    if c.expl_behavior == 'plan2explore' and c.disag_input == 'feat':  # not seen before the first row
       feat, reward = feat[1:], reward[1:]
     with tf.GradientTape() as value_tape:
       dist = self.value(feat)
       value = (self.slow_value(feat) if self._config.slow_value else dist).mode()
-      # Novelty goes on where an episode ended, as it does in dreams without pcont.
+      # Novelty goes on where an episode ended, as it does in dreams without pcont. Nor is a predicted
+      # end asked for with it: what was met is known.
       returns = lambda_return(
           reward[:-1], value[:-1], self._config.discount,
           bootstrap(value, self._config.lambda_bootstrap), self._config.disclam)

@@ -146,8 +146,12 @@ BROKEN = {
         type('Broken', (Good,), {'observe': lambda self: {
             'vector': np.zeros(3 + (self.time > 2), np.float32)}}), r'step 3 .* shape \[4\]'),
     'lacking key': (observing(lambda x: {}), 'lacks vector'),
-    'undeclared key': (observing(lambda x: {'vector': x, 'more': x}), 'has undeclared more'),
     'no dict': (observing(lambda x: x), 'the observation is ndarray, expected a dict with vector'),
+    'discrete in our protocol': (declaring(pose=gymnasium.spaces.Discrete(3)), 'pose: the space Discrete'),
+    'no actions': (type('Broken', (Good,), {'act_space': Box(-1, 1, (0,))}), 'has no entries'),
+    'grey of 16 bits': (declaring(image=Box(0, 65535, (64, 64), np.uint16)), 'looks like an image'),
+    'small with channels at first': (
+        declaring(image=Box(0, 255, (3, 20, 20), np.uint8)), '3 pixels high with 20 channels'),
     'NaN': (observing(lambda x: {'vector': x * np.float32('nan')}), 'vector holds NaN'),
     'bounds': (observing(lambda x: {'vector': x + np.float32(5)}), 'declared are -1 to 1'),
     'depth image': (declaring(image=Box(0, 9, (64, 64, 1), np.float32)), 'looks like an image'),
@@ -219,6 +223,40 @@ def test_a_good_environment_gets_a_summary_and_the_command(monkeypatch, capsys, 
   out = capsys.readouterr().out
   assert 'No faults. Train on it: python -m dreamer.train --configs gym' in out
   assert '5 to 5 decisions' in out and 'fault:' not in out
+
+
+def test_what_agents_never_see_may_be_anything(monkeypatch, capsys):
+  odd = np.full((64, 64, 1), np.nan, np.float32)
+  maker = type('Broken', (Good,), {
+      'obs_space': {**Good.obs_space, 'log_x': Box(0, 1, (2,)), 'depth': Box(0, 9, (64, 64, 1))},
+      'observe': lambda self: {
+          **Good.observe(self), 'log_x': np.full(2, np.nan, np.float32), 'depth': odd, 'more': 3}})
+  assert run(monkeypatch, maker, '--mlp_keys', 'vector') == 0
+  out = capsys.readouterr().out
+  assert 'note: reset 1: the observation has more, which no space declares' in out
+
+
+def test_entries_of_a_dict_that_no_agent_understands_are_left_out(monkeypatch, capsys):
+  spaces = gymnasium.spaces
+  maker = type('Broken', (GoodGym,), {
+      'observation_space': spaces.Dict(vector=Box(-1, 1, (3,)), mission=spaces.Text(9)),
+      'observe': lambda self: {'vector': np.zeros(3, np.float32), 'mission': 'go'}})
+  assert run(monkeypatch, maker) == 0
+  assert 'note: mission: the space Text' in capsys.readouterr().out
+
+
+def test_steps_of_the_environment_are_no_decisions_where_actions_repeat(monkeypatch, capsys):
+  assert run(monkeypatch, Good, '--action_repeat', '2', '--batch_length', '5') == 0
+  out = capsys.readouterr().out
+  assert '3 to 3 decisions' in out and '3 of 3 episodes have fewer rows' in out
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--tasks', 'a,b'], 'Check one TASK'), (['--steps', '1.5'], 'invalid number')])
+def test_options_that_cannot_be_are_refused_in_a_sentence(monkeypatch, capsys, flags, words):
+  assert run(monkeypatch, Good, *flags) == 2
+  assert words in capsys.readouterr().err
+  assert run(monkeypatch, Good, '--steps', '2e1') == 0
 
 
 def test_what_only_surprises_is_a_note(monkeypatch, capsys):

@@ -222,7 +222,7 @@ def test_values_take_the_type_of_their_key():
     ('--task gym_CartPole-v1 --configs gym --expl epsilon_greedy --expl_amount 2',
      'expl_amount probability'),
     ('--expl epsilon_greedy', 'continuous additive_gaussian'),
-    ('--time_limit 4000 --batch_length 600', 'batch_length 600 time_limit 1000 501'),
+    ('--time_limit 4000 --batch_length 600', 'batch_length 600 suite 1000 501'),
     ('--deterministic True --prune_disk True', 'deterministic prune_disk'),
     ('--devices 3', 'batch_size 50 devices'),
     (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
@@ -250,6 +250,16 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--aligned_baseline', 'True'], 'aligned_baseline means nothing with actor_grad dynamics'),
     (['--pcont_scale', '5'], 'pcont_scale means nothing with pcont False'),
     (['--weight_decay_pattern', 'kernel'], 'weight_decay_pattern means nothing'),
+    (['--atari_gray', 'True'], 'atari_gray means nothing with task dmc_walker_walk'),
+    (['--configs', 'dmc_proprio', '--cnn_depth', '8'], 'cnn_depth means nothing with cnn_keys'),
+    (['--configs', 'dmc', '--mlp_layers', '2'], 'mlp_layers means nothing with mlp_keys'),
+    (['--act_on', 'gpu'], 'act_on means nothing with overlap False'),
+    (['--latent', 'categorical', '--shared_noise', 'True'], 'shared_noise means nothing with latent cat'),
+    (['--rssm_layer.', '2', '--latent_model', 'ssm'], 'rssm_layers means nothing with latent_model ssm'),
+    (['--task', 'dmc_walker_walk', '--tasks', 'dmc_walker_run'], 'Pass one of the two'),
+    (['--tasks', 'dmc_walker_run,dmc_walker_walk,dmc_walker_run'], 'tasks names dmc_walker_run twice'),
+    (['--configs', 'atari', '--eval_noise', '1.5'], 'eval_noise 1.5 is the probability'),
+    (['--configs', 'atari', '--expl_min', '1.5'], 'expl_min 1.5 is the probability'),
     (['--tasks', ','], "tasks is ',', which names none")])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
   agent = 'planet' if 'multitask' in flags else 'dreamer'
@@ -264,6 +274,38 @@ def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
     ('plan2explore', ['--adapt_heads', 'nothing'])])
 def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
   config.load(agent, flags)
+
+
+@pytest.mark.parametrize('flags, key', [
+    (['--expl_behavior', 'curiosity', '--disag_models', '9'], 'disag_models'),
+    (['--expl_behavior', 'random', '--intr_reduce', 'jrd'], 'intr_reduce'),
+    (['--rnd_input', 'feat'], 'rnd_input'), (['--curiosity_scale', '3'], 'curiosity_scale'),
+    (['--expl_replay', 'True', '--expl_horizon', '3'], 'expl_horizon')])
+def test_what_another_explorer_reads_is_refused(flags, key):
+  with pytest.raises(config.UserError, match=f'{key} means nothing with expl_'):
+    config.load('plan2explore', flags)
+
+
+def test_a_pattern_that_fits_only_what_nothing_reads_is_refused():
+  with pytest.raises(config.UserError, match='actor_l. means nothing to planet'):
+    config.load('planet', ['--actor_l.', '1e-3'])
+
+
+def test_several_tasks_take_the_blocks_of_their_suite():
+  loaded = config.load('dreamer', [
+      '--configs', 'dmc', 'cpu', '--tasks', 'gym_Pendulum-v1,gym_MountainCarContinuous-v0'])
+  alone = config.load('dreamer', ['--configs', 'dmc', 'cpu', '--task', 'gym_Pendulum-v1'])
+  assert (loaded.action_repeat, loaded.batch_size) == (alone.action_repeat, alone.batch_size)
+
+
+def test_an_edited_file_of_a_run_is_settled_or_refused_by_its_name():
+  values = {'agent': 'planet', 'action_repeat': 'auto', 'task': 'dmc_cartpole_swingup'}
+  assert config.restore(values, 'x.yaml')['action_repeat'] == 8
+  values = {'agent': 'dreamer', 'tasks': 'dmc_walker_run,dmc_walker_walk', 'action_repeat': 3}
+  restored = config.restore(values, 'x.yaml')
+  assert config.tasks(restored) == [('dmc_walker_run', 3), ('dmc_walker_walk', 3)]
+  with pytest.raises(config.UserError, match="x.yaml: names the agent 'foo'"):
+    config.restore({'agent': 'foo'}, 'x.yaml')
 
 
 def test_flags_of_patterns_may_also_fit_what_nothing_reads():

@@ -99,6 +99,18 @@ def test_little_memory(monkeypatch, kilobytes, status):
   assert found.status == status and 'cores' in found.text
 
 
+@pytest.mark.parametrize('limit, used', [
+    ('memory.max', 'memory.current'), ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')])
+def test_memory_of_a_container_is_what_it_has(tmp_path, limit, used):
+  (tmp_path / 'memory').mkdir()
+  (tmp_path / limit).write_text('1500000000\n')
+  (tmp_path / used).write_text('500000000\n')
+  found = machine.memory(tmp_path)
+  assert found.status == 'fail' and found.text.startswith('1 GB available')
+  (tmp_path / limit).write_text('max\n')
+  assert not machine.memory(tmp_path).text.startswith('1 GB')
+
+
 @pytest.mark.parametrize('limit, status', [(256, 'note'), (1024, 'ok')])
 def test_few_open_files(monkeypatch, limit, status):
   monkeypatch.setattr(resource, 'getrlimit', lambda kind: (limit, 4096))

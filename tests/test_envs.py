@@ -101,6 +101,13 @@ def test_an_episode_is_a_function_of_its_seed(task):
   one.close(), other.close()
 
 
+def test_actions_without_bounds_are_those_of_a_usual_size():
+  env = make('dmc_lqr_lqr_2_1', **VECTORS)
+  env.reset(0)
+  _, reward, _, _ = env.step(np.ones(env.act_space.shape, np.float32))
+  assert abs(reward) < 100
+
+
 @pytest.mark.parametrize('time_limit, decisions', [(1000, 500), (30, 15), (5, 3), (4000, 500)])
 def test_control_episodes_end_at_a_time_limit_with_discount_one(time_limit, decisions):
   env = make('dmc_pendulum_swingup', time_limit=time_limit, **VECTORS)

@@ -81,6 +81,13 @@ def test_distances_beyond_the_sequence_are_finite_and_add_nothing():
     np.testing.assert_allclose((T - 1) * one, (T + 3) * two, rtol=1e-3, atol=1e-6)
 
 
+def test_means_of_means_leave_out_distances_that_do_not_exist():
+  net, action = model(), draw(B, T, A)
+  post, _ = net.observe(draw(B, T, E), action, None)
+  enough, more = (loss(net, post, action, d, norm='per_distance').numpy() for d in (T, T + 44))
+  assert more == pytest.approx(enough, rel=1e-6)
+
+
 @pytest.mark.parametrize('stop_start', [False, True])
 def test_targets_get_no_gradient_and_starts_do_unless_stopped(stop_start):
   net, action, embed = model(), draw(B, T, A), draw(B, T, E)

@@ -326,6 +326,52 @@ def test_wrappers_of_users_may_be_around_those_of_the_library(capsys):
   assert checked('py_odd:topped', capsys)[0] == 0
 
 
+class Observing(gym.ObservationWrapper):
+  """Inherits all that calls."""
+
+  def observation(self, obs):
+    return obs
+
+
+class Passing(gym.Wrapper):
+  """Passes on what it is told."""
+
+  def reset(self, **kwargs):
+    return self.env.reset(**kwargs)
+
+  def step(self, action):
+    return self.env.step(action)
+
+
+class Stepping(gym.Wrapper):
+  """Inherits `reset` alone."""
+
+  def step(self, action):
+    obs, reward, done, info = self.env.step(action)
+    return obs, reward, done, info
+
+
+class Resetting(gym.RewardWrapper):
+  """Inherits `step` alone."""
+
+  def reset(self):
+    return self.env.reset() + np.float32(0)
+
+  def reward(self, reward):
+    return reward
+
+
+@pytest.mark.parametrize('limited', [False, True])
+@pytest.mark.parametrize('kind', [Observing, Passing, Stepping, Resetting])
+def test_wrappers_of_users_may_inherit_from_the_library(monkeypatch, kind, limited):
+  wrap = (lambda env: gym.wrappers.TimeLimit(env, 7)) if limited else lambda env: env
+  monkeypatch.setattr(odd, 'Made', lambda: wrap(kind(odd.OldGym())), raising=False)
+  env = make('py_odd:Made')
+  env.reset(0)
+  ends = [env.step(np.eye(5, dtype=np.float32)[0])[2] for _ in range(7 if limited else 20)]
+  assert ends[-1] and not any(ends[:-1])
+
+
 def test_what_a_users_wrapper_writes_reaches_the_environment(monkeypatch):
   class Harder(gymnasium.Wrapper):
     def reset(self, **kwargs):

@@ -1,5 +1,6 @@
 """Whether this machine can run the project: one check a function, and how to mend what is missing."""
 import importlib.metadata
+import math
 import os
 import pathlib
 import platform
@@ -143,12 +144,13 @@ def disk():
   return Finding('ok', text)
 
 
-def memory():
-  """Memory that processes can have, and cores."""
-  cores = os.cpu_count()
+def memory(groups='/sys/fs/cgroup'):
+  """Memory and cores that processes can have, of a container those that it has."""
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
   try:
     lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
     free = next(int(line.split()[1]) for line in lines if line.startswith('MemAvailable')) / 1e6
+    free = min(free, _free_of_group(pathlib.Path(groups)))
   except (OSError, StopIteration):
     return Finding('note', f'{cores} cores; the system does not say how much memory is free')
   text = f'{free:.3g} GB available, {cores} cores'
@@ -159,6 +161,19 @@ def memory():
         'note', f'{text}; the replay of a published run grows to 31 GB',
         'pass --replay_capacity 1e6 (6 GB), which is the published setting no more')
   return Finding('ok', text)
+
+
+def _free_of_group(folder):
+  """GB that the control group of a container has left, by either version; infinite without limit."""
+  for limit, used in (
+      ('memory.max', 'memory.current'), ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):
+    try:
+      limit, used = ((folder / name).read_text().strip() for name in (limit, used))
+    except OSError:
+      continue
+    if limit.isdigit():
+      return (int(limit) - int(used)) / GB
+  return math.inf
 
 
 def files():

@@ -45,12 +45,16 @@ def load(agent, argv=None, new=True):
     if name not in blocks or name == 'defaults':
       others = [block for block in blocks if block != 'defaults']
       raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
-  for key in flags:
-    if key in UNUSED.get(agent, ()):
+  meant = {
+      key: values_lib.matches(key, _keys(agent, blocks['defaults']), 'on the command line') for key in flags}
+  for key, found in meant.items():
+    if set(found) <= set(UNUSED.get(agent, ())):
       raise UserError(
           f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
-  if flags.get('task') and values.get('tasks') and 'tasks' not in flags:
+  if flags.get('task') and flags.get('tasks'):
+    raise UserError('config: --task names one task, but --tasks several. Pass one of the two.')
+  if flags.get('task') and values.get('tasks'):
     raise UserError(
         f'config: {flags["task"]} is one task, but a block names several in tasks: {values["tasks"]}. '
         'Leave out --task (of a sweep --tasks), or the block.')
@@ -58,7 +62,8 @@ def load(agent, argv=None, new=True):
   if new:  # what goes on, or begins from another run, has to be as that was, whatever it says
     begun = list(_begun(config))
     known = lambda key: [defaults(agent).get(key), *(old.get(key) for old in begun)]
-    consistency.check_used(config, [key for key in flags if values.get(key) not in known(key)])
+    single = [found[0] for found in meant.values() if len(found) == 1]
+    consistency.check_used(config, [key for key in single if values.get(key) not in known(key)])
     heads = ('grad_heads', 'adapt_heads')
     if all(any(config.get(key) != old.get(key) for key in heads) for old in begun):
       consistency.check_heads(config)
@@ -82,8 +87,7 @@ def defaults(agent):
   """
   if agent not in AGENTS:
     raise UserError(f'config: unknown agent {agent!r}. {nearest(agent, AGENTS)}')
-  block = files.blocks()['defaults']
-  return {**_plain(block), **block.get(agent, {})}
+  return _keys(agent, files.blocks()['defaults'])
 
 
 def restore(values, path):
@@ -95,12 +99,17 @@ def restore(values, path):
   Raises:
     UserError: a value is not what its key holds.
   """
+  if values['agent'] not in AGENTS:
+    raise UserError(f'{path}: names the agent {values["agent"]!r}, expected one of {", ".join(AGENTS)}.')
   known = defaults(values['agent'])
   suite = task_keys.suite(str(values.get('task')))
   types = {**known, **(files.blocks()['defaults'].get(suite, {}) if suite in SUITES else {})}
-  return {
+  found = {
       key: values_lib.convert(key, value, types[key], f'in {path}') if key in known else value
       for key, value in filled(values).items()}
+  if not task_keys.settled(found):  # somebody has edited it
+    task_keys.settle(found)
+  return found
 
 
 def filled(values):
@@ -149,10 +158,10 @@ def _merge(agent, blocks, names, flags):
       if isinstance(value, dict) and key not in known:
         raise UserError(
             f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, known)}')
-  defaults = {**_plain(chain[0][1]), **chain[0][1].get(agent, {})}
+  defaults = _keys(agent, chain[0][1])
   tasks = [part.get('task') for _, block in chain for part in (block, block.get(agent, {}))]
-  task = flags.get('task') or ([''] + [name for name in tasks if name])[-1]
-  part = task_keys.suite(str(task))
+  task = flags.get('tasks') or flags.get('task') or ([''] + [name for name in tasks if name])[-1]
+  part = task_keys.suite(str(task).strip())  # of several the first, for all have the same
   part = part if part in SUITES else None  # a key or an agent may have the name of a wrong one
   types = {**defaults, **chain[0][1].get(part, {})}
   values = {}
@@ -193,6 +202,11 @@ def _incomplete(reason):
   return UserError(
       f'{files.configs_path()}: the block \'defaults\' is incomplete ({reason}). Put the key back, '
       'or install the package again.')
+
+
+def _keys(agent, defaults):
+  """{key: default} of all keys of an agent."""
+  return {**_plain(defaults), **defaults.get(agent, {})}
 
 
 def _plain(block):

@@ -60,15 +60,35 @@ def check(config):
     raise UserError(
         'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '
         'Pass --cnn_keys image or --mlp_keys ".*".')
-  if c.expl == 'epsilon_greedy' and c.expl_amount > 1:
-    raise UserError(
-        f'config: expl_amount {c.expl_amount} is the probability of a random action when expl is '
-        'epsilon_greedy. Pass --expl_amount 1 or less.')
+  if c.expl == 'epsilon_greedy':
+    check_chances(c)
+
+
+def check_chances(c, where='config'):
+  """Refuse what are probabilities with epsilon_greedy, beyond 1."""
+  for key in ('expl_amount', 'expl_min', 'eval_noise'):
+    if c.get(key, 0) > 1:
+      raise UserError(
+          f'{where}: {key} {c[key]} is the probability of a random action with epsilon_greedy. '
+          f'Pass --{key} 1 or less.')
 
 
 def check_used(c, keys):
   """Refuse keys, given on the command line, that nothing reads beside the other values."""
+  explorer = c.get('expl_behavior', 'plan2explore')
+  disagrees = [key for key in c if key.startswith('disag_')] + ['intr_reduce', 'intr_ddof']
   for reason, unread, names in (
+      (f'task {c.task}', suite(c.task) != 'atari', [key for key in c if key.startswith('atari_')]),
+      ('cnn_keys that are empty', not c.cnn_keys, ('cnn_depth', 'cnn_act', 'image_bits', 'image_background')),
+      ('mlp_keys that are empty', not c.mlp_keys, ('mlp_layers', 'mlp_units')),
+      ('overlap False', not c.overlap, ('act_on',)),
+      ('latent categorical', c.get('latent') == 'categorical',
+       ('shared_noise', 'rssm_min_std', 'rssm_std_act')),
+      (f'expl_behavior {explorer}', explorer != 'plan2explore', disagrees),
+      (f'expl_behavior {explorer}', explorer != 'rnd', ('rnd_input',)),
+      (f'expl_behavior {explorer}', explorer != 'curiosity', ('curiosity_scale', 'curiosity_shapes')),
+      ('expl_replay True', c.get('expl_replay', False),
+       ('expl_horizon', 'expl_bootstrap', 'disag_reward_grad')),
       (f'latent_model {c.get("latent_model")}', c.get('latent_model', 'rssm') != 'rssm',
        ('rssm_layers', 'rssm_ensemble', 'future_rnn')),
       ('latent_model ssm', c.get('latent_model') == 'ssm', ('rssm_gru',)),
@@ -97,14 +117,19 @@ def check_length(c, task, repeat, needed):
   if suite(task) == 'dmc' and not task.startswith('dmc_lqr'):
     longest = min(longest, 1000)
   name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
+  suites = longest not in (c.collect_limit, c.time_limit)
   rows = math.ceil(longest / repeat) + 1
   if needed > rows:
+    shorter, advice = rows - needed + c.batch_length, []
+    if shorter > 1:
+      advice.append(f'--batch_length {shorter} or less')
+    if not (longest == c.time_limit == 1000 and suite(task) == 'dmc'):
+      advice += [] if suites else [f'a longer --{name}']
     raise UserError(
-        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but {name} '
-        f'{longest} at action_repeat {repeat} gives at most {rows}'
-        f'{f" of {task}" if c.tasks else ""}. '
-        f'Pass --batch_length {max(2, rows - needed + c.batch_length)} or less, '
-        f'or a longer --{name}.')
+        f'config: batch_length {c.batch_length} needs episodes of {needed} rows but '
+        f'{"the limit of the suite," if suites else name} {longest}{" frames," if suites else ""} at '
+        f'action_repeat {repeat} gives at most {rows}{f" of {task}" if c.tasks else ""}. '
+        f'Pass {", or ".join(advice) or "a smaller --action_repeat"}.')
 
 
 def check_heads(c):
@@ -158,11 +183,13 @@ def check_exploration(c):
     raise refuse(
         f'expl_until {c.expl_until} is not before steps {c.steps}, so the task\'s actor would '
         f'never collect. Pass --expl_until {c.steps // 2}, or --expl_until 0 to go on exploring.')
-  if c.expl_horizon == 1 and c.expl_bootstrap and not c.expl_replay:
+  paid = c.expl_behavior not in ('random', 'greedy')
+  if paid and c.expl_horizon == 1 and c.expl_bootstrap and not c.expl_replay:
     raise refuse(
         'expl_horizon 1 leaves no reward before the value that ends the returns. '
         'Pass --expl_horizon 2, or --expl_bootstrap False.')
-  if c.expl_replay and c.disag_input == 'feat' and c.batch_length < 3:
+  disagrees = c.expl_behavior == 'plan2explore'
+  if disagrees and c.expl_replay and c.disag_input == 'feat' and c.batch_length < 3:
     raise refuse(
         'expl_replay with disag_input feat has no reward for the first row, so batch_length '
         f'{c.batch_length} leaves none. Pass --batch_length 3 or more.')
@@ -178,8 +205,16 @@ def check_exploration(c):
         'Pass --obs_loss reconstruction.')
   if c.expl_replay and c.get('actor_grad') in ('reinforce', 'both'):
     raise refuse('expl_replay climbs the values of one imagined step. Pass --actor_grad dynamics.')
-  if c.expl_behavior != 'plan2explore':
+  if paid and not disagrees and c.intr_log:
+    raise refuse(
+        f'{c.expl_behavior} is paid what a linear head expects, which can be negative and has no '
+        'logarithm. Pass --intr_log False.')
+  if not disagrees:
     return
+  if c.expl_replay and c.disag_input == 'prior_feat':
+    raise refuse(
+        'disag_input prior_feat is what a row looks like before it is seen, but expl_replay values rows '
+        'that were. Pass --disag_input deter, or --expl_replay False.')
   sound = {'deter': ('embed', 'stoch'), 'prior_feat': ('stoch',)}
   if c.disag_input in sound and c.disag_offset:
     raise refuse(

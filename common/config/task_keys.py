@@ -1,4 +1,6 @@
 """What a configuration says of tasks: their suite, how many, frames per decision."""
+import re
+
 from common.config.errors import UserError
 from common.config.options import ACTION_REPEATS, OTHER_REPEAT
 
@@ -27,6 +29,12 @@ def repeats(config):
   return [repeat for _ in range(config['envs']) for _, repeat in tasks(config)]
 
 
+def settled(values):
+  """Whether `settle` has nothing to do."""
+  return values.get('action_repeat') != 'auto' and values.get('expl_until') != 'auto' and all(
+      re.fullmatch(r'.+:\d+', word) for word in values.get('tasks', '').split(',') if values.get('tasks'))
+
+
 def settle(values):
   """Put numbers for what is auto, and give a run of several tasks a name.
 
@@ -43,6 +51,9 @@ def settle(values):
         f'config: tasks is {values["tasks"]!r}, which names none. Pass --tasks TASK,TASK, or leave it '
         'out.')
   if names:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+      raise UserError(f'config: tasks names {twice[0]} twice. Leave one out.')
     suites = {suite(name) for name in names}
     if len(suites) > 1:
       raise UserError(f'config: tasks are of several suites ({", ".join(map(repr, sorted(suites)))}).')

@@ -1,7 +1,7 @@
 """Spaces of actions: the form that agents know, and what a space decides of the configuration."""
 import gymnasium
 
-from common.config import UserError
+from common.config import UserError, consistency
 from common.envs import values
 from common.envs import wrappers
 
@@ -34,7 +34,10 @@ def wrap(env, config):
 
 def check(task, kind, config, size=None):
   """Refuse a distribution of actions that cannot produce those of the environment."""
-  # PlaNet has no such distribution, and refuses discrete actions by itself.
+  if kind == 'discrete' and config.get('agent') == 'planet':
+    raise UserError(
+        f'{task}: actions are discrete, but planet plans continuous ones only. Dreamer takes them: '
+        'python -m dreamer.train.')
   chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
   fitting = {'discrete': ('onehot',), 'continuous': (
       'tanh_normal', 'trunc_normal', 'tanh_normal_v2')}[kind]
@@ -80,7 +83,5 @@ def check_settled(config):
     raise UserError(
         f'{config.task}: expl_replay climbs the values of one imagined step, but actor_grad is '
         f'{config.actor_grad}. Pass --actor_grad dynamics.')
-  if config.expl == 'epsilon_greedy' and config.expl_amount > 1:
-    raise UserError(
-        f'{config.task}: expl_amount {config.expl_amount} is the probability of a random action where '
-        'actions are discrete. Pass --expl_amount 1 or less.')
+  if config.expl == 'epsilon_greedy':
+    consistency.check_chances(config, config.task)

@@ -1,6 +1,11 @@
 """Episodes of random actions, and what is wrong with what comes back."""
+import math
+import time
+
 import numpy as np
 
+from common import config as config_lib
+from common import envs
 from common.envs import protocol
 from common.envs import values
 from common.envs.checks import flatten
@@ -137,15 +142,18 @@ class Player:
       self._kept = None
       return
     obs = flatten(obs)
-    for word, keys in (
-        ('lacks', env.spaces.keys() - obs.keys()), ('has undeclared', obs.keys() - env.spaces.keys())):
-      for key in sorted(keys):
-        report.fault(f'{word} {key}', f'{where}: the observation {word} {key}')
+    for key in sorted(env.spaces.keys() - obs.keys()):
+      report.fault(f'lacks {key}', f'{where}: the observation lacks {key}')
+    for key in sorted(obs.keys() - env.declared):
+      report.note(
+          f'undeclared {key}', f'{where}: the observation has {key}, which no space declares, so that '
+          'it is left out')
     for key in sorted(env.spaces.keys() & obs.keys()):
       _compare(key, obs[key], env.spaces[key], where, report)
       self._measure(key, obs[key])
     self._kept = {
-        key: (value, value.copy()) for key, value in obs.items() if isinstance(value, np.ndarray)}
+        key: (value, value.copy()) for key, value in obs.items()
+        if key in env.spaces and isinstance(value, np.ndarray)}
 
 
 def _is_share(value):
@@ -180,3 +188,45 @@ def _compare(key, value, space, where, report):
     report.fault(
         f'bounds {key}', f'{where}: {key} is between {array.min():.4g} and {array.max():.4g}, '
         f'declared are {np.min(space.low):.4g} to {np.max(space.high):.4g}')
+
+
+def decisions(config, length):
+  """Decisions of an episode of so many steps of the environment."""
+  repeats = 1 if config_lib.suite(config.task) in envs.REPEATING else config.action_repeat
+  return min(math.ceil(length / repeats), math.ceil(config.time_limit / config.action_repeat))
+
+
+def note_short(config, lengths, report):
+  """Note how many episodes that came to an end are too short for the sequences of the block gym."""
+  short = sum(length + 1 < config.batch_length for length in lengths)
+  if short:
+    report.note(
+        'short', f'{short} of {len(lengths)} episodes have fewer rows than the sequences that are '
+        f'learned from ({config.batch_length} rows), and would never be used: pass a smaller '
+        '--batch_length')
+
+
+def summary(config, played):
+  """Lines on what the agents will see."""
+  env = envs.make(config)
+  images = [key for key, space in env.obs_space.items() if len(space.shape) == 3]
+  for key, space in env.obs_space.items():
+    kind = 'image' if key in images else 'vector'
+    yield f'{key}: {kind} {list(space.shape)} for the agent'
+  discrete = hasattr(env.act_space, 'n')
+  yield f'actions: {"one of" if discrete else "continuous,"} {env.act_space.shape[0]}' + (
+      '' if discrete else ' entries')
+  started = time.perf_counter()
+  env.act_space.seed(config.seed)
+  env.reset(config.seed)
+  for number in range(1, 201):
+    if env.step(env.act_space.sample())[2]:
+      env.reset()
+    if time.perf_counter() - started > 2:
+      break
+  speed = number / (time.perf_counter() - started)
+  env.close()
+  lengths, returns = zip(*played)
+  yield (
+      f'episodes of random actions: {min(lengths)} to {max(lengths)} decisions, return '
+      f'{np.mean(returns):.4g} +- {np.std(returns):.4g}; {speed:,.0f} decisions/s')

@@ -1,5 +1,6 @@
 """Faults that environments have in practice, each found by a short check."""
 import contextlib
+import re
 import traceback
 
 import numpy as np
@@ -8,6 +9,7 @@ from common.config import UserError
 from common.envs import images
 from common.envs import protocol
 from common.envs import values
+from common.envs import wrappers
 
 
 class Report:
@@ -60,7 +62,7 @@ class Raw:
     self._below = None
     if not self.own:
       self._env, self._below = protocol.modernize(env)
-    self._seeded = protocol.takes(self._env.reset, 'seed')
+    self._seeded = protocol.takes_seed(self._env)
     self.plain = None  # the name of the only observation, if it comes without a dict
 
   @property
@@ -95,8 +97,12 @@ class Raw:
     self._env.close()
 
 
-def check_spaces(env, report):
-  """Name what is wrong with the declared spaces; sets `env.spaces`, dict of name to space."""
+def check_spaces(env, report, config):
+  """Name what is wrong with the declared spaces.
+
+  Sets `env.declared`, all names of observations, and `env.spaces`, {name: space} of those that agents
+  see, as config.cnn_keys and mlp_keys have it.
+  """
   space = env.obs_space
   kinds = {cls.__name__ for cls in type(space).__mro__}
   if env.own and not isinstance(space, dict):
@@ -108,15 +114,30 @@ def check_spaces(env, report):
       form = images.form('image', space)
       env.plain = 'image' if form.unclear or form.image else 'vector'
     space = {env.plain: space}
-  env.spaces = flatten(space)
+  env.declared = flatten(space).keys()
+  env.spaces = {
+      key: part for key, part in flatten(space).items() if _seen(key, part, config, env.own, report)}
   for key, part in env.spaces.items():
-    _check_obs_space(key, part, report)
+    _check_obs_space(key, part, env.own, report)
   _check_act_space(env.act_space, report)
 
 
-def _check_obs_space(key, space, report):
+def _seen(key, space, config, own, report):
+  """Whether agents see an entry: as adapters and `wrappers.SelectKeys` choose them."""
   kinds = {cls.__name__ for cls in type(space).__mro__}
-  if 'Discrete' in kinds:
+  if wrappers.NOT_SEEN.fullmatch(key):
+    return False
+  if not kinds & {'Box', 'Discrete'}:
+    if not own:
+      report.note(f'space {key}', f'{key}: the space {space} is not supported, and left out')
+    return own
+  image = 'Box' in kinds and images.is_image(images.form(key, space).space)
+  return bool(re.fullmatch(config.cnn_keys if image else config.mlp_keys, key))
+
+
+def _check_obs_space(key, space, own, report):
+  kinds = {cls.__name__ for cls in type(space).__mro__}
+  if 'Discrete' in kinds and not own:
     return
   if 'Box' not in kinds:
     report.fault(f'space {key}', f'{key}: the space {space} is not supported, expected Box')
@@ -142,6 +163,8 @@ def _check_act_space(space, report):
     report.fault(
         'action bounds', f'the action space {space} has no finite bounds, so actions cannot be '
         f'scaled to it. Declare low and high within {values.WIDEST:g}')
+  elif not np.prod(space.shape):
+    report.fault('act_space', f'the action space {space} has no entries')
   elif np.any(np.asarray(space.low) >= np.asarray(space.high)):
     report.fault('action bounds', f'the action space {space} has low >= high')
 
@@ -152,7 +175,7 @@ def check_seed(env, report, seed):
     first, second = (
         {key: np.array(value) for key, value in flatten(_as_dict(env, env.reset(seed)[0])).items()}
         for _ in range(2))
-    for key in sorted(first.keys() & second.keys()):
+    for key in sorted(first.keys() & second.keys() & env.spaces.keys()):
       if not np.array_equal(first[key], second[key]):
         report.note(
             'seed', f'{key} differs between two resets with the same seed, so runs cannot be '

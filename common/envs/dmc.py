@@ -22,6 +22,7 @@ from common.envs import dmc_extras, wrappers
 NO_OPENGL = (
     'dmc: images need OpenGL, but neither EGL nor OSMesa works here. Install it (Debian: apt-get '
     'install libegl1 libgl1 libosmesa6 libopengl0), or learn from vectors: --configs dmc_proprio.')
+UNBOUNDED = 1e9  # bounds of actions from which on there are none
 SOFTWARE = ('llvmpipe', 'softpipe', 'swrast', 'software')  # in the names of Mesa's own renderers
 
 _LOCK = threading.Lock()  # environments in threads are built at the same time
@@ -66,8 +67,10 @@ class DeepMindControl:
           f'Pass --camera auto or an index up to {self._env.physics.model.ncam - 1}.')
     self.obs_space = wrappers.select_keys(self._spaces(), cnn_keys, mlp_keys, f'dmc_{name}')
     spec = self._env.action_spec()
+    # Of lqr they are 1e10, as far as which nobody gets: its rewards fall with the square.
+    bound = lambda values: np.where(np.abs(values) < UNBOUNDED, values, np.sign(values))
     self.act_space = gymnasium.spaces.Box(
-        spec.minimum.astype(np.float32), spec.maximum.astype(np.float32), dtype=np.float32)
+        bound(spec.minimum).astype(np.float32), bound(spec.maximum).astype(np.float32), dtype=np.float32)
     # The one task whose reset wants a renderer in any case, to send it the new terrain.
     if 'image' in self.obs_space or name == 'quadruped_escape':
       enable_rendering()

@@ -40,7 +40,7 @@ class GymEnv:
     """
     self._env = protocol.Caller(env)
     self.notes = self._env.notes + _skipping(env, task)
-    spaces = _convert(env.observation_space, task)
+    spaces = _convert(env.observation_space, task, self.notes)
     self._plain = ''
     if not isinstance(spaces, dict):
       self._plain = 'vector'
@@ -50,7 +50,7 @@ class GymEnv:
       spaces = {self._plain: spaces}
     self._spaces = _flatten(spaces)
     self.obs_space = {key: _vector_space(space) for key, space in self._spaces.items()}
-    self._action = _convert(env.action_space, task)
+    self._action = _convert(env.action_space, task, self.notes)
     self.act_space = _action_space(self._action, task)
 
   def reset(self, seed=None):
@@ -194,8 +194,16 @@ def _import_library(name):
     return importlib.import_module(name)
 
 
-def _convert(space, task):
-  """Return a space of either library as one of Gymnasium."""
+def own_actions(space, task):
+  """Return a space of actions of either library as one of Gymnasium. Raises UserError."""
+  kinds = {cls.__name__ for cls in type(space).__mro__}
+  if not kinds & {'Box', 'Discrete'}:
+    return space  # refused with what is expected, or OneHot, which is ours
+  return space if isinstance(space, gymnasium.Space) else _convert(space, task, [])
+
+
+def _convert(space, task, notes):
+  """Return a space of either library as one of Gymnasium; notes take the entries that are left out."""
   spaces = gymnasium.spaces
   kinds = {cls.__name__ for cls in type(space).__mro__}
   if 'Box' in kinds:
@@ -203,10 +211,24 @@ def _convert(space, task):
   if 'Discrete' in kinds:
     return spaces.Discrete(int(space.n), start=int(space.start))
   if 'Dict' in kinds:
-    return {str(key): _convert(part, task) for key, part in space.spaces.items()}
+    return _convert_entries(space.spaces, task, notes)
   raise UserError(
       f'{task}: the space {space} is not supported. Wrap the environment so that it has '
       'Box, Discrete or Dict observations and Box or Discrete actions.')
+
+
+def _convert_entries(entries, task, notes):
+  """Convert those entries of a Dict that can be; raises UserError if none can."""
+  converted, refused = {}, None
+  for key, part in entries.items():
+    try:
+      converted[str(key)] = _convert(part, task, notes)
+    except UserError as error:
+      refused = error
+      notes.append(f'{task}: the observation {key} is {part}, which is not supported and left out')
+  if refused and not converted:
+    raise refused
+  return converted
 
 
 def _flatten(tree, prefix=''):
@@ -246,8 +268,8 @@ def _action_space(space, task):
   """Return the space of the adapter's actions: Discrete, or a Box [A] of the same dtype."""
   if isinstance(space, gymnasium.spaces.Discrete):
     return space
-  if isinstance(space, gymnasium.spaces.Box) and values.bounded(space):
+  if isinstance(space, gymnasium.spaces.Box) and values.bounded(space) and np.prod(space.shape):
     return gymnasium.spaces.Box(space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype)
   raise UserError(
       f'{task}: the action space {space} is not supported. Wrap the environment so that it is '
-      'Discrete, or Box with finite bounds.')
+      f'Discrete, or Box with entries and finite bounds, within {values.WIDEST:g}.')

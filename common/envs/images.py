@@ -42,7 +42,7 @@ def form(key, space):
     return Form(space, unclear=(
         f'{where}, which looks like a stack of images. Stack them as channels, [height, width, '
         'channels], or give the last one'))
-  axes = _axes(shape, space.dtype == np.uint8)
+  axes = _axes(shape, space.dtype == np.uint8, space.dtype.kind == 'u')
   if axes is None:
     return Form(space)
   scale = _scale(space)
@@ -50,8 +50,12 @@ def form(key, space):
     return Form(space, unclear=(
         f'{where} from {np.min(space.low):.4g} to {np.max(space.high):.4g}, which looks like an '
         'image. Give it as uint8 from 0 to 255, or as one long vector'))
+  if len(shape) == 3 and axes == (0, 1, 2) and shape[0] <= 4 < min(shape[1:]):
+    return Form(space, unclear=(
+        f'{where}, which would be an image {shape[0]} pixels high with {shape[2]} channels. Give it as '
+        '[height, width, channels], or as one long vector'))
   notes = []
-  if space.dtype != np.uint8:
+  if space.dtype != np.uint8 or scale != 1:
     notes.append(f'scaled by {scale:g}' if scale != 1 else 'as uint8')
   if len(shape) == 2:
     notes.append('with one channel')
@@ -67,23 +71,24 @@ def form(key, space):
   return Form(gymnasium.spaces.Box(0, 255, full, np.uint8), image, note)
 
 
-def _axes(shape, pixels):
+def _axes(shape, pixels, grey):
   """The order of axes that gives height, width and channels; None if they hardly are that.
 
-  pixels: they are uint8, which is an image with three axes, and a grey one with two.
+  pixels: they are uint8, which is an image with three axes.
+  grey: they are whole numbers, which is an image with two; floats may be any table.
   """
   if len(shape) == 3 and min(shape[1:]) >= SIDE and shape[0] <= CHANNELS:
     return 1, 2, 0
   if len(shape) == 3 and (pixels or min(shape[:2]) >= SIDE and shape[2] <= CHANNELS):
     return 0, 1, 2
-  return (0, 1, 2) if len(shape) == 2 and pixels and min(shape) >= SIDE else None
+  return (0, 1, 2) if len(shape) == 2 and grey and min(shape) >= SIDE else None
 
 
 def _scale(space):
   """What numbers of a Box are multiplied with to lie between 0 and 255; None if that is unclear."""
-  if space.dtype == np.uint8:
-    return 1
   low, high = np.min(space.low), np.max(space.high)
+  if space.dtype == np.uint8:
+    return 255 if high == 1 else 1
   if low == 0 and high == 255:
     return 1
   return 255 if low == 0 and high == 1 and space.dtype.kind == 'f' else None

@@ -4,7 +4,7 @@ import inspect
 import numpy as np
 
 LIMIT = 'TimeLimit.truncated'  # in info, of Gym before 0.26
-LIBRARY = ('gymnasium.wrappers', 'gym.wrappers')
+LIBRARIES = ('gymnasium.', 'gym.')  # modules of their wrappers
 
 
 class Modern:
@@ -18,9 +18,14 @@ class Modern:
     alone: whether `reset` has returned the observation alone.
   """
 
-  def __init__(self, env):
+  def __init__(self, env, reset=True, step=True):
+    """Take over an environment; one of the methods may stay as it is, for who calls it as such."""
     self.env, self.alone = env, False
-    self._seeded = takes(env.reset, 'seed')
+    self._seeded = takes_seed(env)
+    if not reset:
+      self.reset = env.reset
+    if not step:
+      self.step = env.step
 
   def __getattr__(self, name):
     if name == 'env':  # not there yet
@@ -28,7 +33,7 @@ class Modern:
     return getattr(self.env, name)
 
   def __setattr__(self, name, value):
-    own = name in ('env', 'alone', '_seeded')
+    own = name in ('env', 'alone', '_seeded', 'reset', 'step')
     object.__setattr__(self if own else self.env, name, value)
 
   def reset(self, *, seed=None, options=None):
@@ -62,7 +67,7 @@ class Caller:
 
   def __init__(self, env):
     env, below = modernize(env)
-    self._env = env if _of_library(env) else Modern(env)
+    self._env = env if _of_library(env, 'reset', 'step') else Modern(env)
     self.notes = _old_notes(below.env if below else env, bool(below))
 
   def reset(self, seed):
@@ -89,9 +94,10 @@ class Own:
   Gym did, by TimeLimit.truncated, in place of `discount`.
   """
 
-  def __init__(self, env):
+  def __init__(self, env, act_space):
+    """act_space: that of the environment, as one of Gymnasium."""
     self._env = env
-    self.obs_space, self.act_space = env.obs_space, env.act_space
+    self.obs_space, self.act_space = env.obs_space, act_space
     self._seeded = takes(env.reset, 'seed')
     self._takes_one = self._seeded or takes_any(env.reset)
     self.notes = []
@@ -147,6 +153,17 @@ def takes(function, name):
   return name in parameters or any(x.kind == x.VAR_KEYWORD for x in parameters.values())
 
 
+def takes_seed(env):
+  """Whether `reset` takes a seed; where a wrapper passes keywords on, that is for what it is around."""
+  if not takes(env.reset, 'seed'):
+    return False
+  try:
+    named = 'seed' in inspect.signature(env.reset).parameters
+  except (TypeError, ValueError):  # not written in Python
+    named = True
+  return named or not _is_wrapper(env) or takes_seed(env.env)
+
+
 def reset_plain(env, seed):
   """Reset an environment whose `reset` takes no seed."""
   if seed is not None and hasattr(env, 'seed'):
@@ -156,6 +173,8 @@ def reset_plain(env, seed):
 
 def modernize(env):
   """Let the wrappers of a library call what they are around, whatever its version.
+
+  Those of the user's are that, too, as far as they inherit `reset` or `step`.
 
   Gym's own checker is left out: it changes nothing, and fails on NumPy 2.
 
@@ -168,16 +187,20 @@ def modernize(env):
   while _is_wrapper(layer):
     while _is_checker(layer.env):
       layer.env = layer.env.env
-    if _of_library(layer) and not _of_library(layer.env):
+    calls = [name for name in ('reset', 'step') if _of_library(layer, name)]
+    if calls and not _of_library(layer.env, 'reset', 'step'):
       if not isinstance(layer.env, Modern):
-        layer.env = Modern(layer.env)
+        layer.env = Modern(layer.env, **{name: name in calls for name in ('reset', 'step')})
       found = layer.env
     layer = layer.env.env if isinstance(layer.env, Modern) else layer.env
   return env, found
 
 
-def _of_library(env):
-  return _is_wrapper(env) and type(env).__module__.startswith(LIBRARY)
+def _of_library(env, *names):
+  """Whether an environment is a wrapper whose methods of these names are those of a library."""
+  return _is_wrapper(env) and all(
+      (getattr(getattr(type(env), name), '__module__', None) or '').startswith(LIBRARIES)
+      for name in names)
 
 
 def _is_wrapper(env):
@@ -185,7 +208,7 @@ def _is_wrapper(env):
 
 
 def _is_checker(env):
-  return _of_library(env) and type(env).__name__ == 'PassiveEnvChecker'
+  return _of_library(env, 'step') and type(env).__name__ == 'PassiveEnvChecker'
 
 
 def _old_notes(plain, wrapped):

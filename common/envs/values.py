@@ -5,7 +5,7 @@ import numpy as np
 # once more: beyond this float32 ends.
 LARGEST = 1e9
 FAR = 1000  # times the smallest entry, or 1 if that is larger: where vectors are hard to learn from
-WIDEST = 1e12  # bounds of actions; lqr of DeepMind Control has 1e10
+WIDEST = 1e12  # bounds of actions
 
 
 def far_apart(key, sizes):

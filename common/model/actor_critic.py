@@ -96,7 +96,8 @@ class ActorCritic(tf.Module):
   def log_prob(self, dist, action):
     """Log-probability [...] of an action that a distribution of the actor gave.
 
-    Only the mixed gradient lets it depend on the action (DreamerV2 paper, section 2).
+    Only the mixed gradient lets it depend on a continuous action (DreamerV2 paper, section 2). That of
+    tanh_normal is the density of the action clipped short of -1 and 1, as published.
     """
     mixed = self._config.actor_grad == 'both'
     return dist.log_prob(action if mixed else tf.stop_gradient(action))
@@ -113,7 +114,7 @@ class ActorCritic(tf.Module):
       frames: of training so far, for schedules; a number or a float32 scalar.
     Returns:
       (grads, outputs, metrics): dict of `actor` and `value` gradients of the
-      scaled losses; dict of action [H, N, A] and feat, reward, value, pcont [L, N],
+      scaled losses; dict of action [H, N, A], feat [L, N, F], reward, value, pcont [L, N],
       returns and weight [L-1, N]; dict of float32 scalars. L is H, or H + 1 with imag_start.
     """
     with tf.GradientTape() as actor_tape:

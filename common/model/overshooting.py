@@ -63,7 +63,7 @@ def loss(model, post, action, distance, free_nats, norm, stop_start, seed):
     distance: D; below 2 the loss is 0.
     free_nats: nats of each element that are not penalised.
     norm: all, over B T (D - 1) entries with those beyond the end as zeros (the published code);
-      per_distance, the mean of means over what is valid at each distance.
+      per_distance, the mean of means over what is valid at each distance that there is.
     stop_start: no gradient into the starts, either.
   Returns:
     float32 scalar.
@@ -72,13 +72,16 @@ def loss(model, post, action, distance, free_nats, norm, stop_start, seed):
     return tf.zeros(())
   if stop_start:
     post = tf.nest.map_structure(tf.stop_gradient, post)
-  length = tf.fill([tf.shape(action)[0]], action.shape[1])
-  rolled = overshoot(model, post, action, length, distance, seed)
+  steps = action.shape[1]
+  length, far = tf.fill([tf.shape(action)[0]], steps), min(distance, steps)
+  if far < 2:
+    return tf.zeros(())
+  rolled = overshoot(model, post, action, length, far, seed)
   prior, target, mask = tf.nest.map_structure(lambda x: x[:, :, 1:], rolled)
   target = tf.nest.map_structure(tf.stop_gradient, target)
   beyond = tf.nn.relu(model.kl(target, prior, mask) - free_nats)         # [B, T, D-1]
   if norm == 'all':
-    return tf.reduce_mean(beyond)
+    return tf.reduce_mean(beyond) * ((far - 1) / (distance - 1))
   count = tf.reduce_sum(tf.cast(mask, tf.float32), [0, 1])
   return tf.reduce_mean(tf.math.divide_no_nan(tf.reduce_sum(beyond, [0, 1]), count))
 

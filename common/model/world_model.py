@@ -321,7 +321,7 @@ def make_dynamics(action_size, embed_size, config):
         config.rssm_std_act)
   deter, act = config.deter_size, config.rssm_act
   hidden = deter if config.rssm_hidden == 'auto' else config.rssm_hidden
-  heads = dict(split_heads=config.rssm_split_heads)
+  heads = dict(split_heads=config.rssm_split_heads and config.latent == 'gaussian')  # no logits
   if config.latent_model == 'ssm':
     return latents.SSM(action_size, embed_size, latent, hidden, act, **heads)
   if config.latent_model == 'drnn':

@@ -24,7 +24,10 @@ class ICM(Labelled):
     return {'phi': self.phi, 'inverse': self.inverse, 'forward': self.forward}
 
   def label(self, rows):
-    """1/2 mean over dimensions of (forward(phi[t-1], a[t]) - phi[t])^2, for t = 1 to T - 1."""
+    """1/2 mean over dimensions of (forward(phi[t-1], a[t]) - phi[t])^2 / spread, t = 1 to T - 1.
+
+    The spread is that of these errors so far.
+    """
     phi = tf.cast(self.phi(rows['embed']), tf.float32)
     action = tf.cast(rows['data']['action'][:, 1:], tf.float32)
     told = self.inverse(tf.concat([phi[:, :-1], phi[:, 1:]], -1)).mode()

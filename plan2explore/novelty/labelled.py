@@ -11,7 +11,8 @@ class Labelled(tf.Module):
     super().__init__()
     self._config = config
     self.head = nets.DenseHead(
-        world_model.rssm.feat_size, (), config.reward_layers, config.num_units, config.dense_act)
+        world_model.rssm.feat_size, (), config.reward_layers, config.num_units, config.dense_act,
+        norm=config.norm)
 
   def trained(self):
     """The head, and what the labels take."""
