@@ -256,7 +256,6 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--act_on', 'gpu'], 'act_on means nothing with overlap False'),
     (['--latent', 'categorical', '--shared_noise', 'True'], 'shared_noise means nothing with latent cat'),
     (['--rssm_layer.', '2', '--latent_model', 'ssm'], 'rssm_layers means nothing with latent_model ssm'),
-    (['--task', 'dmc_walker_walk', '--tasks', 'dmc_walker_run'], 'Pass one of the two'),
     (['--tasks', 'dmc_walker_run,dmc_walker_walk,dmc_walker_run'], 'tasks names dmc_walker_run twice'),
     (['--configs', 'atari', '--eval_noise', '1.5'], 'eval_noise 1.5 is the probability'),
     (['--configs', 'atari', '--expl_min', '1.5'], 'expl_min 1.5 is the probability'),

@@ -52,9 +52,7 @@ def load(agent, argv=None, new=True):
       raise UserError(
           f'config: {key} means nothing to {agent}, which has no actor, value function or pcont.')
   values = _merge(agent, blocks, names, flags)
-  if flags.get('task') and flags.get('tasks'):
-    raise UserError('config: --task names one task, but --tasks several. Pass one of the two.')
-  if flags.get('task') and values.get('tasks'):
+  if flags.get('task') and values.get('tasks') and 'tasks' not in flags:
     raise UserError(
         f'config: {flags["task"]} is one task, but a block names several in tasks: {values["tasks"]}. '
         'Leave out --task (of a sweep --tasks), or the block.')
