@@ -26,6 +26,7 @@ from common.model import metrics as metrics_lib
 from common.model.world_model import WorldModel
 
 DREAM = 45  # decisions in the pictures of dreams
+MAKE = 'make the environment by common.envs.make(agent.config)'
 
 
 class Agent(tf.Module):
@@ -141,15 +142,20 @@ class Agent(tf.Module):
     Returns:
       (action, state): float32 numpy [M, A] or [A], and the state to pass on.
     Raises:
-      ValueError: an image holds numbers that no image has.
+      ValueError: an image holds numbers that no image has, or what is seen has another form.
     """
     assert mode in ('train', 'eval', self.evaluation), mode
     key = self.world_model.obs_keys[0]
+    if not hasattr(obs, 'keys') or key not in obs:
+      raise ValueError(f'the observation is no dict with {key!r}; {MAKE}')
     single = np.ndim(obs[key]) == len(self.obs_space[key].shape)
     batch = lambda x: np.asarray(x)[None] if single else np.asarray(x)
     inputs = {}
     for k in self.world_model.obs_keys:
       value = batch(obs[k])
+      if value.shape[1:] != tuple(self.obs_space[k].shape):
+        raise ValueError(
+            f'{k} is {list(value.shape[1:])}, the agent sees {list(self.obs_space[k].shape)}; {MAKE}')
       if is_image(self.obs_space[k]):
         value = images.pixels(k, value)
       inputs[k] = tf.convert_to_tensor(value)

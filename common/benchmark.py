@@ -19,6 +19,7 @@ except --steps. Exit code 1 if a variant failed, 2 for a mistake in the command.
 import argparse
 import functools
 import importlib
+import math
 import sys
 
 from common import config as config_lib
@@ -63,12 +64,12 @@ def main(argv=None):
   env.set_defaults(run=stepping.step_environments)
 
   loop = add('loop', help='host time of the real loop around stand-ins that only wait')
-  loop.add_argument('--stored', type=int, nargs='+', default=[0, 5000, 50000], help='episodes')
+  loop.add_argument('--stored', type=_counted, nargs='+', default=[0, 5000, 50000], help='episodes')
   loop.add_argument('--train_steps', type=int, nargs='+', choices=[1, 100], default=[100, 1])
   loop.add_argument('--frames', type=_positive, default=20000, help='to be measured')
-  loop.add_argument('--update_ms', type=float, default=2, help='milliseconds of an update')
-  loop.add_argument('--policy_ms', type=float, default=0.3, help='of a policy call')
-  loop.add_argument('--env_ms', type=float, default=0.2, help='of a step of the environment')
+  loop.add_argument('--update_ms', type=_milliseconds, default=2, help='milliseconds of an update')
+  loop.add_argument('--policy_ms', type=_milliseconds, default=0.3, help='of a policy call')
+  loop.add_argument('--env_ms', type=_milliseconds, default=0.2, help='of a step of the environment')
   loop.set_defaults(run=_delayed('looping', 'measure_loop'))
 
   start = add('start', help='seconds until the first update: imports, environment, tracing')
@@ -119,11 +120,15 @@ def _delayed(file, function):
   return lambda args, flags: getattr(load(), function)(args, flags)
 
 
-def _positive(text):
-  number = int(text)
-  if number < 1:
-    raise argparse.ArgumentTypeError('must be at least 1')
+def _at_least(low, kind, text):
+  number = kind(text)
+  if not low <= number < math.inf:
+    raise argparse.ArgumentTypeError(f'must be at least {low}')
   return number
+
+
+_positive, _counted = functools.partial(_at_least, 1, int), functools.partial(_at_least, 0, int)
+_milliseconds = functools.partial(_at_least, 0, float)
 
 
 if __name__ == '__main__':

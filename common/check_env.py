@@ -1,6 +1,6 @@
 """Step an environment with random actions and name what is wrong with it.
 
-TASK is gym_ID or py_PACKAGE.MODULE:FUNCTION, as for --task; see docs/environment.md. Options of
+TASK is gym_ID, py_PACKAGE.MODULE:FUNCTION or any other, as for --task; see docs/environment.md. Options of
 training that shape what the agent sees, such as --configs dmc or --gym_draw True, come after it and
 are taken as there; without --configs it is the block gym. Exit code 0 with a summary, 1 if there
 are faults, 2 if there is no such task.
@@ -31,11 +31,11 @@ def main(argv=None):
       usage='%(prog)s TASK [--episodes N] [--steps N] [--seed N] [--KEY VALUE ...]',
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('task', metavar='TASK')
-  parser.add_argument('--episodes', type=number, default=3, help='how many (default: 3)')
+  parser.add_argument('--episodes', type=number, metavar='N', default=3, help='how many (default: 3)')
   parser.add_argument(
-      '--steps', type=number, default=1000,
+      '--steps', type=number, metavar='N', default=1000,
       help='of the environment, at most as many in an episode (default: 1000)')
-  parser.add_argument('--seed', type=number, default=0)
+  parser.add_argument('--seed', type=number, metavar='N', default=0, help='of resets and actions (default: 0)')
   args, options = parser.parse_known_args(argv)
   if args.episodes < 1 or args.steps < 1:
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')

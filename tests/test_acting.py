@@ -80,6 +80,15 @@ def test_acting_and_training_preprocess_by_the_same_function(monkeypatch):
   assert seen == [['image'], ['action', 'discount', 'image', 'reward']]
 
 
+@pytest.mark.parametrize('obs, words', [
+    ((np.zeros([64, 64, 3], np.uint8), {}), "is no dict with 'image'"),
+    ({'vector': np.zeros(3)}, "is no dict with 'image'"),
+    ({'image': np.zeros([2, 32, 32, 3], np.uint8)}, r'image is \[32, 32, 3\], the agent sees \[64, 64, 3\]')])
+def test_what_no_environment_of_the_agent_gives_is_refused_with_how_to_make_one(obs, words):
+  with pytest.raises(ValueError, match=words + '.*common.envs.make'):
+    toys.agent().policy(obs)
+
+
 def test_the_remembered_action_is_the_noisy_one_that_is_carried_out():
   agent = toys.agent(expl_amount=3.0)
   state = None

@@ -167,7 +167,7 @@ def test_printed_scores_stand_only_beside_runs_of_as_many_frames(tmp_path):
 
 
 @pytest.mark.parametrize('change, words', [
-    ({'time_limit': 500}, 'not aggregated'), ({'eval_noise': 0.3}, ''), ({'offline': 'there'}, '')])
+    ({'time_limit': 500}, 'not aggregated, its episodes have 500 frames, published ones 1,000'), ({'eval_noise': 0.3}, ''), ({'offline': 'there'}, '')])
 def test_what_does_not_compare_has_no_published_rows(tmp_path, change, words):
   runs(tmp_path, 'dmc_walker_walk', [900.0, 900.0], **change)
   found, notes = rows(tmp_path)

@@ -154,6 +154,8 @@ def test_the_run_of_another_agent_is_refused(command, tmp_path, capsys):
     yaml.YAML(typ='safe').dump({**values, 'agent': 'planet', 'planner': 5}, file)
   error = refused(capsys, train.main, *command)
   assert "agent: 'planet' there, 'dreamer' here" in error and len(error) < 300
+  path.write_text(path.read_text()[:30])
+  assert 'config.yaml is cut short' in refused(capsys, train.main, *command)
 
 
 def test_a_directory_without_config_counts_as_new(command, tmp_path):

@@ -139,7 +139,8 @@ def test_machines_that_are_not_named_are_refused(monkeypatch, text):
   monkeypatch.delenv('TF_CONFIG', raising=False)
   if text is not None:
     monkeypatch.setenv('TF_CONFIG', text)
-  with pytest.raises(UserError, match='TF_CONFIG'):
+  words = 'names 2 machines, but its index is 2' if text == tf_config(['a:1', 'b:2'], 2) else 'TF_CONFIG'
+  with pytest.raises(UserError, match=words):
     machines.check(config_lib.load('dreamer', [*FLAGS, '--machines', 'True']))
   assert machines.check(config_lib.load('dreamer', FLAGS)) == 0
 

@@ -210,6 +210,14 @@ def test_odd_json_is_a_mistake_in_one_line(capsys, tmp_path):
   assert code == 2 and 'is not finished' in text and len(text.splitlines()) == 1
 
 
+def test_names_that_are_not_there_are_answered_by_all_that_are(tmp_path):
+  with pytest.raises(UserError) as error:
+    stored.load('nope')
+  assert all(name in str(error.value) for name in stored.names())
+  with pytest.raises(UserError, match='there is no file .*nope.json'):
+    stored.load(tmp_path / 'nope.json')
+
+
 def test_a_file_that_holds_something_else_is_refused(tmp_path):
   (tmp_path / 'x.json').write_text('{"kind": "other"}')
   with pytest.raises(UserError, match='holds no stored metrics'):

@@ -96,7 +96,7 @@ def tensorflow():
         'note', f'{version} does not see the GPU of this machine: its CUDA libraries are missing '
         'or do not fit the driver', "pip install -e '.[gpu]', then nvidia-smi must list the GPU")
   return Finding(
-      'note', f'{version}, no GPU: the published settings take weeks here, the block cpu 20 to 50 '
+      'note', f'{version}, no GPU: the published settings take weeks here, the block cpu 5 to 60 '
       'minutes')
 
 

@@ -47,8 +47,10 @@ def load(name):
   """
   path = _path(name)
   if not path.is_file():
-    hint = config_lib.nearest(name, names() or ['none'])
-    raise UserError(f'verify: no stored metrics {name!r}. {hint}')
+    if str(name).endswith('.json'):
+      raise UserError(f'verify: there is no file {name}.')
+    raise UserError(
+        f'verify: no stored metrics {name!r}. Known: {", ".join(names()) or "none"}, or a FILE.json.')
   try:
     reference = json.loads(path.read_text())
     known = reference['kind'] in KINDS and set(KEYS[reference['kind']]) <= set(reference)

@@ -112,7 +112,8 @@ class Checkpoint:
     if problem:
       raise UserError(
           f'{self._directory}: no checkpoint can be loaded ({problem}). Use the '
-          'version and settings that wrote it, or another --logdir.')
+          'version and settings that wrote it, or another --logdir. Where the files are damaged, move '
+          'this folder away: the same command then learns anew from the episodes.')
     return False
 
   def _paths(self):

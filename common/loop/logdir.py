@@ -93,7 +93,11 @@ def check(path, config):
         'another --logdir.')
   if not os.path.exists(path / 'config.yaml'):
     return
-  old = config_lib.filled({'agent': config.agent, **config_lib.read(path / 'config.yaml')})
+  written = config_lib.read(path / 'config.yaml')
+  if 'task' not in written:
+    raise UserError(
+        f'{path}: its config.yaml is cut short (no task is named). Restore it, or pass another --logdir.')
+  old = config_lib.filled({'agent': config.agent, **written})
   keys = [key for key in config if key not in FREE_TO_CHANGE]
   if old.get('agent') != config.agent:
     keys = ['agent']  # the rest follows from that

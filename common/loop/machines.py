@@ -48,11 +48,16 @@ def cluster():
     addresses, index = list(found['cluster']['worker']), int(found['task']['index'])
     for address in addresses:
       _port(address)
+    if len(addresses) > 1 and not 0 <= index < len(addresses):
+      raise UserError(
+          f'config: TF_CONFIG names {len(addresses)} machines, but its index is {index}. Pass one from 0 '
+          f'to {len(addresses) - 1}, another on each.')
     if len(found['cluster']) == 1 and found['task']['type'] == 'worker' and (
         0 <= index < len(addresses) > 1):
       return addresses, index
   raise UserError(
-      'config: machines is True, but TF_CONFIG does not name two or more of them. Set it like '
+      'config: machines is True, but TF_CONFIG is not set, no JSON, or does not name two or more of '
+      'them. Set it like '
       '\'{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", '
       '"index": 0}}\', with another index on each, or pass --machines False.')
 

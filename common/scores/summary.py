@@ -114,7 +114,9 @@ def _methods(groups, metric, notes):
       if suite not in UNITS:
         notes.append(f'{task}: not aggregated, there is no scale that it shares with other tasks.')
       elif protocol.episode(group, metric) != protocol.EPISODES[suite]:
-        notes.append(f'{name}: not aggregated.')
+        notes.append(
+            f'{name}: not aggregated, its episodes have {protocol.episode(group, metric):,} frames, '
+            f'published ones {protocol.EPISODES[suite]:,}.')
       elif suite == 'atari' and published.normalised(task, 0.0) is None:
         notes.append(f'{task}: not aggregated, its human scores are not known.')
       else:
