@@ -18,7 +18,7 @@ from common.envs import checks
 def number(text):
   """A whole number as options of training may be written, such as 5e3. Raises ValueError."""
   value = float(text)
-  if value != int(value):
+  if not value.is_integer():
     raise ValueError(text)
   return int(value)
 
@@ -62,7 +62,7 @@ def check(config, report, episodes, steps):
   Args:
     config: Config, whose task and seed count.
     report: checks.Report that takes what is found.
-    episodes, steps: how many, and decisions in each at most.
+    episodes, steps: how many, and steps of the environment in each at most.
   Returns:
     List of (decisions, return) of the episodes.
   """

@@ -11,6 +11,7 @@ from common import check_env
 from common import config as config_lib
 from common import envs
 from common.config import UserError
+from common.envs import images
 import loops
 
 GUIDE = pathlib.Path(__file__).parents[1] / 'docs' / 'environment.md'
@@ -148,6 +149,9 @@ BROKEN = {
     'lacking key': (observing(lambda x: {}), 'lacks vector'),
     'no dict': (observing(lambda x: x), 'the observation is ndarray, expected a dict with vector'),
     'discrete in our protocol': (declaring(pose=gymnasium.spaces.Discrete(3)), 'pose: the space Discrete'),
+    'plain space of several': (
+        type('Broken', (GoodGym,), {'observation_space': gymnasium.spaces.MultiDiscrete([2, 2])}),
+        r'^fault: vector: the space MultiDiscrete\(\[2 2\]\) is not supported'),
     'no actions': (type('Broken', (Good,), {'act_space': Box(-1, 1, (0,))}), 'has no entries'),
     'grey of 16 bits': (declaring(image=Box(0, 65535, (64, 64), np.uint16)), 'looks like an image'),
     'small with channels at first': (
@@ -236,6 +240,26 @@ def test_what_agents_never_see_may_be_anything(monkeypatch, capsys):
   assert 'note: reset 1: the observation has more, which no space declares' in out
 
 
+def test_what_is_not_selected_may_be_discrete_in_our_protocol(monkeypatch):
+  maker = type('Broken', (Good,), {
+      'obs_space': {**Good.obs_space, 'log_count': gymnasium.spaces.Discrete(9),
+                    'mode': gymnasium.spaces.Discrete(2)},
+      'observe': lambda self: {**Good.observe(self), 'log_count': 3, 'mode': 1}})
+  assert run(monkeypatch, maker, '--mlp_keys', 'vector') == 0
+  assert run(monkeypatch, maker) == 1
+
+
+@pytest.mark.parametrize('space, image', [
+    (Box(0, 255, (64, 64), np.int32), True), (Box(0, 1, (64, 64, 3), np.uint8), True),
+    (Box(0, 255, (4, 5, 6), np.uint8), True), (Box(0, 9, (64, 64), np.int32), False),
+    (Box(0, 10, (64, 64), np.float32), False)])
+def test_what_is_taken_for_a_picture(space, image):
+  form = images.form('x', space)
+  assert not form.unclear and bool(form.image) == image
+  if image and space.high.max() == 1:
+    assert form.image(np.ones(space.shape, np.uint8)).min() == 255 and 'scaled by 255' in form.note
+
+
 def test_entries_of_a_dict_that_no_agent_understands_are_left_out(monkeypatch, capsys):
   spaces = gymnasium.spaces
   maker = type('Broken', (GoodGym,), {
@@ -252,7 +276,8 @@ def test_steps_of_the_environment_are_no_decisions_where_actions_repeat(monkeypa
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--tasks', 'a,b'], 'Check one TASK'), (['--steps', '1.5'], 'invalid number')])
+    (['--tasks', 'a,b'], 'Check one TASK'), (['--steps', '1.5'], 'invalid number'),
+    (['--steps', 'inf'], 'invalid number')])
 def test_options_that_cannot_be_are_refused_in_a_sentence(monkeypatch, capsys, flags, words):
   assert run(monkeypatch, Good, *flags) == 2
   assert words in capsys.readouterr().err

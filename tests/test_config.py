@@ -285,6 +285,22 @@ def test_what_another_explorer_reads_is_refused(flags, key):
     config.load('plan2explore', flags)
 
 
+@pytest.mark.parametrize('flags', [
+    ['--expl_behavior', 'icm', '--disag_lr', '1e-3'],
+    ['--expl_behavior', 'rnd', '--rnd_input', 'feat', '--intr_log', 'True']])
+def test_what_this_explorer_reads_is_taken(flags):
+  config.load('plan2explore', flags)
+
+
+@pytest.mark.parametrize('line, words, not_words', [
+    ('--collect_limit 1000 --time_limit 2000 --batch_length 600', '--batch_length 501', 'a longer'),
+    ('--task dmc_lqr_lqr_2_1 --batch_length 600', 'a longer --time_limit', 'suite'),
+    ('--time_limit 600 --batch_length 400', 'a longer --time_limit', 'suite')])
+def test_the_remedy_for_long_sequences_helps(line, words, not_words):
+  sentence = refusal(line)
+  assert words in sentence and not_words not in sentence
+
+
 def test_a_pattern_that_fits_only_what_nothing_reads_is_refused():
   with pytest.raises(config.UserError, match='actor_l. means nothing to planet'):
     config.load('planet', ['--actor_l.', '1e-3'])
@@ -303,6 +319,9 @@ def test_an_edited_file_of_a_run_is_settled_or_refused_by_its_name():
   values = {'agent': 'dreamer', 'tasks': 'dmc_walker_run,dmc_walker_walk', 'action_repeat': 3}
   restored = config.restore(values, 'x.yaml')
   assert config.tasks(restored) == [('dmc_walker_run', 3), ('dmc_walker_walk', 3)]
+  values['tasks'] = 'dmc_walker_run:2,dmc_walker_walk'
+  restored = config.restore(values, 'x.yaml')
+  assert config.tasks(restored) == [('dmc_walker_run', 2), ('dmc_walker_walk', 3)]
   with pytest.raises(config.UserError, match="x.yaml: names the agent 'foo'"):
     config.restore({'agent': 'foo'}, 'x.yaml')
 

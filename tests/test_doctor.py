@@ -104,9 +104,15 @@ def test_little_memory(monkeypatch, kilobytes, status):
 def test_memory_of_a_container_is_what_it_has(tmp_path, limit, used):
   (tmp_path / 'memory').mkdir()
   (tmp_path / limit).write_text('1500000000\n')
-  (tmp_path / used).write_text('500000000\n')
+  (tmp_path / used).write_text('1500000000\n')
+  for folder in (tmp_path, tmp_path / 'memory'):
+    (folder / 'memory.stat').write_text('anon 5\ninactive_file 1000000000\n')
   found = machine.memory(tmp_path)
   assert found.status == 'fail' and found.text.startswith('1 GB available')
+  (tmp_path / 'cpu.max').write_text('150000 100000')
+  assert machine.memory(tmp_path).text.endswith(' 2 cores') or os.cpu_count() < 2
+  (tmp_path / 'cpu.max').write_text('50000 100000')
+  assert ' 1 cores' in machine.memory(tmp_path).text
   (tmp_path / limit).write_text('max\n')
   assert not machine.memory(tmp_path).text.startswith('1 GB')
 

@@ -361,6 +361,62 @@ class Resetting(gym.RewardWrapper):
     return reward
 
 
+class Delegating:
+  """A class of this name of the user's own, which hands on what it does not have."""
+
+  def __init__(self, env):
+    self.env = env
+
+  def __getattr__(self, name):
+    return getattr(self.__dict__['env'], name)
+
+
+Wrapper = type('Wrapper', (Delegating,), {})
+
+
+@pytest.mark.parametrize('inner', [odd.OldSeeded, odd.Odd])
+def test_a_wrapper_that_only_hands_on_works(monkeypatch, inner, capsys):
+  odd.Old.seeds.clear()
+  monkeypatch.setattr(odd, 'Made', lambda: Wrapper(inner()), raising=False)
+  env = make('py_odd:Made')
+  env.reset(3)
+  env.step(env.act_space.sample())
+  assert odd.Old.seeds == ([3] if inner is odd.OldSeeded else [])
+  assert checked('py_odd:Made', capsys)[0] == 0
+
+
+def test_seeds_reach_an_old_environment_through_wrappers_that_pass_keywords_on(monkeypatch):
+  class PassingOn(gymnasium.Wrapper):
+    def reset(self, **kwargs):
+      return self.env.reset(**kwargs)
+
+    def step(self, action):
+      return self.env.step(action)
+  class OldEnv(odd.OldGym, gymnasium.Env):
+    seed = odd.OldSeeded.seed
+    seeds = odd.Old.seeds
+  odd.Old.seeds.clear()
+  monkeypatch.setattr(odd, 'Made', lambda: PassingOn(OldEnv()), raising=False)
+  env = make('py_odd:Made')
+  env.reset(5)
+  assert odd.Old.seeds == [5] and 'seeded by its method seed' in env.notes[0]
+
+
+def test_wrappers_of_users_see_what_is_below_as_it_is(monkeypatch):
+  class Looking(gymnasium.RewardWrapper):
+    def reward(self, reward):
+      assert isinstance(self.env, gymnasium.Env)
+      return reward + (self.env.env.unwrapped is self.unwrapped)
+  class Nothing(gymnasium.Wrapper):
+    pass
+  monkeypatch.setattr(odd, 'Made', lambda: Looking(Nothing(odd.Odd())), raising=False)
+  env = make('py_odd:Made')
+  env.reset(0)
+  plain = odd.Odd()
+  plain.reset(seed=0)
+  assert env.step(np.zeros(2, np.float32))[1] == plain.step(np.zeros(2, np.float32))[1] + 1
+
+
 @pytest.mark.parametrize('limited', [False, True])
 @pytest.mark.parametrize('kind', [Observing, Passing, Stepping, Resetting])
 def test_wrappers_of_users_may_inherit_from_the_library(monkeypatch, kind, limited):

@@ -1,4 +1,5 @@
 """Whether this machine can run the project: one check a function, and how to mend what is missing."""
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -147,6 +148,7 @@ def disk():
 def memory(groups='/sys/fs/cgroup'):
   """Memory and cores that processes can have, of a container those that it has."""
   cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  cores = min(cores, _cores_of_group(pathlib.Path(groups)))
   try:
     lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
     free = next(int(line.split()[1]) for line in lines if line.startswith('MemAvailable')) / 1e6
@@ -164,15 +166,31 @@ def memory(groups='/sys/fs/cgroup'):
 
 
 def _free_of_group(folder):
-  """GB that the control group of a container has left, by either version; infinite without limit."""
-  for limit, used in (
-      ('memory.max', 'memory.current'), ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):
+  """GB that the control group of a container can have, by either version; infinite without limit."""
+  for names in (
+      ('memory.max', 'memory.current', 'memory.stat'),
+      ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat')):
     try:
-      limit, used = ((folder / name).read_text().strip() for name in (limit, used))
+      limit, used, stat = ((folder / name).read_text() for name in names)
     except OSError:
       continue
-    if limit.isdigit():
-      return (int(limit) - int(used)) / GB
+    if limit.strip().isdigit():
+      # Files that were read are kept as long as nobody wants the memory.
+      cached = dict(line.split(None, 1) for line in stat.splitlines() if ' ' in line)
+      kept = int(cached.get('total_inactive_file', cached.get('inactive_file', 0)))
+      return (int(limit) - int(used) + kept) / GB
+  return math.inf
+
+
+def _cores_of_group(folder):
+  """Cores that the control group of a container gives time on, rounded up; infinite without limit."""
+  with contextlib.suppress(OSError, ValueError):
+    quota, period = (folder / 'cpu.max').read_text().split()
+    return math.ceil(int(quota) / int(period))  # ValueError: max
+  with contextlib.suppress(OSError, ValueError):
+    quota, period = (
+        int((folder / f'cpu/cpu.cfs_{name}_us').read_text()) for name in ('quota', 'period'))
+    return math.ceil(quota / period) if quota > 0 else math.inf
   return math.inf
 
 

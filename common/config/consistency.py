@@ -76,17 +76,20 @@ def check_chances(c, where='config'):
 def check_used(c, keys):
   """Refuse keys, given on the command line, that nothing reads beside the other values."""
   explorer = c.get('expl_behavior', 'plan2explore')
-  disagrees = [key for key in c if key.startswith('disag_')] + ['intr_reduce', 'intr_ddof']
+  # disag_lr is that of all networks for novelty.
+  disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   for reason, unread, names in (
       (f'task {c.task}', suite(c.task) != 'atari', [key for key in c if key.startswith('atari_')]),
       ('cnn_keys that are empty', not c.cnn_keys, ('cnn_depth', 'cnn_act', 'image_bits', 'image_background')),
       ('mlp_keys that are empty', not c.mlp_keys, ('mlp_layers', 'mlp_units')),
       ('overlap False', not c.overlap, ('act_on',)),
       ('latent categorical', c.get('latent') == 'categorical',
-       ('shared_noise', 'rssm_min_std', 'rssm_std_act')),
+       ('shared_noise', 'rssm_min_std', 'rssm_std_act', 'rssm_split_heads')),
       (f'expl_behavior {explorer}', explorer != 'plan2explore', disagrees),
       (f'expl_behavior {explorer}', explorer != 'rnd', ('rnd_input',)),
-      (f'expl_behavior {explorer}', explorer != 'curiosity', ('curiosity_scale', 'curiosity_shapes')),
+      (f'expl_behavior {explorer}', explorer in ('random', 'greedy'), ('disag_lr',)),
+      (f'expl_behavior {explorer}', explorer != 'curiosity',
+       [key for key in c if key.startswith('curiosity_')]),
       ('expl_replay True', c.get('expl_replay', False),
        ('expl_horizon', 'expl_bootstrap', 'disag_reward_grad')),
       (f'latent_model {c.get("latent_model")}', c.get('latent_model', 'rssm') != 'rssm',
@@ -117,14 +120,15 @@ def check_length(c, task, repeat, needed):
   if suite(task) == 'dmc' and not task.startswith('dmc_lqr'):
     longest = min(longest, 1000)
   name = 'collect_limit' if longest == c.collect_limit else 'time_limit'
+  capped = suite(task) == 'dmc' and not task.startswith('dmc_lqr') and longest == 1000
   suites = longest not in (c.collect_limit, c.time_limit)
   rows = math.ceil(longest / repeat) + 1
   if needed > rows:
     shorter, advice = rows - needed + c.batch_length, []
     if shorter > 1:
       advice.append(f'--batch_length {shorter} or less')
-    if not (longest == c.time_limit == 1000 and suite(task) == 'dmc'):
-      advice += [] if suites else [f'a longer --{name}']
+    if not capped:
+      advice.append(f'a longer --{name}')
     raise UserError(
         f'config: batch_length {c.batch_length} needs episodes of {needed} rows but '
         f'{"the limit of the suite," if suites else name} {longest}{" frames," if suites else ""} at '
@@ -205,7 +209,8 @@ def check_exploration(c):
         'Pass --obs_loss reconstruction.')
   if c.expl_replay and c.get('actor_grad') in ('reinforce', 'both'):
     raise refuse('expl_replay climbs the values of one imagined step. Pass --actor_grad dynamics.')
-  if paid and not disagrees and c.intr_log:
+  squares = c.expl_behavior == 'rnd' and c.rnd_input == 'feat'  # paid as they are
+  if paid and not disagrees and not squares and c.intr_log:
     raise refuse(
         f'{c.expl_behavior} is paid what a linear head expects, which can be negative and has no '
         'logarithm. Pass --intr_log False.')

@@ -4,6 +4,8 @@ import re
 from common.config.errors import UserError
 from common.config.options import ACTION_REPEATS, OTHER_REPEAT
 
+SETTLED = re.compile(r'.+:\d+')  # a task and its frames per decision
+
 
 def suite(task):
   """Return the suite of a task: the part before the first underscore."""
@@ -32,20 +34,22 @@ def repeats(config):
 def settled(values):
   """Whether `settle` has nothing to do."""
   return values.get('action_repeat') != 'auto' and values.get('expl_until') != 'auto' and all(
-      re.fullmatch(r'.+:\d+', word) for word in values.get('tasks', '').split(',') if values.get('tasks'))
+      SETTLED.fullmatch(word) for word in values.get('tasks', '').split(',') if values.get('tasks'))
 
 
 def settle(values):
   """Put numbers for what is auto, and give a run of several tasks a name.
 
-  `tasks` becomes TASK:REPEAT,... and action_repeat the least of them, by which episodes are
-  longest.
+  `tasks` becomes TASK:REPEAT,..., which names in it may say already, and action_repeat the least of
+  them, by which episodes are longest.
   """
   if values.get('expl_until') == 'auto':
     values['expl_until'] = values['steps'] * 20 // 23
   repeat = values['action_repeat']
   of = lambda task: ACTION_REPEATS.get(task, OTHER_REPEAT) if repeat == 'auto' else repeat
-  names = [name.strip() for name in values.get('tasks', '').split(',') if name.strip()]
+  words = [word.strip() for word in values.get('tasks', '').split(',') if word.strip()]
+  given = dict(word.rsplit(':', 1) for word in words if SETTLED.fullmatch(word))  # in a file of a run
+  names = [word.rsplit(':', 1)[0] if SETTLED.fullmatch(word) else word for word in words]
   if values.get('tasks') and not names:
     raise UserError(
         f'config: tasks is {values["tasks"]!r}, which names none. Pass --tasks TASK,TASK, or leave it '
@@ -57,6 +61,7 @@ def settle(values):
     suites = {suite(name) for name in names}
     if len(suites) > 1:
       raise UserError(f'config: tasks are of several suites ({", ".join(map(repr, sorted(suites)))}).')
-    values['tasks'] = ','.join(f'{name}:{of(name)}' for name in names)
+    repeats_of = {name: int(given.get(name, of(name))) for name in names}
+    values['tasks'] = ','.join(f'{name}:{count}' for name, count in repeats_of.items())
     values['task'] = f'{suites.pop()}_multitask'
-  values['action_repeat'] = min(of(name) for name in names or [values['task']])
+  values['action_repeat'] = min(repeats_of.values()) if names else of(values['task'])

@@ -262,11 +262,6 @@ def _adapt(env, task, draw):
       raise UserError(f'{task}: has obs_space, which is all that it shows. Leave out gym_draw.')
     if not hasattr(env.obs_space, 'items'):
       raise UserError(f'{task}: obs_space is {env.obs_space}, expected a dict of name to gymnasium Box.')
-    for key, space in env.obs_space.items():
-      if 'Box' not in {kind.__name__ for kind in type(space).__mro__}:
-        raise UserError(
-            f'{task}: obs_space declares {key} as {space}, expected a Box of gymnasium. Give what is '
-            'discrete as a vector with a one at its place.')
     return protocol.Own(env, gym.own_actions(env.act_space, task))
   if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
     return gym.adapt(env, task, draw)

@@ -62,7 +62,7 @@ class Raw:
     self._below = None
     if not self.own:
       self._env, self._below = protocol.modernize(env)
-    self._seeded = protocol.takes_seed(self._env)
+    self._seeded = protocol.takes_through(self._env, 'seed')
     self.plain = None  # the name of the only observation, if it comes without a dict
 
   @property
@@ -105,7 +105,7 @@ def check_spaces(env, report, config):
   """
   space = env.obs_space
   kinds = {cls.__name__ for cls in type(space).__mro__}
-  if env.own and not isinstance(space, dict):
+  if env.own and not hasattr(space, 'items'):
     report.fault('obs_space', f'obs_space is {space}, expected a dict of name to gymnasium Box')
     return
   if not env.own and 'Dict' not in kinds:
@@ -114,23 +114,34 @@ def check_spaces(env, report, config):
       form = images.form('image', space)
       env.plain = 'image' if form.unclear or form.image else 'vector'
     space = {env.plain: space}
-  env.declared = flatten(space).keys()
+  declared = flatten(space)
+  env.declared = declared.keys()
+  # Adapters leave out what nobody understands, if there is something beside it.
+  may_go = not env.own and any(kinds_of(part) & KNOWN for part in declared.values())
   env.spaces = {
-      key: part for key, part in flatten(space).items() if _seen(key, part, config, env.own, report)}
+      key: part for key, part in declared.items() if _seen(key, part, config, may_go, report)}
   for key, part in env.spaces.items():
     _check_obs_space(key, part, env.own, report)
   _check_act_space(env.act_space, report)
 
 
-def _seen(key, space, config, own, report):
+KNOWN = {'Box', 'Discrete'}
+
+
+def kinds_of(space):
+  """Names of a space's classes, which are the same in Gymnasium and Gym."""
+  return {cls.__name__ for cls in type(space).__mro__}
+
+
+def _seen(key, space, config, may_go, report):
   """Whether agents see an entry: as adapters and `wrappers.SelectKeys` choose them."""
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = kinds_of(space)
   if wrappers.NOT_SEEN.fullmatch(key):
     return False
-  if not kinds & {'Box', 'Discrete'}:
-    if not own:
+  if not kinds & KNOWN:
+    if may_go:
       report.note(f'space {key}', f'{key}: the space {space} is not supported, and left out')
-    return own
+    return not may_go
   image = 'Box' in kinds and images.is_image(images.form(key, space).space)
   return bool(re.fullmatch(config.cnn_keys if image else config.mlp_keys, key))
 

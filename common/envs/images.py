@@ -37,12 +37,14 @@ def form(key, space):
   whole numbers from 0 to 255 and floats from 0 to 1 or 255 are converted. Other arrays in the form of
   pictures are unclear. The rest, such as matrices of floats, are vectors.
   """
+  if not hasattr(space, 'low'):
+    return Form(space)  # Discrete, which nobody is to select
   shape, where = tuple(space.shape), f'{key} is declared as {space.dtype} {list(space.shape)}'
   if len(shape) > 3 and sorted(shape)[-2] >= SIDE:
     return Form(space, unclear=(
         f'{where}, which looks like a stack of images. Stack them as channels, [height, width, '
         'channels], or give the last one'))
-  axes = _axes(shape, space.dtype == np.uint8, space.dtype.kind == 'u')
+  axes = _axes(shape, space.dtype == np.uint8, _is_grey(space))
   if axes is None:
     return Form(space)
   scale = _scale(space)
@@ -50,7 +52,7 @@ def form(key, space):
     return Form(space, unclear=(
         f'{where} from {np.min(space.low):.4g} to {np.max(space.high):.4g}, which looks like an '
         'image. Give it as uint8 from 0 to 255, or as one long vector'))
-  if len(shape) == 3 and axes == (0, 1, 2) and shape[0] <= 4 < min(shape[1:]):
+  if len(shape) == 3 and axes == (0, 1, 2) and shape[0] <= 4 < shape[1] and shape[2] > CHANNELS:
     return Form(space, unclear=(
         f'{where}, which would be an image {shape[0]} pixels high with {shape[2]} channels. Give it as '
         '[height, width, channels], or as one long vector'))
@@ -75,13 +77,19 @@ def _axes(shape, pixels, grey):
   """The order of axes that gives height, width and channels; None if they hardly are that.
 
   pixels: they are uint8, which is an image with three axes.
-  grey: they are whole numbers, which is an image with two; floats may be any table.
+  grey: they are an image with two, see `_is_grey`.
   """
   if len(shape) == 3 and min(shape[1:]) >= SIDE and shape[0] <= CHANNELS:
     return 1, 2, 0
   if len(shape) == 3 and (pixels or min(shape[:2]) >= SIDE and shape[2] <= CHANNELS):
     return 0, 1, 2
   return (0, 1, 2) if len(shape) == 2 and grey and min(shape) >= SIDE else None
+
+
+def _is_grey(space):
+  """Whether two axes are a picture: unsigned or whole numbers from 0 to 255. Others may be any table."""
+  whole = space.dtype.kind == 'i' and np.min(space.low) == 0 and np.max(space.high) == 255
+  return space.dtype.kind == 'u' or whole
 
 
 def _scale(space):

@@ -21,7 +21,7 @@ class Modern:
   def __init__(self, env, reset=True, step=True):
     """Take over an environment; one of the methods may stay as it is, for who calls it as such."""
     self.env, self.alone = env, False
-    self._seeded = takes_seed(env)
+    self._seeded = takes_through(env, 'seed')
     if not reset:
       self.reset = env.reset
     if not step:
@@ -153,22 +153,30 @@ def takes(function, name):
   return name in parameters or any(x.kind == x.VAR_KEYWORD for x in parameters.values())
 
 
-def takes_seed(env):
-  """Whether `reset` takes a seed; where a wrapper passes keywords on, that is for what it is around."""
-  if not takes(env.reset, 'seed'):
+def takes_through(env, name):
+  """Whether `reset` takes a keyword; where a wrapper passes them on, what it is around decides."""
+  if not takes(env.reset, name):
     return False
   try:
-    named = 'seed' in inspect.signature(env.reset).parameters
+    named = name in inspect.signature(env.reset).parameters
   except (TypeError, ValueError):  # not written in Python
     named = True
-  return named or not _is_wrapper(env) or takes_seed(env.env)
+  return named or not _is_wrapper(env) or takes_through(env.env, name)
 
 
 def reset_plain(env, seed):
   """Reset an environment whose `reset` takes no seed."""
-  if seed is not None and hasattr(env, 'seed'):
-    env.seed(seed)
+  seeded = _seeded_by_method(env)
+  if seed is not None and seeded is not None:
+    seeded.seed(seed)
   return env.reset()
+
+
+def _seeded_by_method(env):
+  """What has a method `seed`: an environment, or what its wrappers are around; or None."""
+  while env is not None and not hasattr(env, 'seed'):
+    env = getattr(env, 'env', None)
+  return env
 
 
 def modernize(env):
@@ -188,7 +196,8 @@ def modernize(env):
     while _is_checker(layer.env):
       layer.env = layer.env.env
     calls = [name for name in ('reset', 'step') if _of_library(layer, name)]
-    if calls and not _of_library(layer.env, 'reset', 'step'):
+    own = not type(layer).__module__.startswith(LIBRARIES)  # of the user, who may look below it
+    if calls and not _of_library(layer.env, 'reset', 'step') and not (own and _is_modern(layer.env)):
       if not isinstance(layer.env, Modern):
         layer.env = Modern(layer.env, **{name: name in calls for name in ('reset', 'step')})
       found = layer.env
@@ -199,8 +208,13 @@ def modernize(env):
 def _of_library(env, *names):
   """Whether an environment is a wrapper whose methods of these names are those of a library."""
   return _is_wrapper(env) and all(
-      (getattr(getattr(type(env), name), '__module__', None) or '').startswith(LIBRARIES)
+      (getattr(getattr(type(env), name, None), '__module__', None) or '').startswith(LIBRARIES)
       for name in names)
+
+
+def _is_modern(env):
+  """Whether `reset` takes what Gymnasium tells it."""
+  return all(takes_through(env, name) for name in ('seed', 'options'))
 
 
 def _is_wrapper(env):
@@ -216,11 +230,11 @@ def _old_notes(plain, wrapped):
 
   wrapped: by a library, which would tell it options.
   """
-  if takes(plain.reset, 'seed') and not (wrapped and not takes(plain.reset, 'options')):
+  if takes_through(plain, 'seed') and not (wrapped and not takes_through(plain, 'options')):
     return []
   seeded = ''
-  if not takes(plain.reset, 'seed'):
-    seeded = '; it is seeded by its method seed' if hasattr(plain, 'seed') else (
+  if not takes_through(plain, 'seed'):
+    seeded = '; it is seeded by its method seed' if _seeded_by_method(plain) is not None else (
         '; it cannot be seeded, so runs cannot be repeated')
   return [f'{type(plain).__name__} has the interface of Gym before 0.26{seeded}']
 

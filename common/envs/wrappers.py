@@ -260,6 +260,10 @@ class SelectKeys(Wrapper):
     self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
     self._forms = {key: forms[key] for key in self._space}
     for key, form in self._forms.items():
+      if 'Box' not in {kind.__name__ for kind in type(form.space).__mro__}:
+        raise UserError(
+            f'{task}: obs_space declares {key} as {form.space}, expected a Box of gymnasium. Give what is '
+            'discrete as a vector with a one at its place.')
       if form.unclear:
         raise UserError(f'{task}: {form.unclear}')
     self._declared = {key: tuple(env.obs_space[key].shape) for key in self._space}
