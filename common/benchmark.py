@@ -19,12 +19,12 @@ except --steps. Exit code 1 if a variant failed, 2 for a mistake in the command.
 import argparse
 import functools
 import importlib
-import math
 import sys
 
 from common import config as config_lib
 from common.bench import against
 from common.bench import cases, gpu, sizes, starting, stepping, updates
+from common.bench.arguments import counted, milliseconds, positive
 
 
 @config_lib.entry
@@ -38,7 +38,7 @@ def main(argv=None):
 
   step = add('train_step', help='seconds of an update and their share of the matmul peak')
   step.add_argument('--size', choices=[*sizes.SIZES, 'both'], help='default: both; with --configs theirs')
-  step.add_argument('--steps', type=_positive, help='timed updates; default 2, with --against 10, with --vary 30')
+  step.add_argument('--steps', type=positive, help='timed updates; default 2, with --against 10, with --vary 30')
   step.add_argument('--onednn', choices=['both', 'True', 'False'], default='both')
   step.add_argument('--timeout', type=float, default=600, help='seconds that a variant may work')
   step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
@@ -51,25 +51,25 @@ def main(argv=None):
 
   parts = add('parts', help='each part of an update alone: milliseconds, GFLOP/s and GB/s')
   parts.add_argument('--size', choices=sizes.SIZES, help='default: small; with --configs theirs')
-  parts.add_argument('--steps', type=_positive, default=15, help='timed calls of each')
+  parts.add_argument('--steps', type=positive, default=15, help='timed calls of each')
   parts.set_defaults(run=_delayed('parts', 'measure_parts'))
 
   data = add('data', help='batches a second, and how long updates wait for them')
   data.add_argument('--size', choices=sizes.SIZES, help='default: published; with --configs theirs')
-  data.add_argument('--steps', type=_positive, default=10, help='updates in the burst')
+  data.add_argument('--steps', type=positive, default=10, help='updates in the burst')
   data.set_defaults(run=_delayed('waiting', 'wait_for_data'))
 
   env = add('env', help='decisions a second: without images, with them, in processes')
-  env.add_argument('--steps', type=_positive, default=200, help='decisions of each environment')
+  env.add_argument('--steps', type=positive, default=200, help='decisions of each environment')
   env.set_defaults(run=stepping.step_environments)
 
   loop = add('loop', help='host time of the real loop around stand-ins that only wait')
-  loop.add_argument('--stored', type=_counted, nargs='+', default=[0, 5000, 50000], help='episodes')
+  loop.add_argument('--stored', type=counted, nargs='+', default=[0, 5000, 50000], help='episodes')
   loop.add_argument('--train_steps', type=int, nargs='+', choices=[1, 100], default=[100, 1])
-  loop.add_argument('--frames', type=_positive, default=20000, help='to be measured')
-  loop.add_argument('--update_ms', type=_milliseconds, default=2, help='milliseconds of an update')
-  loop.add_argument('--policy_ms', type=_milliseconds, default=0.3, help='of a policy call')
-  loop.add_argument('--env_ms', type=_milliseconds, default=0.2, help='of a step of the environment')
+  loop.add_argument('--frames', type=positive, default=20000, help='to be measured')
+  loop.add_argument('--update_ms', type=milliseconds, default=2, help='milliseconds of an update')
+  loop.add_argument('--policy_ms', type=milliseconds, default=0.3, help='of a policy call')
+  loop.add_argument('--env_ms', type=milliseconds, default=0.2, help='of a step of the environment')
   loop.set_defaults(run=_delayed('looping', 'measure_loop'))
 
   start = add('start', help='seconds until the first update: imports, environment, tracing')
@@ -77,13 +77,13 @@ def main(argv=None):
   start.set_defaults(run=starting.measure_start)
 
   plan = add('plan', help='seconds of a search of the planner and its share of the matmul peak')
-  plan.add_argument('--steps', type=_positive, default=3, help='timed searches')
+  plan.add_argument('--steps', type=positive, default=3, help='timed searches')
   plan.set_defaults(run=functools.partial(
       cases.measure, 'planet', 'planning', [],
       'XLA {jit}: {wall:.2f} s a search, {share:.1%} of {peak:.0f} GFLOP/s ({gflop:.0f} GFLOP)'))
 
   explore = add('explore', help='share of the ensemble of Plan2Explore in time and operations')
-  explore.add_argument('--steps', type=_positive, default=3, help='timed updates of each')
+  explore.add_argument('--steps', type=positive, default=3, help='timed updates of each')
   explore.set_defaults(run=functools.partial(
       cases.measure, 'plan2explore', 'exploring', [],
       '{update:.2f} s an update, {without:.2f} s with nearly no ensemble: {time_share:.1%} of the '
@@ -91,14 +91,14 @@ def main(argv=None):
       '{peak:.0f} GFLOP/s, {memory:.1f} GB'))
 
   view = add('view', help='share of the live view and of the pictures in the time of a run')
-  view.add_argument('--steps', type=_positive, default=10, help='pairs of bursts of updates')
+  view.add_argument('--steps', type=positive, default=10, help='pairs of bursts of updates')
   view.set_defaults(run=functools.partial(
       cases.measure, 'dreamer', 'viewing', ['dmc', 'cpu'],
       'view {view:+.2%} of the time of updates ({update:.3f} s each); pictures {pictures:.2f} s '
       'every {between:.0f} s, {pictures_share:.2%}; together {total:.2%}'))
 
   games = add('emulator', help='frames a second of Atari and their share of the bare emulator')
-  games.add_argument('--steps', type=_positive, default=1000, help='decisions of each turn')
+  games.add_argument('--steps', type=positive, default=1000, help='decisions of each turn')
   games.set_defaults(run=functools.partial(
       cases.measure, 'dreamer', 'emulator', ['atari'],
       '{task}: {wrapper:.0f} frames/s through the wrapper, {share:.0%} of the bare {bare:.0f}'))
@@ -118,17 +118,6 @@ def _delayed(file, function):
   """A function of a file that imports TensorFlow, whose settings other benchmarks choose."""
   load = lambda: importlib.import_module(f'common.bench.{file}')
   return lambda args, flags: getattr(load(), function)(args, flags)
-
-
-def _at_least(low, kind, text):
-  number = kind(text)
-  if not low <= number < math.inf:
-    raise argparse.ArgumentTypeError(f'must be at least {low}')
-  return number
-
-
-_positive, _counted = functools.partial(_at_least, 1, int), functools.partial(_at_least, 0, int)
-_milliseconds = functools.partial(_at_least, 0, float)
 
 
 if __name__ == '__main__':

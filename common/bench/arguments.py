@@ -1,0 +1,16 @@
+"""Numbers of a benchmark's command line, each refused in a sentence where it means nothing."""
+import argparse
+import functools
+import math
+
+
+def at_least(low, kind, text):
+  """The number of a text. Raises argparse.ArgumentTypeError below `low`, and for what is no number."""
+  number = kind(text)
+  if not low <= number < math.inf:
+    raise argparse.ArgumentTypeError(f'must be at least {low}')
+  return number
+
+
+positive, counted, milliseconds = (
+    functools.partial(at_least, *of) for of in ((1, int), (0, int), (0, float)))
