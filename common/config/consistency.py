@@ -79,7 +79,6 @@ def check_used(c, keys):
   # disag_lr is that of all networks for novelty.
   disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   for reason, unread, names in (
-      (f'task {c.task}', suite(c.task) != 'atari', [key for key in c if key.startswith('atari_')]),
       ('cnn_keys that are empty', not c.cnn_keys, ('cnn_depth', 'cnn_act', 'image_bits', 'image_background')),
       ('mlp_keys that are empty', not c.mlp_keys, ('mlp_layers', 'mlp_units')),
       ('overlap False', not c.overlap, ('act_on',)),
