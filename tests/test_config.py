@@ -250,8 +250,6 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--aligned_baseline', 'True'], 'aligned_baseline means nothing with actor_grad dynamics'),
     (['--pcont_scale', '5'], 'pcont_scale means nothing with pcont False'),
     (['--weight_decay_pattern', 'kernel'], 'weight_decay_pattern means nothing'),
-    (['--configs', 'dmc_proprio', '--cnn_depth', '8'], 'cnn_depth means nothing with cnn_keys'),
-    (['--configs', 'dmc', '--mlp_layers', '2'], 'mlp_layers means nothing with mlp_keys'),
     (['--act_on', 'gpu'], 'act_on means nothing with overlap False'),
     (['--latent', 'categorical', '--shared_noise', 'True'], 'shared_noise means nothing with latent cat'),
     (['--rssm_layer.', '2', '--latent_model', 'ssm'], 'rssm_layers means nothing with latent_model ssm'),

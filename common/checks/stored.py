@@ -49,8 +49,10 @@ def load(name):
   if not path.is_file():
     if str(name).endswith('.json'):
       raise UserError(f'verify: there is no file {name}.')
-    raise UserError(
-        f'verify: no stored metrics {name!r}. Known: {", ".join(names()) or "none"}, or a FILE.json.')
+    hint = config_lib.nearest(name, names())
+    if not hint.startswith('Nearest'):
+      hint = f'Known: {", ".join(names()) or "none"}, or a FILE.json.'
+    raise UserError(f'verify: no stored metrics {name!r}. {hint}')
   try:
     reference = json.loads(path.read_text())
     known = reference['kind'] in KINDS and set(KEYS[reference['kind']]) <= set(reference)

@@ -79,8 +79,6 @@ def check_used(c, keys):
   # disag_lr is that of all networks for novelty.
   disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   for reason, unread, names in (
-      ('cnn_keys that are empty', not c.cnn_keys, ('cnn_depth', 'cnn_act', 'image_bits', 'image_background')),
-      ('mlp_keys that are empty', not c.mlp_keys, ('mlp_layers', 'mlp_units')),
       ('overlap False', not c.overlap, ('act_on',)),
       ('latent categorical', c.get('latent') == 'categorical',
        ('shared_noise', 'rssm_min_std', 'rssm_std_act', 'rssm_split_heads')),

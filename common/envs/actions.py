@@ -34,9 +34,10 @@ def wrap(env, config):
 
 def check(task, kind, config, size=None):
   """Refuse a distribution of actions that cannot produce those of the environment."""
+  amount = '' if size is None else f' [{size}]'
   if kind == 'discrete' and config.get('agent') == 'planet':
     raise UserError(
-        f'{task}: actions are discrete, but planet plans continuous ones only. Dreamer takes them: '
+        f'{task}: actions are discrete{amount}, but planet plans continuous ones only. Dreamer takes them: '
         'python -m dreamer.train.')
   chosen = 'auto' if config.get('agent') == 'planet' else config.get('action_dist', 'auto')
   fitting = {'discrete': ('onehot',), 'continuous': (
@@ -46,7 +47,6 @@ def check(task, kind, config, size=None):
         f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
         'several. Pass --expl additive_gaussian.')
   if chosen not in ('auto', *fitting):
-    amount = '' if size is None else f' [{size}]'
     raise UserError(
         f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
         f'Pass --action_dist {fitting[0]}.')

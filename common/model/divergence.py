@@ -25,19 +25,18 @@ def loss(model, post, prior, free, mode='mean', balance=0.5, forward=False):
     balance: share of the prior, 0 to 1.
     forward: KL(prior || post).
   Returns:
-    (loss, kl): float32 scalar and KL(post || prior) [B, T] in nats.
+    (loss, kl): float32 scalar and the KL [B, T] in nats.
   """
   left, right = (prior, post) if forward else (post, prior)
   if balance == 0.5:
     kl = model.kl(left, right)
-    return free_nats(kl, free, mode), model.kl(post, prior) if forward else kl
+    return free_nats(kl, free, mode), kl
   stop = lambda state: tf.nest.map_structure(tf.stop_gradient, state)
   kl = model.kl(left, stop(right))
   share = balance if forward else 1 - balance
   return (
       share * free_nats(kl, free, mode)
-      + (1 - share) * free_nats(model.kl(stop(left), right), free, mode)), (
-          model.kl(post, prior) if forward else kl)
+      + (1 - share) * free_nats(model.kl(stop(left), right), free, mode)), kl
 
 
 def free_nats(kl, free, mode):

@@ -136,6 +136,7 @@ class WorldModel(tf.Module):
     rows, likes = self._likes(feat, embed, data, heads)
     div, kl = divergence.loss(
         self.rssm, post, prior, c.free_nats, c.free_nats_mode, c.kl_balance, c.kl_forward)
+    kl = self.rssm.kl(post, prior) if c.kl_forward else kl
     loss = c.kl_scale * div - sum(
         (c.reward_scale if key == 'reward' else 1.0) * like for key, like in likes.items())
     more = self._further_terms(post, data['action'], seed)
@@ -325,8 +326,7 @@ def make_dynamics(action_size, embed_size, config):
   if config.latent_model == 'ssm':
     return latents.SSM(action_size, embed_size, latent, hidden, act, **heads)
   if config.latent_model == 'drnn':
-    return latents.DRNN(
-        action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
+    return latents.DRNN(action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
   return rssm.RSSM(
       action_size, embed_size, latent, deter, hidden, act, config.rssm_layers,
       config.rssm_gru, future_rnn=config.future_rnn, norm=config.norm,
