@@ -483,6 +483,23 @@ def test_discrete_actions_explore_by_straight_through_gradients():
   assert not equal(before['actor'], copies(agent)['actor'])
 
 
+def test_heads_that_pay_baselines_have_the_norm_of_hidden_layers():
+  plain, normed = (make(expl_behavior='icm', norm=kind).novelty.head for kind in ('none', 'layer'))
+  assert len(normed.trainable_variables) > len(plain.trainable_variables)
+
+
+def test_novelty_by_what_was_expected_asks_the_members_about_that(monkeypatch):
+  agent, asked = make(disag_input='prior_feat', disag_target='stoch'), []
+  reward = agent.novelty.reward
+  monkeypatch.setattr(agent.novelty, 'reward', lambda dream: asked.append(dream.feat) or reward(dream))
+  batch = toys.batch()
+  agent.novelty_of(batch)
+  wm = agent.world_model
+  data = wm.preprocess(tensors({key: batch[key] for key in wm.obs_keys + ['action']}))
+  _, prior, _ = wm.observe(data, None)
+  np.testing.assert_allclose(asked[0], wm.rssm.get_feat(prior), atol=1e-6)
+
+
 @pytest.mark.parametrize('flags, message', [
     (['--disag_target', 'deter'], 'Pass --disag_target embed'),
     (['--disag_target', 'feat'], 'Pass --disag_target embed'),

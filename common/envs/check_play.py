@@ -163,7 +163,7 @@ def _is_share(value):
 
 def _compare(key, value, space, where, report):
   """Compare one entry of an observation with its space."""
-  if 'Discrete' in {cls.__name__ for cls in type(space).__mro__}:
+  if 'Discrete' in values.kinds(space):
     if not space.contains(value):
       report.fault(f'value {key}', f'{where}: {key} is {value!r}, which is not in {space}')
     return

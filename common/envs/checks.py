@@ -11,6 +11,8 @@ from common.envs import protocol
 from common.envs import values
 from common.envs import wrappers
 
+KNOWN = {'Box', 'Discrete'}  # spaces that are understood
+
 
 class Report:
   """Faults and notes by kind: the first of each in words, and how often it came.
@@ -104,7 +106,7 @@ def check_spaces(env, report, config):
   see, as config.cnn_keys and mlp_keys have it.
   """
   space = env.obs_space
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = values.kinds(space)
   if env.own and not hasattr(space, 'items'):
     report.fault('obs_space', f'obs_space is {space}, expected a dict of name to gymnasium Box')
     return
@@ -117,7 +119,7 @@ def check_spaces(env, report, config):
   declared = flatten(space)
   env.declared = declared.keys()
   # Adapters leave out what nobody understands, if there is something beside it.
-  may_go = not env.own and any(kinds_of(part) & KNOWN for part in declared.values())
+  may_go = not env.own and any(values.kinds(part) & KNOWN for part in declared.values())
   env.spaces = {
       key: part for key, part in declared.items() if _seen(key, part, config, may_go, report)}
   for key, part in env.spaces.items():
@@ -125,17 +127,9 @@ def check_spaces(env, report, config):
   _check_act_space(env.act_space, report)
 
 
-KNOWN = {'Box', 'Discrete'}
-
-
-def kinds_of(space):
-  """Names of a space's classes, which are the same in Gymnasium and Gym."""
-  return {cls.__name__ for cls in type(space).__mro__}
-
-
 def _seen(key, space, config, may_go, report):
   """Whether agents see an entry: as adapters and `wrappers.SelectKeys` choose them."""
-  kinds = kinds_of(space)
+  kinds = values.kinds(space)
   if wrappers.NOT_SEEN.fullmatch(key):
     return False
   if not kinds & KNOWN:
@@ -147,7 +141,7 @@ def _seen(key, space, config, may_go, report):
 
 
 def _check_obs_space(key, space, own, report):
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = values.kinds(space)
   if 'Discrete' in kinds and not own:
     return
   if 'Box' not in kinds:
@@ -165,7 +159,7 @@ def _check_obs_space(key, space, own, report):
 
 
 def _check_act_space(space, report):
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = values.kinds(space)
   if 'Discrete' in kinds:
     return
   if 'Box' not in kinds:

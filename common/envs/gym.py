@@ -196,7 +196,7 @@ def _import_library(name):
 
 def own_actions(space, task):
   """Return a space of actions of either library as one of Gymnasium. Raises UserError."""
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = values.kinds(space)
   if not kinds & {'Box', 'Discrete'}:
     return space  # refused with what is expected, or OneHot, which is ours
   return space if isinstance(space, gymnasium.Space) else _convert(space, task, [])
@@ -205,7 +205,7 @@ def own_actions(space, task):
 def _convert(space, task, notes):
   """Return a space of either library as one of Gymnasium; notes take the entries that are left out."""
   spaces = gymnasium.spaces
-  kinds = {cls.__name__ for cls in type(space).__mro__}
+  kinds = values.kinds(space)
   if 'Box' in kinds:
     return spaces.Box(space.low, space.high, space.shape, space.dtype)
   if 'Discrete' in kinds:

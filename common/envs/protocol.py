@@ -182,9 +182,8 @@ def _seeded_by_method(env):
 def modernize(env):
   """Let the wrappers of a library call what they are around, whatever its version.
 
-  Those of the user's are that, too, as far as they inherit `reset` or `step`.
-
-  Gym's own checker is left out: it changes nothing, and fails on NumPy 2.
+  Those of the user's are that, too, as far as they inherit `reset` or `step`, and what is below is
+  old. Gym's own checker is left out: it changes nothing, and fails on NumPy 2.
 
   Returns:
     (env, the innermost Modern, or None if no wrapper of a library is there).

@@ -61,6 +61,11 @@ def _number(key, value):
   return f'{key} is {worst:g}{beyond}' if not value.ndim else f'{key} holds {worst:g}{beyond}'
 
 
+def kinds(space):
+  """Names of a space's classes, which are the same in Gymnasium and Gym."""
+  return {kind.__name__ for kind in type(space).__mro__}
+
+
 def bounded(space):
   """Whether actions can be scaled to a Box: each entry has two bounds within WIDEST."""
   return all(np.all(np.abs(np.asarray(x, np.float64)) <= WIDEST) for x in (space.low, space.high))

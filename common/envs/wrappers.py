@@ -20,6 +20,7 @@ import numpy as np
 
 from common.config import UserError
 from common.envs import images
+from common.envs import values
 from common.envs.images import is_image
 
 # Names of an episode's other arrays, of what agents and metrics add, and of what writes npz.
@@ -260,7 +261,7 @@ class SelectKeys(Wrapper):
     self._space = select_keys(spaces, cnn_keys, mlp_keys, task)
     self._forms = {key: forms[key] for key in self._space}
     for key, form in self._forms.items():
-      if 'Box' not in {kind.__name__ for kind in type(form.space).__mro__}:
+      if 'Box' not in values.kinds(form.space):
         raise UserError(
             f'{task}: obs_space declares {key} as {form.space}, expected a Box of gymnasium. Give what is '
             'discrete as a vector with a one at its place.')
