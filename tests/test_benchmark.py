@@ -90,6 +90,7 @@ def test_vectors_are_counted_as_perceptrons():
     (['train_step', '--vary', 'horizon', '5', 'x'], 'horizon'),
     (['data', '--batch_size', 'x'], 'batch_size'),
     (['env', '--task', 'dmc_walker_wlak'], 'dmc_walker_walk'),
+    (['emulator', '--task', 'toy_lock'], 'toy_lock is no game of Atari'),
     (['loop', '--stored', '-1'], 'at least 0'),
     (['loop', '--update_ms', '-5'], 'at least 0'),
     (['loop', '--env_ms', 'nan'], 'at least 0'),

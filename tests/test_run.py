@@ -477,6 +477,12 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
   assert loops.rows(tmp_path)[-1]['step'] == 120
 
 
+def test_a_pattern_of_decay_that_fits_no_variable_is_refused_before_anything_is_written(tmp_path):
+  with pytest.raises(UserError, match="weight_decay_pattern 'kernels' is found in no name"):
+    loops.start(tmp_path / 'a', '--weight_decay', 0.01, '--weight_decay_pattern', 'kernels')
+  assert not (tmp_path / 'a').exists()
+
+
 def resident():
   """Mebibytes of this process in memory."""
   pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])

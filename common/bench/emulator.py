@@ -5,6 +5,8 @@ import time
 import numpy as np
 
 from common import envs
+from common.config import UserError
+from common.config import task_keys
 
 PASSES = 5
 
@@ -18,7 +20,11 @@ def measure(config, decisions):
   Returns:
     List of one dict of task, wrapper and bare (raw frames per second, medians) and share (of the former in the
     latter, the median over pairs of neighbours).
+  Raises:
+    UserError: a task of another suite.
   """
+  if task_keys.suite(config.task) != 'atari':
+    raise UserError(f'emulator: {config.task} is no game of Atari. Pass --task atari_GAME, such as atari_pong.')
   env = envs.make(config, mode='eval')
   game = env
   while hasattr(game, 'env'):

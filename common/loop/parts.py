@@ -102,6 +102,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     if first:
       first.tell({'config': dict(settled), **logdir_lib.boxes(obs_space, act_space)})
     agent = make(settled)
+    _check_decay(config, agent)
     acting = team
     if team:
       team.follow(agent)
@@ -172,6 +173,14 @@ def _spaces(env, config):
     raise UserError(
         f'{config.task}: cannot be built: {error}. Pass a longer --env_timeout, or look for the reason '
         f'with python -m common.check_env {config.task}.') from None
+
+
+def _check_decay(config, agent):
+  """Raises UserError where weight_decay reaches no variable, whose names only the agent knows."""
+  if config.weight_decay and not any(opt.decaying for opt in agent.optimizers().values()):
+    raise UserError(
+        f'weight_decay_pattern {config.weight_decay_pattern!r} is found in no name of a variable, such '
+        'as rssm/kernel, so that nothing would decay. Pass another pattern, or --weight_decay 0.')
 
 
 def _crew(config, workers, stopped, stack):

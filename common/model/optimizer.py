@@ -70,6 +70,11 @@ class Optimizer(tf.Module):
     self.adam._create_all_weights(self.variables_)  # pylint: disable=protected-access
 
   @property
+  def decaying(self):
+    """Whether the pattern fits the name of a variable, and decay is not 0."""
+    return any(self._decays)
+
+  @property
   def counters(self):
     """Variables of its own, besides the moments of Adam."""
     return [self._scale, self._finite, self.skipped]
