@@ -188,20 +188,31 @@ def modernize(env):
   Returns:
     (env, the innermost Modern, or None if no wrapper of a library is there).
   """
-  while _is_checker(env):
-    env = env.env
-  layer, found = env, None
+  env, found = _unchecked(env), None
+  layer = env
   while _is_wrapper(layer):
-    while _is_checker(layer.env):
-      layer.env = layer.env.env
-    calls = [name for name in ('reset', 'step') if _of_library(layer, name)]
-    own = not type(layer).__module__.startswith(LIBRARIES)  # of the user, who may look below it
-    if calls and not _of_library(layer.env, 'reset', 'step') and not (own and _is_modern(layer.env)):
-      if not isinstance(layer.env, Modern):
-        layer.env = Modern(layer.env, **{name: name in calls for name in ('reset', 'step')})
+    below = layer.env = _unchecked(layer.env)
+    if calls := _modern_calls(layer):
+      if not isinstance(below, Modern):
+        layer.env = Modern(below, **{name: name in calls for name in ('reset', 'step')})
       found = layer.env
     layer = layer.env.env if isinstance(layer.env, Modern) else layer.env
   return env, found
+
+
+def _unchecked(env):
+  """What is below Gym's checkers on top of an environment."""
+  while _of_library(env, 'step') and type(env).__name__ == 'PassiveEnvChecker':
+    env = env.env
+  return env
+
+
+def _modern_calls(wrapper):
+  """Methods that a wrapper calls below it in Gymnasium's form, where that may not be understood."""
+  calls = [name for name in ('reset', 'step') if _of_library(wrapper, name)]
+  own = not type(wrapper).__module__.startswith(LIBRARIES)  # of the user, who may look below it
+  understood = _of_library(wrapper.env, 'reset', 'step') or (own and _is_modern(wrapper.env))
+  return [] if understood else calls
 
 
 def _of_library(env, *names):
@@ -218,10 +229,6 @@ def _is_modern(env):
 
 def _is_wrapper(env):
   return hasattr(env, 'env') and any(kind.__name__ == 'Wrapper' for kind in type(env).__mro__)
-
-
-def _is_checker(env):
-  return _of_library(env, 'step') and type(env).__name__ == 'PassiveEnvChecker'
 
 
 def _old_notes(plain, wrapped):
