@@ -70,7 +70,9 @@ def main(argv=None):
   notes = [
       *(f'{path}: left out, no {args.metric} yet.' for path in empty),
       *(f'{group.task}, {group.name}: {twice}. Those runs are not independent.'
-        for group in groups if (twice := curves.repeated(group.runs))), *notes]
+        for group in groups if (twice := curves.repeated(group.runs))),
+      *(f'{group.task}, {group.name}: {unlike}.'
+        for group in groups if (unlike := curves.kept_unlike(group.runs))), *notes]
   for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
                *[''] * bool(notes), *notes, args.out]:
     print(line)

@@ -22,6 +22,7 @@ from common.config import UserError
 from common.config.options import AGENTS
 from common.loop import cluster
 from common.loop import logdir
+from common.loop.output import forgiving
 from common.study import grid
 from common.study import jobs
 from common.study import ray_jobs
@@ -39,13 +40,14 @@ def main(argv=None):
   over = all(logdir.finished(run.path, run.config) for run in runs)
   pool = None if over else make_pool(args, runs[0].config)
   title = f'{" ".join([args.agent, *args.configs])}  {args.logdir}'
-  view = sweep_view.make(runs, title, args.quiet)
-  try:
-    code = training.train(runs, pool, view)
-  finally:
-    view.close()
-  for line in summary(view.statuses.values(), args.logdir):
-    print(line)
+  with forgiving():
+    view = sweep_view.make(runs, title, args.quiet)
+    try:
+      code = training.train(runs, pool, view)
+    finally:
+      view.close()
+    for line in summary(view.statuses.values(), args.logdir):
+      print(line)
   sys.exit(code)
 
 

@@ -477,3 +477,11 @@ def test_intervals_are_students():
   assert grid.text([3.0]) == '3.00'
   mean, half = grid.interval([1.0, 2.0, 3.0])
   assert mean == 2 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
+
+
+@pytest.mark.parametrize('study', [noisy_tv, coverage_study])
+def test_a_study_whose_folder_is_a_file_is_one_sentence(tmp_path, capsys, study):
+  (tmp_path / 'file').touch()
+  with pytest.raises(SystemExit) as stop:
+    study.main(['--out', str(tmp_path / 'file')])
+  assert stop.value.code == 2 and 'file cannot be used as --out (File exists)' in capsys.readouterr().err

@@ -52,3 +52,13 @@ def test_a_killed_process_is_told_as_such(tmp_path):
   waiting = [jobs.Job('job', ['-c', 'raise SystemExit(3)'], tmp_path / 'log')]
   *_, event = jobs.run(waiting, jobs.Processes(1))
   assert (event.code, event.reason) == (3, 'exit code 3')  # not what an earlier process printed
+
+
+def test_a_job_whose_log_cannot_be_written_fails_alone(tmp_path):
+  say = ['-c', 'print("done")']
+  waiting = [
+      jobs.Job('a', say, tmp_path / 'a'), jobs.Job('b', say, tmp_path / 'missing' / 'b'),
+      jobs.Job('c', say, tmp_path / 'c')]
+  ended = {event.job.name: event for event in jobs.run(waiting, jobs.Processes(1)) if event.code is not None}
+  assert [ended[name].code for name in 'abc'] == [0, 1, 0]
+  assert ended['b'].reason == 'cannot be started (No such file or directory)'

@@ -9,6 +9,7 @@ from PIL import Image
 from common import config as config_lib
 from common import plot
 from common.config import UserError
+from common.scores import aggregate_chart
 from common.scores import chart
 from common.scores import curves
 from common.scores import figures
@@ -343,3 +344,52 @@ def test_a_directory_of_others_is_refused(tmp_path):
   (tmp_path / 'metrics.jsonl').write_text('')
   with pytest.raises(UserError, match='config.yaml is missing'):
     curves.find([tmp_path])
+
+
+def test_runs_that_keep_unlike_many_episodes_are_told(tmp_path, capsys):
+  for seed, kept in enumerate((5_000_000, 100_000)):
+    make(tmp_path / str(seed), [(5000, 30.0)], seed=seed, replay_capacity=kept)
+  plot.main([str(tmp_path), '--out', str(tmp_path / 'a.png')])
+  assert 'dreamer (dmc): replay_capacity differs: 100000, 5000000.' in capsys.readouterr().out
+
+
+def test_runs_behind_links_are_found_once(tmp_path):
+  make(tmp_path / 'elsewhere' / 'run', [(5000, 30.0)])
+  there = tmp_path / 'there'
+  make(there / 'own', [(5000, 30.0)], seed=1)
+  (there / 'linked').symlink_to(tmp_path / 'elsewhere')
+  (there / 'again').symlink_to(tmp_path / 'elsewhere' / 'run')
+  (tmp_path / 'elsewhere' / 'loop').symlink_to(there)
+  assert len(curves.find([there])) == 2
+
+
+def test_dollars_in_the_names_of_groups_are_drawn_as_they_are(tmp_path):
+  for name, keys in (('a', r'^position$|\w+$'), ('b', 'velocity$|^position$')):
+    for task in ('dmc_walker_walk', 'dmc_walker_stand'):
+      make(tmp_path / f'{name}-{task}', [(5000, 30.0), (10000, 40.0)], task=task, mlp_keys=keys)
+  figure = chart.draw(groups(tmp_path), 'eval/return')
+  assert r'^position$|\w+$' in legend(figure)
+  figures.save(figure, tmp_path / 'a.png')
+  rows, _ = summary.rows(groups(tmp_path), 'eval/return')
+  figures.save(aggregate_chart.draw(rows), tmp_path / 'b.png')
+
+
+def test_montezumas_curve_at_its_own_discount_stands_beside_such_runs(tmp_path):
+  argv = ['--configs', 'atari', 'dreamerv2', '--task', 'atari_montezuma_revenge']
+  for name, discount in (('a', 0.99), ('b', 0.999)):
+    make(tmp_path / name, [(1e6, 0.0), (1e8, 900.0)], argv=argv, discount=discount)
+  methods = lambda *names: [curve.method for curve in protocol.references(
+      'atari_montezuma_revenge', groups(*(tmp_path / name for name in names)), 'eval/return')]
+  assert methods('a') == ['dreamerv2_montezuma'] and methods('b') == ['dreamerv2']
+  assert sorted(methods('a', 'b')) == ['dreamerv2', 'dreamerv2_montezuma']
+  figures.save(chart.draw(groups(tmp_path), 'eval/return'), tmp_path / 'a.png')
+
+
+def test_one_task_of_explorers_with_other_main_tasks_is_aggregated_for_each(tmp_path):
+  metric = 'eval/return/dmc_walker_run'
+  for task, value in (('dmc_walker_walk', 500.0), ('dmc_walker_stand', 100.0)):
+    make(tmp_path / task, [(5000, value), (10000, value)], metric, agent='plan2explore', task=task,
+         zero_shot_tasks='dmc_walker_run')
+  rows, _ = summary.rows(groups(tmp_path, metric=metric), metric)
+  means = sorted(row.estimates['mean'][0] for row in rows if not row.published)
+  np.testing.assert_allclose(means, [0.1, 0.5])

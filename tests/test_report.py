@@ -540,3 +540,30 @@ def test_what_an_older_version_did_not_have_is_no_difference_between_seeds(tmp_p
   file.write_text('\n'.join(lines) + '\n')
   entry, = comparison.load([tmp_path])
   assert len(entry.runs) == 2 and entry.problems == []
+
+
+@pytest.mark.parametrize('first', [0, 1])
+def test_one_run_that_keeps_fewer_episodes_makes_all_of_another_setting(tmp_path, first):
+  for seed in (0, 1):
+    kept = [] if seed == first else ['--replay_capacity', 1e5]
+    make(tmp_path / f'{seed}', published(), ['--seed', seed, *kept])
+  found = entry(tmp_path)
+  assert not found.published and found.differing == {'replay_capacity': (5_000_000, 100_000)}
+
+
+def test_an_evaluation_just_beyond_the_end_of_a_curve_is_held_against_its_end(tmp_path):
+  points = [(frames, 20.0) for frames in range(1_000_000, 200_000_001, 1_000_000)]
+  argv = ['--configs', 'atari', 'dreamerv2', '--task', 'atari_pong', '--steps', '2e8']
+  path = make(tmp_path / 'run', points, argv)
+  evaluate(path, 200_003_412, [20.0] * 10)
+  found = entry(path)
+  comparison_, = found.comparisons
+  assert found.score.frames == 200_003_412 and np.isfinite(comparison_.reference.mean)
+  assert found.verdict.word != 'no published figure'
+  assert 'DreamerV2' in write_page(tmp_path, path).partition('Scores of all tasks')[2].partition('</table>')[0]
+
+
+def test_what_all_tasks_together_are_made_of_is_said(tmp_path):
+  for task in ('dmc_walker_walk', 'dmc_walker_stand'):
+    make(tmp_path / 'runs' / task, published(), ['--task', task])
+  assert 'and not of common.evaluate' in write_page(tmp_path, tmp_path / 'runs')

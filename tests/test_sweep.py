@@ -432,3 +432,10 @@ def test_a_sweep_in_a_terminal_draws_one_table(tmp_path, start):
   for word in ('task', 'seed', 'dummy_continuous_vector', '2 runs: '):
     assert word in text, word
   assert f'{NAME}-1 | failed | 50 of 100' in text and f'{NAME}-0 | done' not in text
+
+
+def test_a_sweep_whose_reader_is_gone_trains_on(tmp_path, start):
+  with open('/dev/full', 'w') as full:
+    process = start('stub', '--seeds', 2, stdout=full, stderr=subprocess.PIPE)
+    assert process.wait(250) == 0, process.stderr.read()
+  assert starts(tmp_path) == {0: 1, 1: 1}

@@ -237,3 +237,13 @@ def test_a_package_that_is_missing_is_said_before_anything_is_made(
   with pytest.raises(UserError) as refused:
     loops.start(tmp_path / 'run', '--track', name)
   assert f"pip install -e '.[{name}]'" in str(refused.value) and not (tmp_path / 'run').exists()
+
+
+def test_runs_that_start_together_share_the_experiment(mlflow, monkeypatch):
+  made, asked = mlflow.create_experiment('shared'), []
+  look = mlflow.get_experiment_by_name
+  def too_early(name):
+    asked.append(name)
+    return look(name) if len(asked) > 1 else None
+  monkeypatch.setattr(mlflow, 'get_experiment_by_name', too_early)
+  assert trackers._experiment(mlflow, 'shared') == made  # pylint: disable=protected-access

@@ -180,3 +180,22 @@ def test_every_printed_score_can_be_named():
     for task in {score.task for score in published.scores()}:
       for score in references.printed_scores(task, seen):
         assert score.name and score.kind == 'printed'
+
+
+@pytest.mark.parametrize('argv, curve, differs', [
+    (('atari', 'dreamerv2', '--task', 'atari_montezuma_revenge', '--discount', 0.99),
+     'dreamerv2_montezuma', []),
+    (('atari', 'dreamerv2', '--task', 'atari_montezuma_revenge'), 'dreamerv2', []),
+    (('atari', 'dreamerv2', '--task', 'atari_pong', '--discount', 0.99), 'dreamerv2', ['discount']),
+    (('dmc', 'dreamerv2', '--task', 'dmc_humanoid_walk', '--actor_ent', '1e-5', '--kl_scale', 2),
+     'dreamerv2', []),
+    (('dmc', 'dreamerv2', '--task', 'dmc_humanoid_walk'), 'dreamerv2', ['actor_ent', 'kl_scale'])])
+def test_a_task_that_was_published_with_keys_of_its_own_is_held_against_those(argv, curve, differs):
+  setting, differing = nearest('dreamer', '--configs', *argv)
+  assert (setting.curve, list(differing)) == (curve, differs)
+
+
+def test_the_flags_of_a_setting_can_be_typed():
+  setting, _ = nearest(
+      'dreamer', '--configs', 'atari', 'dreamerv2', '--task', 'atari_montezuma_revenge', '--discount', 0.99)
+  assert setting.flags == 'atari dreamerv2 --discount 0.99'

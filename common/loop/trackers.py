@@ -179,8 +179,7 @@ class Mlflow:
       experiment = os.environ.get('MLFLOW_EXPERIMENT_ID')
       if not experiment:
         name = os.environ.get('MLFLOW_EXPERIMENT_NAME', PROJECT)
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
+        experiment = _experiment(self._client, name)
       self._id = self._client.create_run(experiment, run_name=logdir.name).info.run_id
       params = [
           entities.Param(key, str(value)[:500]) for key, value in sorted(_plain(config).items())]
@@ -208,6 +207,20 @@ class Mlflow:
     stopped = isinstance(ending, SystemExit)  # by a signal, mostly
     self._client.set_terminated(
         self._id, 'FINISHED' if ending is None else 'KILLED' if stopped else 'FAILED')
+
+
+def _experiment(client, name):
+  """Id of the experiment of a name, made if it is not there."""
+  found = client.get_experiment_by_name(name)
+  if not found:
+    try:
+      return client.create_experiment(name)
+    except Exception:
+      # Runs that start together make it together: all but one are too late.
+      found = client.get_experiment_by_name(name)
+      if not found:
+        raise
+  return found.experiment_id
 
 
 def _known(logdir, tracker):

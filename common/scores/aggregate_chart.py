@@ -8,6 +8,7 @@ from common.scores import canvas
 from common.scores import chart
 
 
+@canvas.literal
 def draw(rows):
   """Return a Figure of summary.Row: own groups in colours, published methods in grey, each once.
 

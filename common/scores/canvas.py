@@ -3,6 +3,20 @@
 Everything goes through its objects: no state of pyplot is touched, so that a training run or a
 notebook that plots is left alone.
 """
+import functools
+
+
+def literal(draw):
+  """Decorates a function that draws: between two dollars in its texts is no formula.
+
+  Names of groups of runs hold regular expressions, such as '^position$|^velocity$'.
+  """
+  @functools.wraps(draw)
+  def plain(*args, **kwargs):
+    import matplotlib
+    with matplotlib.rc_context({'text.parse_math': False}):
+      return draw(*args, **kwargs)
+  return plain
 
 
 def figure(width, height):

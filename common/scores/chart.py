@@ -20,7 +20,7 @@ MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 # Dashes of published curves.
 DASHES = {
     'dreamer': (0, (6, 2)), 'dreamerv2': (0, (6, 2)), 'dreamerv2_schedules': (0, (6, 2)),
-    'dreamerv3': (0, (3, 1.5)),
+    'dreamerv2_montezuma': (0, (6, 2)), 'dreamerv3': (0, (3, 1.5)),
     'plan2explore_zeroshot': (0, (1, 1.5))}
 
 PUBLISHED = 'published'  # the width that stands for bins as published
@@ -37,6 +37,7 @@ class Panel(NamedTuple):
   end: float        # frames that are shown
 
 
+@canvas.literal
 def draw(groups, metric, width=None, band='std', each=False, below=None):
   """Return a Figure with one panel a task.
 

@@ -15,6 +15,9 @@ from common.config.options import FREE_TO_CHANGE
 # Keys that may differ between runs that are averaged.
 FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
 
+# Of these, what decides which episodes are learned from: with others it is not the same setting.
+KEPT = ('replay_capacity', 'prune_disk')
+
 # Lines of config.yaml in which the runs of a study differ.
 OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
@@ -157,6 +160,12 @@ def differing(runs):
       key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
 
 
+def kept_unlike(runs):
+  """'replay_capacity differs: 1e5, 5e6' of runs of a group that keep unlike many episodes; or ''."""
+  values = {key: sorted({str(run.config[key]) for run in runs if key in run.config}) for key in KEPT}
+  return '; '.join(f'{key} differs: {", ".join(some)}' for key, some in values.items() if len(some) > 1)
+
+
 def bin_width(runs):
   """Return the width (frames) that leaves about BINS bins, a multiple of all eval_every.
 
@@ -288,7 +297,13 @@ def _parse(text):
 
 
 def _runs_below(path):
-  for folder, folders, files in os.walk(path):
+  seen = set()  # of folders that link to each other
+  for folder, folders, files in os.walk(path, followlinks=True):
+    real = os.path.realpath(folder)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
     if {'metrics.jsonl', 'config.yaml'} <= set(files):
       folders.clear()  # thousands of episodes, no further runs
       yield pathlib.Path(folder)

@@ -9,6 +9,7 @@ from common.config.options import UNUSED
 from common.scores import protocol
 from common.scores import published
 from common.scores.curves import FREE
+from common.scores.curves import KEPT
 from common.scores.verdict import Reference
 
 PLANET_TABLE = 'PlaNet paper Table 1'
@@ -17,7 +18,7 @@ ZERO_SHOT, FEW_SHOT = 'Plan2Explore paper Table 1', 'Plan2Explore paper Table 2'
 
 # Keys in which a run may differ from a published one. Unlike at a restart, what is kept in memory
 # counts. Further tasks do not change what is learned of one.
-IGNORED = {*FREE, 'agent', 'task', 'zero_shot_tasks'} - {'replay_capacity', 'prune_disk'}
+IGNORED = {*FREE, 'agent', 'task', 'zero_shot_tasks'} - set(KEPT)
 
 # Keys that decide what a return is the sum of, whatever was learned. Of training also the last.
 RETURNS = ('time_limit', 'offline', 'tasks', 'eval_noise', 'atari_sticky', 'collect_limit')
@@ -47,6 +48,13 @@ class Setting(NamedTuple):
   curve: str = ''          # method of published.curve; '' where no curve was published
   printed: tuple = ()      # (method, source) of published.scores, or ()
   protocol: str = 'eval'   # of the published returns: eval | train
+  task: str = ''           # without the suite, where only one was run with these blocks and keys
+  keys: tuple = ()         # (key, value) beside the blocks
+
+  @property
+  def flags(self):
+    """What follows --configs, such as 'atari dreamerv2 --discount 0.99'."""
+    return ' '.join([*self.blocks, *(f'--{key} {value}' for key, value in self.keys)])
 
 
 def _explorers():
@@ -66,10 +74,15 @@ SETTINGS = {
     ('dreamer', 'dmc', 'pixels'): (
         Setting(('dmc',), 'dreamer', ('dreamer', DREAMER_TABLE)),
         Setting(('dmc', 'dmc_tf1'), 'dreamer', ('dreamer', DREAMER_TABLE)),
-        Setting(('dmc', 'dreamerv2'), 'dreamerv2', (), 'train')),
+        Setting(('dmc', 'dreamerv2'), 'dreamerv2', (), 'train'),
+        Setting(('dmc', 'dreamerv2'), 'dreamerv2', (), 'train', 'humanoid_walk', (
+            ('actor_ent', 1e-5), ('kl_scale', 2.0)))),
     ('dreamer', 'atari', 'pixels'): (
         Setting(('atari',)), Setting(('atari', 'dreamerv2'), 'dreamerv2'),
-        Setting(('atari', 'dreamerv2', 'dreamerv2_schedules'), 'dreamerv2_schedules')),
+        Setting(('atari', 'dreamerv2', 'dreamerv2_schedules'), 'dreamerv2_schedules'),
+        Setting(
+            ('atari', 'dreamerv2'), 'dreamerv2_montezuma', task='montezuma_revenge',
+            keys=(('discount', 0.99),))),
     ('planet', 'dmc', 'pixels'): (
         Setting(('dmc',), '', ('planet', PLANET_TABLE)),
         Setting(('dmc', 'camera_ready'), '', ('planet', PLANET_TABLE)),
@@ -93,21 +106,26 @@ def nearest(config, task):
     for this agent and suite.
   """
   settings = SETTINGS.get((config['agent'], config_lib.suite(task), observation(config)), ())
+  own = [setting for setting in settings if setting.task == published.task_name(task)]
+  settings = own + [
+      setting for setting in settings
+      if not setting.task and not any(setting.curve == each.curve for each in own)]
   found = [
-      (setting, differences(config, setting.blocks)) for setting in settings
+      (setting, differences(config, setting.blocks, setting.keys)) for setting in settings
       if ('few_shot' in setting.blocks) == protocol.few_shot(config)]
   return min(
       found, default=(None, {}),
       key=lambda pair: (len(pair[1]), not (curve(pair[0], task) or printed(pair[0], task))))
 
 
-def differences(config, blocks=()):
+def differences(config, blocks=(), keys=()):
   """Return {key: (value of the blocks, value of the run)} of keys that shape weights or data.
 
   A key that a config of an older version lacks has what held before. No blocks are the defaults.
+  `keys` are (key, value) that stand for those of the blocks.
   """
   agent = config['agent']
-  theirs = config_lib.preset(agent, list(blocks), config['task'])
+  theirs = {**config_lib.preset(agent, list(blocks), config['task']), **dict(keys)}
   ours = {**config_lib.preset(agent, [], config['task']), **config_lib.before(config), **config}
   unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
   keys = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
@@ -155,10 +173,14 @@ def at(curve, frames):
       int(min(curve.n_seeds[before], curve.n_seeds[behind])), _enough(curve))
 
 
-def curves_at(task, seen, frames):
-  """All published curves of a task at some frames, as list of Reference without empty ones."""
+def curves_at(task, seen, frames, beyond=0):
+  """All published curves of a task at some frames, as list of Reference without empty ones.
+
+  beyond: frames by which a curve may have ended before; its last point counts then.
+  """
   found = [published.curve(method, task, seen) for method in published.methods()]
-  references = [at(each, frames) for each in found if each is not None and len(each.frames)]
+  ends = lambda each: max(frames - beyond, min(frames, each.frames[-1]))
+  references = [at(each, ends(each)) for each in found if each is not None and len(each.frames)]
   return [reference for reference in references if not math.isnan(reference.mean)]
 
 

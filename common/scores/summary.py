@@ -120,6 +120,9 @@ def _methods(groups, metric, notes):
       elif suite == 'atari' and published.normalised(task, 0.0) is None:
         notes.append(f'{task}: not aggregated, its human scores are not known.')
       else:
+        if task in found.get((suite, name), {}):
+          # One of the tasks of runs that have several, which differ in their main task.
+          name = f'{name}, {group.task}'
         found.setdefault((suite, name), {})[task] = group
         suites.setdefault(name, set()).add(suite)
   for (_, name), tasks in found.items():

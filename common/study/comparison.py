@@ -85,6 +85,9 @@ def load(paths):
 def _entry(group, facts, task, part):
   config = group.runs[0].config
   setting, differing = references.nearest(config, task)
+  if setting:  # one run of another setting is enough
+    for run in group.runs[1:]:
+      differing = {**references.differences(run.config, setting.blocks, setting.keys), **differing}
   mismatches = references.mismatches(config, setting, differing)
   # Training returns that compare with none, as of episodes cut short, are no scores either.
   kind = setting.protocol if setting and not mismatches else 'eval'
@@ -110,7 +113,8 @@ def _comparisons(setting, runs, facts, task, metric, end):
   curve = references.curve(setting, task) if setting else None
   if curve:
     own = score(runs, facts, task, metric, min(end, curve.frames[-1]))
-    reference = references.at(curve, own.frames)
+    # An evaluation may lie a little beyond the curve's end.
+    reference = references.at(curve, min(own.frames, curve.frames[-1]))
     yield Comparison(reference, own, verdict.judge(own.values, own.frames, reference))
   reference = references.printed(setting, task) if setting else None
   if reference:

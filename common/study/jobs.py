@@ -120,8 +120,11 @@ class Processes:
     gpus = spread(self._gpus, used, job.devices)
     if gpus:
       env['CUDA_VISIBLE_DEVICES'] = ','.join(gpus)
-    self._running.append((job, *launch(job, env), gpus))
     self._begun.append(Event(job, None))
+    try:
+      self._running.append((job, *launch(job, env), gpus))
+    except OSError as error:  # others go on
+      self._begun.append(Event(job, 1, f'cannot be started ({error.strerror or error})'))
 
   def poll(self):
     """Return the list of Event since the last call."""

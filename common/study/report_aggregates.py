@@ -27,7 +27,9 @@ def section(entries):
        for unit in dict.fromkeys(row.unit for row in found)],
       tag('p', 'With 95 % intervals: a stratified bootstrap over the seeds of each task (Agarwal '
           'et al. 2021), and for published means an interval by their spread over seeds. '
-          'Published rows are of the same tasks at the same frames.', class_='soft'),
+          'Published rows are of the same tasks at the same frames. All are of what was logged while '
+          'training, in the frames that are named, and not of common.evaluate, which the table above '
+          'prefers.', class_='soft'),
       [tag('p', note, class_='soft') for note in dict.fromkeys(notes)])
 
 

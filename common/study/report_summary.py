@@ -133,7 +133,8 @@ def _curves(entry):
   if entry.mismatches:
     return {}
   protocol = entry.metric.partition('/')[0]
-  found = references.curves_at(entry.task, entry.observation, entry.score.frames)
+  beyond = max(run.config['eval_every'] for run in entry.runs)
+  found = references.curves_at(entry.task, entry.observation, entry.score.frames, beyond)
   return {
       (reference.name, protocol): reference for reference in found
       if reference.protocol == protocol}

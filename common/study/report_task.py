@@ -160,8 +160,8 @@ def _settings(entry):
   """The keys that differ from the published setting, or from the defaults; then all keys."""
   config = entry.runs[0].config
   if entry.setting is not None:
-    blocks, differing = ' '.join(entry.setting.blocks), entry.differing
-    than, column = f'the published setting ({blocks})', 'Published'
+    differing = entry.differing
+    than, column = f'the published setting ({entry.setting.flags})', 'Published'
   else:
     differing = references.differences(config)
     than, column = 'the defaults', 'Default'

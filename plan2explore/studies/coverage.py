@@ -13,7 +13,9 @@ from common import config as config_lib
 from common import envs
 from common.config import UserError
 from common.loop.start import start
+from common.scores import canvas
 from common.scores import curves
+from common.scores import figures
 from plan2explore.studies import grid
 
 CELLS, RETURN = 'train/coverage_total', 'eval/return'
@@ -80,8 +82,7 @@ def _refuse_without_numbers(config):
 
 def draw(args, found):
   """curves.png: a row for each task; cells and zero-shot returns over frames."""
-  from matplotlib.figure import Figure
-  figure = Figure((10, 3.2 * len(args.worlds)), layout='constrained')
+  figure = canvas.figure(10, 3.2 * len(args.worlds))
   axes = figure.subplots(len(args.worlds), 2, squeeze=False)
   grouped = grid.by_method(args, found)
   for row, task in zip(axes, args.worlds):
@@ -95,7 +96,7 @@ def draw(args, found):
       axis.set(title=f'{task}: {name}', xlabel='frames')
       axis.set_ylim(bottom=0)
     row[0].legend()
-  figure.savefig(args.out / 'curves.png', dpi=80)
+  figures.save(figure, args.out / 'curves.png')
 
 
 def _config(args, task, method, seed):

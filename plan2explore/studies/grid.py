@@ -10,6 +10,7 @@ import numpy as np
 from common import config as config_lib
 from common.config import UserError
 from common.loop import logdir
+from common.loop.output import forgiving
 from common.scores import aggregate
 from common.study import jobs
 
@@ -83,12 +84,15 @@ def run(module, args, more=()):
   Returns:
     List of the cells whose runs are complete. What failed is said on stderr.
   Raises:
-    UserError: a run has more frames than are asked for.
+    UserError: a run has more frames than are asked for, or args.out is no place for them.
     SystemExit: after Ctrl-C or SIGTERM, once the runs have saved; the same command goes on.
   """
   for cell in cells(args):
     _refuse_longer(path_of(args, *cell), args.steps)
-  args.out.mkdir(parents=True, exist_ok=True)
+  try:
+    args.out.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'study: {args.out} cannot be used as --out ({error.strerror}).') from None
   words = ['-m', module, '--out', str(args.out), '--steps', str(args.steps), *more]
   todo = {
       str(path_of(args, *cell)): cell for cell in cells(args)}
@@ -96,12 +100,13 @@ def run(module, args, more=()):
       jobs.Job(name, [*words, '--single', *map(str, cell)], pathlib.Path(f'{name}.log'))
       for name, cell in todo.items()]
   done = []
-  for event in jobs.run(listed, jobs.Processes(args.jobs)):
-    if event.code == 0:
-      done.append(todo[event.job.name])
-      print(f'{len(done)}/{len(todo)} {event.job.name}', flush=True)
-    elif event.code is not None:
-      print(f'{event.job.name}: {event.reason}. More in {event.job.log}', file=sys.stderr)
+  with forgiving():
+    for event in jobs.run(listed, jobs.Processes(args.jobs)):
+      if event.code == 0:
+        done.append(todo[event.job.name])
+        print(f'{len(done)}/{len(todo)} {event.job.name}', flush=True)
+      elif event.code is not None:
+        print(f'{event.job.name}: {event.reason}. More in {event.job.log}', file=sys.stderr)
   return [cell for cell in todo.values() if cell in done]
 
 
@@ -176,7 +181,10 @@ def by_method(args, found):
 
 def finish(args, shown, complete):
   """Write and print table.md, say what was drawn, and exit with 1 if a run is missing."""
-  (args.out / 'table.md').write_text(shown, encoding='utf-8')
+  try:
+    (args.out / 'table.md').write_text(shown, encoding='utf-8')
+  except OSError as error:
+    raise UserError(f'{args.out / "table.md"}: cannot be written ({error.strerror}).') from None
   print(shown)
   print(os.path.join(args.out, 'curves.png'))
   sys.exit(int(len(complete) < len(cells(args))))

@@ -18,7 +18,9 @@ from common.config import UserError
 from common.data import episodes
 from common.envs import noisytv
 from common.loop.start import start
+from common.scores import canvas
 from common.scores import curves
+from common.scores import figures
 from plan2explore.studies import grid
 
 CELLS = 50           # of the corridor
@@ -133,8 +135,7 @@ def _part(values, part):
 
 def draw(args, found):
   """curves.png: a row for each screen; time at the screen, corridor cells, what the zones pay."""
-  from matplotlib.figure import Figure
-  figure = Figure((13, 3.2 * len(args.worlds)), layout='constrained')
+  figure = canvas.figure(13, 3.2 * len(args.worlds))
   axes = figure.subplots(len(args.worlds), 3, squeeze=False)
   grouped = grid.by_method(args, found)
   for row, world in zip(axes, args.worlds):
@@ -164,7 +165,7 @@ def draw(args, found):
     row[2].set_yscale('log')
     row[0].set_ylim(0, 1)
     row[0].legend()
-  figure.savefig(args.out / 'curves.png', dpi=80)
+  figures.save(figure, args.out / 'curves.png')
 
 
 def _suffix(form):
