@@ -12,11 +12,16 @@ Checkpoints and evaluations come when no burst is running.
 """
 import concurrent.futures
 import contextlib
+import sys
 
 from common.loop.interrupts import Stop
 from common.loop.learner import Learner
 from common.loop.meters import Clock
 from common.loop.run import Run
+
+# Seconds after which a thread that works in Python lets another work. As usual it is 5 ms, as long
+# as a decision: so long an answer of an environment would wait while the learner makes a batch.
+SWITCH = 5e-4
 
 
 class OverlappedRun(Run):
@@ -27,6 +32,8 @@ class OverlappedRun(Run):
     self._training = Clock(self.frames)  # of the learner's thread
     self._learner = Learner(config, parts, self._training, interrupts)
     self._acting = parts.acting
+    parts.closing.callback(sys.setswitchinterval, sys.getswitchinterval())
+    sys.setswitchinterval(SWITCH)
     self._pool = concurrent.futures.ThreadPoolExecutor(1, 'learner')
     parts.closing.callback(self._pool.shutdown)
     self._burst = None
