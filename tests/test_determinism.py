@@ -1,5 +1,6 @@
 """The same command gives the same metrics; a killed run can end bit-identical to a whole one."""
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from tensorflow.python.framework import config as tf_config
 
 from common.data.driver import Driver
+from common.data.faults import GaveUp
 from common.data.replay import Replay
 from common.loop import checkpoint
 from common.loop import parts
@@ -199,6 +201,7 @@ def test_the_same_command_gives_the_same_200_updates_with_xla(compiled, name):
 
 
 OVERLAP = ['--overlap', 'True']
+UPDATES = 'agent/updates/.ATTRIBUTES/VARIABLE_VALUE'
 
 
 def test_overlap_gives_the_same_run_again_and_acts_with_older_weights(toy, tmp_path):
@@ -235,8 +238,40 @@ def test_an_interrupt_with_overlap_saves_what_is_owed(toy, tmp_path, monkeypatch
       loops.start(tmp_path, *OVERLAP, '--train_steps', 6)
   assert stop.value.code == 143 and 'saved' in capsys.readouterr().out
   loops.start(tmp_path, *OVERLAP, '--train_steps', 6)
-  last = loops.rows(tmp_path, 'agent/updates')[-1]
-  assert last['step'] == 120 and last['agent/updates'] >= 20
+  assert loops.rows(tmp_path)[-1]['step'] == 120 and loops.saved(tmp_path)[UPDATES] == 26
+
+
+@pytest.mark.parametrize('call', range(3, 9))
+def test_a_burst_that_is_due_when_an_interrupt_comes_is_made_later(toy, tmp_path, monkeypatch, call):
+  """With slow updates collection waits for the burst before, and the next one has not begun."""
+  with monkeypatch.context() as patch:
+    train = loops.Toy.train
+    def slow(*args):
+      time.sleep(0.15)
+      return train(*args)
+    patch.setattr(loops.Toy, 'train', slow)
+    loops.signal_at(patch, loops.Toy, 'train', call)
+    with pytest.raises(SystemExit):
+      loops.start(tmp_path, *OVERLAP, '--parallel', 'none')
+  loops.start(tmp_path, *OVERLAP, '--parallel', 'none')
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+@pytest.mark.parametrize('overlap', [False, True])
+def test_a_burst_that_gives_up_while_an_interrupt_is_handled_is_saved(toy, tmp_path, monkeypatch, overlap):
+  train, calls = loops.Toy.train, []
+  def last(*args):
+    calls.append(1)
+    if len(calls) == 6:
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(0.3)
+      raise GaveUp('another machine is gone')
+    return train(*args)
+  monkeypatch.setattr(loops.Toy, 'train', last)
+  flags = ['--overlap', overlap, '--parallel', 'none', '--eval_every', 200, '--steps', 300]
+  with pytest.raises(SystemExit):
+    loops.start(tmp_path, *flags)
+  assert loops.saved(tmp_path)[UPDATES] == 5
 
 
 def test_overlap_without_collecting_is_refused(toy, tmp_path):

@@ -299,3 +299,28 @@ def test_a_deterministic_run_with_faults_that_is_killed_ends_bit_identical(
   assert loops.episodes(tmp_path / 'whole') == loops.episodes(tmp_path / 'killed')
   whole, killed = (loops.rows(tmp_path / name, timeless=True) for name in ('whole', 'killed'))
   assert whole == killed and max(row.get('env/restarts', 0) for row in whole) > 2
+
+
+def test_what_was_collected_before_the_last_fault_is_handed_over():
+  ended, said = [], []
+  driver = Driver(
+      [odd(''), odd('nan_reward')], 2, 3, lambda episode, k, e: ended.append((k, e, len(episode['reward']))),
+      faults=Faults('stop', said.append))
+  with pytest.raises(GaveUp, match='its 3 decisions before are kept. The run ends here'):
+    driver(policy, episodes=100)
+  assert ended == [(0, 0, 7), (0, 1, 7), (1, 1, 4)]
+
+
+def test_an_environment_that_ends_the_run_does_not_take_the_episodes_of_others():
+  class Longer(own.Own):
+    def step(self, action):
+      obs, reward, _, info = super().step(action)
+      return obs, reward, self.t >= 10, info  # when the other fails in its second episode
+  ended = []
+  driver = Driver(
+      [Parallel(functools.partial(odd, 'raises'), 'none'), Longer()], 2, 3,
+      lambda episode, k, e: ended.append((k, e)), faults=Faults('stop', print))
+  with pytest.raises(GaveUp) as end:
+    driver(policy, episodes=100)
+  assert ended == [(0, 0), (0, 1)]
+  assert 'its episode is dropped' in str(end.value) and 'built anew' not in str(end.value)

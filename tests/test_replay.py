@@ -396,3 +396,9 @@ def test_many_threads_read_at_once(tmp_path):
   with concurrent.futures.ThreadPoolExecutor(16) as pool:
     results = list(pool.map(lambda i: episodes.read(tmp_path / f'{i % 20}.npz', 20), range(400)))
   assert not any(problem for _, problem in results)
+
+
+def test_where_longer_episodes_are_on_disk_more_memory_is_the_remedy(tmp_path):
+  store = filled(tmp_path, (12, 5, 5, 5, 5), capacity=20)
+  with pytest.raises(config.UserError, match='One on disk has 12: pass a larger --replay_capacity'):
+    store.windows(8)

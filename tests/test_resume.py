@@ -16,7 +16,9 @@ from common import envs
 from common.config import UserError
 from common.data.driver import Driver
 from common.data.replay import Replay
+from common.envs import dummy
 from common.loop import checkpoint
+from common.loop import evaluation
 from common.loop import logdir
 from common.loop import parts
 from common.loop import run
@@ -393,3 +395,74 @@ def test_a_kill_after_the_last_checkpoint_evaluates_no_second_time(tmp_path, mon
   loops.start(tmp_path / 'killed', '--deterministic', True)
   whole, killed = (loops.rows(tmp_path / name, timeless=True) for name in ('whole', 'killed'))
   assert whole == killed
+
+
+@pytest.mark.parametrize('call', [3, 4, 5, 6, 7])
+def test_an_interrupt_between_two_episodes_loses_no_burst(tmp_path, monkeypatch, call):
+  assert interrupt(tmp_path, monkeypatch, dummy.Dummy, 'reset', call) == 130
+  loops.start(tmp_path)
+  assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+def test_a_kill_after_an_evaluation_leaves_one_row_for_it(tmp_path, monkeypatch):
+  """Nor is what it was of evaluated again later, with the same weights from the same starts."""
+  flags = ['--save_every', 0]
+  kill(tmp_path, monkeypatch, Driver, '_step', 85, flags=flags)  # in the episode after the second
+  before = [row['step'] for row in loops.rows(tmp_path, 'eval/return')]
+  begun = len(before)
+  assert begun >= 2 and before == [40 * (i + 1) for i in range(begun)]
+  seen = []
+  evaluate = evaluation.of_run
+  def spy(config, agent, environments, begun, *args):
+    seen.append(begun)
+    return evaluate(config, agent, environments, begun, *args)
+  monkeypatch.setattr(evaluation, 'of_run', spy)
+  loops.start(tmp_path, *flags)
+  assert [row['step'] for row in loops.rows(tmp_path, 'eval/return')] == [40, 80, 120]
+  assert seen == list(range(begun, 3))
+
+
+def test_a_long_burst_is_saved_in_between(tmp_path, monkeypatch):
+  flags = ['--pretrain', 20, '--save_every', 6, '--log_every', 1]
+  loops.start(tmp_path / 'whole', *flags[:2])
+  kill(tmp_path / 'killed', monkeypatch, loops.Toy, 'train', 15, flags=flags)
+  assert loops.saved(tmp_path / 'killed')[UPDATES] == 12
+  loops.start(tmp_path / 'killed', *flags)
+  whole, killed = (loops.saved(tmp_path / name) for name in ('whole', 'killed'))
+  assert killed[UPDATES] == whole[UPDATES] == 32 and np.array_equal(killed[WEIGHTS], whole[WEIGHTS])
+
+
+def test_a_finished_run_names_the_frames_that_it_has(tmp_path, capsys):
+  loops.start(tmp_path)
+  capsys.readouterr()
+  loops.start(tmp_path, '--steps', 100)
+  assert 'finished. Pass --steps above 120 ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('flags, words', [
+    ([], 'learns anew from the episodes'),
+    (['--deterministic', True], 'collects the same episodes again')])
+def test_what_comes_of_moving_damaged_checkpoints_away_is_said_and_true(tmp_path, monkeypatch, flags, words):
+  loops.start(tmp_path, *flags)
+  saved, rows = loops.saved(tmp_path), loops.rows(tmp_path, timeless=True)
+  for index in (tmp_path / 'checkpoint').glob('*.index'):
+    index.write_bytes(b'')
+  with pytest.raises(UserError, match=words):
+    loops.start(tmp_path, *flags, '--steps', 140)
+  (tmp_path / 'checkpoint').rename(tmp_path / 'damaged')
+  (tmp_path / 'run.json').unlink()
+  loops.start(tmp_path, *flags)
+  assert len(loops.episodes(tmp_path)) == 6
+  if flags:
+    assert loops.same(loops.saved(tmp_path), saved) and loops.rows(tmp_path, timeless=True) == rows
+
+
+def test_what_was_learned_before_a_mistake_shows_is_saved(tmp_path, monkeypatch):
+  """Here: the episodes in memory become too short for a window, as longer ones give way."""
+  with monkeypatch.context() as patch:
+    loops.kill_at(patch, Replay, 'windows', 5, error=UserError('too short'))
+    with pytest.raises(UserError, match='too short'):
+      loops.start(tmp_path, '--eval_every', 1000)
+  assert loops.saved(tmp_path)[UPDATES] > 2
+  loops.start(tmp_path, '--eval_every', 1000)
+  assert loops.saved(tmp_path)[UPDATES] == 14

@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-from common.data.faults import ERRORS, Faults
+from common.data.faults import ERRORS, Faults, GaveUp
 from common.envs import values
 from common.envs.wrappers import OneHot
 
@@ -68,6 +68,7 @@ class Driver:
     self._whole = whole
     self._attempts = [0] * len(self._envs)  # at the episode that runs or comes next, but one
     self._done = np.ones(len(self._envs), bool)
+    self._end = None  # GaveUp, raised once what has ended is handed over
     self.running = np.ones(len(self._envs), bool)
     # Whether the next episode goes on with the game of which the last one was a part.
     self.goes_on = [False] * len(self._envs)
@@ -105,6 +106,7 @@ class Driver:
         if self._rows[index]:  # it was not dropped
           credited += self._finish(index)
           ended += 1
+      self._check()
     if frames:
       self.surplus = credited - frames
     return state
@@ -129,6 +131,7 @@ class Driver:
     results = [_started(self._envs[e].reset, self._reset_seed(e)) for e in over]
     for e, result in zip(over, results):
       while not self._begin(e, result):
+        self._check()
         result = _started(self._envs[e].reset, self._reset_seed(e))
       self._limits[e] = self._limit()
     self._done[fresh] = False
@@ -180,28 +183,41 @@ class Driver:
       if self._done[e] and self._faults:
         self._faults.sound(self._first_env + e)
 
+  def _check(self):
+    """Raise GaveUp where an environment cannot go on."""
+    if self._end:
+      raise self._end
+
   def _cut(self, e, problem):
     """End an episode before values that cannot be used; without a decision it is dropped."""
-    kept = 0 if self._whole else len(self._rows[e]) - 1
-    faults = self._faults or Faults()
-    faults.reject(self._first_env + e, self.next_episode[e], len(self._rows[e]), problem, kept)
+    step, faults = len(self._rows[e]), self._faults or Faults()
+    kept = 0 if self._whole else step - 1
     if not kept:
       self._drop(e)
     self._done[e], self.goes_on[e] = True, False
+    try:
+      faults.reject(self._first_env + e, self.next_episode[e], step, problem, kept)
+    except GaveUp as end:
+      self._end = end
 
   def _restart(self, e, error):
     """Build an environment anew that failed; its episode is dropped."""
     if self._faults is None or not hasattr(self._envs[e], 'restart'):
       raise error
-    while error:
-      self._faults.restart(self._first_env + e, self.next_episode[e], len(self._rows[e]), error)
+    step = len(self._rows[e])
+    self._drop(e)
+    self._done[e], self.goes_on[e] = True, False
+    while error and not self._end:
+      try:
+        self._faults.restart(self._first_env + e, self.next_episode[e], step, error)
+      except GaveUp as end:
+        self._end = end
+        return
       try:
         self._envs[e].restart()
         error = None
       except ERRORS as again:
         error = again
-    self._drop(e)
-    self._done[e], self.goes_on[e] = True, False
 
   def _drop(self, e):
     self._rows[e] = []

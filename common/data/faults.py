@@ -63,7 +63,9 @@ class Faults:
       raise error
     where = f'{self._where(e, k, step)}: {_last_line(error)}'
     logged = self._write(where, error)
-    self._note(e, 'env/restarts', f'{where}; built anew, its episode is dropped{logged}')
+    self._note(
+        e, 'env/restarts', f'{where}; built anew, its episode is dropped{logged}',
+        f'{where}; its episode is dropped{logged}')
 
   def lost(self, number, error):
     """A collector is gone, and what its environments had begun with it.
@@ -72,7 +74,9 @@ class Faults:
       GaveUp: it is one too many.
     """
     where = f'{self._name} {number}: {error}'
-    self._note(number, 'collector/restarts', f'{where}; begun anew, with its running episodes')
+    self._note(
+        number, 'collector/restarts', f'{where}; begun anew, with its running episodes',
+        f'{where}; its running episodes are dropped')
 
   def sound(self, e):
     """Environment e has ended an episode as it should."""
@@ -81,14 +85,16 @@ class Faults:
   def _where(self, e, k, step):
     return f'{self._name} {e}, step {step} of episode {k}'
 
-  def _note(self, e, metric, text):
+  def _note(self, e, metric, text, end=None):
+    """Count a fault and say it; `end` is what to say where the run ends by it."""
+    end = end or text
     self.counts[metric] = self.counts.get(metric, 0) + 1
     self._row[e] += 1
     if self._mode == 'stop':
-      raise GaveUp(f'{text}. The run ends here: env_faults is stop.')
+      raise GaveUp(f'{end}. The run ends here: env_faults is stop.')
     if self._row[e] > MOST:
       raise GaveUp(
-          f'{text}. That was fault {self._row[e]} in a row of this {self._name}'
+          f'{end}. That was fault {self._row[e]} in a row of this {self._name}'
           f'{"." if self._name == "collector" else LOOK}')
     self._say(f'{text}.')
 

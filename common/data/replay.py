@@ -13,7 +13,7 @@ from common import config
 from common.data import episodes as files
 from common.data import reading
 from common.data.disk import Disk
-from common.data.windows import Windows, last_start
+from common.data.windows import Windows, last_start, remedy
 
 WRITERS = 2  # threads; several environments may end at the same time
 
@@ -36,7 +36,7 @@ class Replay:
     action_repeat: frames per decision, or a list with those of each environment.
     capacity: bound on the frames in memory; 0 is none. Episodes beyond it stay on disk.
     prune_disk: delete episodes beyond the capacity from disk, too; they still count.
-    last_row: False never draws the last row of an episode, like the reference code.
+    last_row: False never draws the last row of an episode, like the reference code, but with balance.
     balance: draw the ends of episodes more often (see window_start).
     readonly: change nothing in the directory, for reading what another run collects.
     relabel: name of the array that is served as `reward` in its place.
@@ -185,8 +185,8 @@ class Replay:
       needed = length + (not self._last_row)
       raise config.UserError(
           f'{self._directory}: batch_length {length} needs an episode of {needed} rows but the '
-          f'longest of {len(episodes)} has {longest}. Pass another --logdir and a smaller '
-          '--batch_length or a larger --prefill, or collect longer episodes.')
+          f'longest of {len(episodes)} has {longest}. '
+          + remedy(needed, max(self._rows.values(), default=0), self._readonly))
     if (length, keys) not in self._windows:
       sources = {key: self._relabel.get(key, key) for key in keys}
       self._windows[length, keys] = Windows(

@@ -55,3 +55,14 @@ def window_start(rng, rows, length, last_row=True, balance=False):
 def last_start(rows, length, last_row):
   """Return the largest start of plain windows; negative if the episode is too short."""
   return rows - length - (0 if last_row else 1)
+
+
+def remedy(needed, stored, readonly):
+  """What to do where no episode in memory has the rows that a window needs, as a sentence.
+
+  stored: rows of the longest episode on disk. readonly: another run collected them.
+  """
+  if stored >= needed:
+    return f'One on disk has {stored}: pass a larger --replay_capacity, or 0, with the same command.'
+  smaller = 'Pass another --logdir and a smaller --batch_length'
+  return f'{smaller}.' if readonly else f'{smaller} or a larger --prefill, or collect longer episodes.'

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from common import config as config_lib
+from common.data import episodes
 from common.model import devices
 
 LONG = 24  # hours on a CPU after which the small block is named
@@ -54,7 +56,10 @@ def estimate(config, frames, seconds):
 
 
 def _replay_gigabytes(config, agent):
-  frames = min(config.steps, config.replay_capacity or config.steps)
+  most = config.steps
+  if config.offline:  # all of the other run, however long this one is
+    most = episodes.count_frames(config_lib.expand(config.offline) / 'episodes', config_lib.repeats(config))
+  frames = min(most, config.replay_capacity or most)
   row = sum(
       int(np.prod(space.shape)) * space.dtype.itemsize for space in agent.obs_space.values())
   return frames / config.action_repeat * row / 1e9

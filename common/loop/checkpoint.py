@@ -53,6 +53,7 @@ class Checkpoint:
   def __init__(self, directory, agent, progress, disk=None):
     """Take what is saved; disk: Disk that waits where the system refuses, or None."""
     self._directory, self._disk = pathlib.Path(directory), disk or Disk()
+    self._config = agent.config
     self._checkpoint = tf.train.Checkpoint(
         agent=agent, progress=progress, optimizers=agent.optimizers())
 
@@ -112,9 +113,16 @@ class Checkpoint:
     if problem:
       raise UserError(
           f'{self._directory}: no checkpoint can be loaded ({problem}). Use the '
-          'version and settings that wrote it, or another --logdir. Where the files are damaged, move '
-          'this folder away: the same command then learns anew from the episodes.')
+          f'version and settings that wrote it, or another --logdir.{self._anew()}')
     return False
+
+  def _anew(self):
+    """What the same command does without damaged checkpoints, where that is of use."""
+    if self._config.get('source'):
+      return ''  # a copy begins in an empty directory
+    then = 'collects the same episodes again' if self._config.deterministic else (
+        'learns anew from the episodes')
+    return f' Where the files are damaged, move this folder away: the same command then {then}.'
 
   def _paths(self):
     """The indices of the checkpoints, the newest first."""

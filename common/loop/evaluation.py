@@ -12,7 +12,41 @@ from common.data.faults import Faults
 from common.loop import logdir as logdir_lib
 
 FILMED = 3   # sequences of predictions and dreams
-SEED = 2000  # offset of the seeds, so that no episode of the training returns
+EVAL_ENV = 1000  # index of the environment that evaluates in a run, and offset of its seeds
+SEED = 2000      # offset of the seeds of a command, so that no episode of the training returns
+
+
+def of_run(config, agent, environments, begun, frames, check, faults):
+  """An evaluation of a run that goes on.
+
+  Args:
+    config: Config of the run.
+    agent: agent.Agent.
+    environments: list of one for each task.
+    begun: episodes that earlier evaluations played in each.
+    frames: of the run.
+    check: function called at each decision, which may raise.
+    faults: faults.Faults.
+  Returns:
+    (row, episodes): metrics, and the agent's episodes in the first task.
+  """
+  from common.loop import dreams
+  def policy(obs, state, is_first):
+    check()
+    return agent.policy({**obs, 'is_first': is_first}, state, agent.evaluation)
+  tasks = config_lib.eval_tasks(config)
+  # Evaluation starts from other states than training.
+  played = driver.run_episodes(
+      policy, environments, [repeat for _, repeat in tasks], config.seed + EVAL_ENV,
+      config.eval_episodes, begun, faults)
+  returns = _returns(played)
+  row = {
+      'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
+      'eval/episodes': np.size(returns), 'eval/noise': config.eval_noise}
+  if len(tasks) > 1:
+    row.update({f'eval/return/{task}': np.mean(x) for (task, _), x in zip(tasks, returns)})
+  row.update(dreams.errors(agent, played[0], (config.seed, frames % 2 ** 31)))
+  return row, played[0]
 
 
 def evaluate(logdir, agent, episodes):

@@ -37,20 +37,18 @@ class Learner:
     self._ask = config.nan_limit - self._agent.skipped
     self._compiled = self._estimated = False
 
-  def burst(self, updates, frames):
-    """Make updates on the episodes that are there now: `make` of what `prepare` returns."""
-    self.make(self.prepare(updates), frames)
-
-  def prepare(self, updates):
+  def prepare(self, updates, most=0):
     """Settle what a burst of updates draws from: the episodes that are there now.
 
     Args:
       updates: how many, besides those that are owed.
+      most: how many may be made at once, the rest being owed; 0 is no bound.
     Returns:
-      What `make` takes.
+      What `make` takes, or None if there is nothing to do.
     """
     self._values['owed'] += updates
-    return self._loader.burst(self.updates, self._values['owed'])
+    owed = self._values['owed']
+    return self._loader.burst(self.updates, min(owed, most or owed)) if owed else None
 
   def make(self, batches, frames):
     """Make the updates of a burst.

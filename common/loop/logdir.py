@@ -110,10 +110,16 @@ def check(path, config):
 
 def finished(path, config):
   """Whether a run has reached config.steps and its last evaluation."""
-  with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):  # or another's file
-    at = json.loads((path / 'run.json').read_text()).get('finished_at')
-    return at is not None and at >= config.steps
+  with contextlib.suppress(TypeError):
+    return finished_at(path) >= config.steps
   return False
+
+
+def finished_at(path):
+  """Frames at which a run had reached its steps and its last evaluation, or None."""
+  with contextlib.suppress(OSError, ValueError, AttributeError):  # or another's file
+    return json.loads((path / 'run.json').read_text()).get('finished_at')
+  return None
 
 
 def save_config(path, config, obs_space, act_space):

@@ -11,9 +11,9 @@ begins on a thread. So what happens depends on counts alone, never on how fast e
 Checkpoints and evaluations come when no burst is running.
 """
 import concurrent.futures
-import contextlib
 import sys
 
+from common.data.faults import GaveUp
 from common.loop.interrupts import Stop
 from common.loop.learner import Learner
 from common.loop.meters import Clock
@@ -54,11 +54,21 @@ class OverlappedRun(Run):
       self._meet()
 
   def save(self):
-    """As Run.save; an interrupt ends a burst that is running, and its rest is owed."""
-    with contextlib.suppress(Stop):
+    """As Run.save; an interrupt ends a burst that is running, and its rest is owed.
+
+    Raises: what else ended that burst, once there is a checkpoint.
+    """
+    problem = None
+    try:
       self._join()
+    except Stop:
+      pass
+    except (GaveUp, Exception) as error:
+      problem = error
     self._meet()
     super().save()
+    if problem:
+      raise problem
 
   def _meet(self):
     """Bring learner and acting copy together, if they are apart."""

@@ -19,6 +19,7 @@ from common.envs.workers import Gone
 from common.loop import banner
 from common.loop import checkpoint as checkpoint_lib
 from common.loop import crew
+from common.loop import evaluation
 from common.loop import logdir as logdir_lib
 from common.loop import trackers
 from common.loop import view as view_lib
@@ -28,7 +29,6 @@ from common.loop.pictures import Pictures
 from common.model import devices
 from common.scores import curves
 
-EVAL_ENV = 1000  # index of the evaluation environment, and offset of its seeds
 
 
 class Parts(NamedTuple):
@@ -82,7 +82,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     evaluating = []
     if needed:
       others = [team] if team else collecting
-      evaluating = _second(lambda: made(1, EVAL_ENV, 'eval'), config, others)
+      evaluating = _second(lambda: made(1, evaluation.EVAL_ENV, 'eval'), config, others)
     env = team or (collecting or evaluating)[0]
     obs_space, act_space = _spaces(env, config)
     if (logdir / 'config.yaml').exists():
@@ -249,9 +249,26 @@ def _restore(config, parts):
   values['lost'] = lost
   if config.deterministic:
     parts.logger.rewind(values['rows'])
-  elif resumed and values['pretrained'] and not (config.offline or config.train_episodes):
-    # Updates that were missed are not caught up.
-    missed = max(0, count - values['trained']) // config.train_every
-    values['trained'] += missed * config.train_every
+  elif resumed and values['pretrained']:
+    _pass_over(config, parts.logdir, values, count)
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')
+
+
+def _pass_over(config, logdir, values, count):
+  """What a kill left behind the checkpoint is neither caught up nor made twice.
+
+  values: of the progress, which are changed. count: frames that there are now.
+  """
+  if not (config.offline or config.train_episodes):
+    # Bursts were due after every train_every frames; those of frames that the checkpoint has still are.
+    every = config.train_every
+    due = lambda frames: max(0, frames - values['trained']) // every
+    values['trained'] += (due(count) - due(values['frames'])) * every
+  made = curves.read(logdir, 'eval/return', config).frames
+  made = made[made >= values['next_eval']]
+  if len(made):
+    values['evaluated'] = int(made[-1])
+    values['eval_episodes'] += len(made) * config.eval_episodes
+    while values['next_eval'] <= made[-1]:
+      values['next_eval'] += config.eval_every

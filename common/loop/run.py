@@ -17,9 +17,9 @@ import numpy as np
 
 from common import config as config_lib
 from common.data import coverage, survey
-from common.data.driver import Driver, random_policy, run_episodes
+from common.data.driver import Driver, random_policy
 from common.data.faults import Faults, append
-from common.loop import dreams
+from common.loop import evaluation
 from common.loop import logdir as logdir_lib
 from common.loop import parts as parts_lib
 from common.loop.learner import Learner
@@ -81,6 +81,11 @@ class Run:
     """Frames of finished episodes on disk: the `step` of everything."""
     return parts_lib.frames(self._config, self._agent, self._replay)
 
+  @property
+  def unsaved(self):
+    """Whether updates were made since the newest checkpoint."""
+    return self._learner.updates > self._saved
+
   def prefill(self):
     """Collect uniformly random episodes until config.prefill frames exist."""
     missing = self._config.prefill - self.frames
@@ -132,28 +137,15 @@ class Run:
       values['next_eval'] += config.eval_every
 
   def _evaluate(self):
-    values, config = self._progress.values, self._config
+    values = self._progress.values
     self._view.stage('evaluating')
-    def policy(obs, state, is_first):
-      self._interrupts.check()
-      return self._agent.policy({**obs, 'is_first': is_first}, state, self._agent.evaluation)
-    # Evaluation starts from other states than training.
-    tasks = [task for task, _ in config_lib.eval_tasks(config)]
-    played = run_episodes(
-        policy, self._parts.eval_envs, [repeat for _, repeat in config_lib.eval_tasks(config)],
-        config.seed + parts_lib.EVAL_ENV, config.eval_episodes, values['eval_episodes'],
-        self._eval_faults)
-    values['eval_episodes'] += config.eval_episodes
-    returns = [[episode['reward'].sum() for episode in episodes] for episodes in played]
-    row = {
-        'eval/return': np.mean(returns), 'eval/return_std': np.std(returns),
-        'eval/episodes': np.size(returns), 'eval/noise': config.eval_noise}
-    if len(tasks) > 1:
-      row.update({f'eval/return/{task}': np.mean(x) for task, x in zip(tasks, returns)})
-    row.update(dreams.errors(self._agent, played[0], (config.seed, self.frames % 2 ** 31)))
+    row, episodes = evaluation.of_run(
+        self._config, self._agent, self._parts.eval_envs, values['eval_episodes'], self.frames,
+        self._interrupts.check, self._eval_faults)
+    values['eval_episodes'] += self._config.eval_episodes
     row.update(self._report(self._agent))
     self._logger.write(self.frames, row, 'eval')
-    self._parts.pictures.evaluation(self.frames, self._agent, self._replay, played[0][0])
+    self._parts.pictures.evaluation(self.frames, self._agent, self._replay, episodes[0])
     self._skip()
 
   def _skip(self):
@@ -308,9 +300,16 @@ class Run:
       self._learn(config.train_steps)
 
   def _learn(self, updates):
-    self._learner.burst(updates, self.frames)
-    self._log_training()
-    self._save_if_due()
+    """A burst of updates, and those that are owed; a checkpoint may be due in the middle."""
+    every = 0 if self._config.deterministic else self._config.save_every
+    batches, over = self._learner.prepare(updates, every), False
+    while not over:
+      if batches:
+        self._learner.make(batches, self.frames)
+      self._log_training()
+      self._save_if_due()
+      batches = self._learner.prepare(0, every)
+      over = not batches
     self._view.stage('collecting')
 
   def _save_if_due(self):

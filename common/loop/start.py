@@ -41,8 +41,8 @@ def start(config, report=None):
       # Of a longer run it would be another share, and the directory refused.
       until = f' and --expl_until {config.expl_until}' if config.get('expl_until') else ''
       print(
-          f'{path}: finished. Pass --steps above {config.steps}{until} to train on, or another '
-          '--logdir.')
+          f'{path}: finished. Pass --steps above {logdir.finished_at(path)}{until} to train on, or '
+          'another --logdir.')
       return
     workers = None
     if config.ray:
@@ -100,8 +100,10 @@ def _train(run, config, path, interrupts):
     run.log_faults()
     raise
   except Exception as error:
-    # A mistake of ours or of a library: the updates since the last checkpoint are no part of it.
-    if not (config.deterministic or isinstance(error, UserError)):
+    # Whatever failed, the updates since the last checkpoint are no part of it. A mistake before the
+    # first of them leaves nothing to save.
+    early = isinstance(error, UserError) and not run.unsaved
+    if not (config.deterministic or early or isinstance(error, DiskError)):
       with contextlib.suppress(Exception):
         run.save()
     raise
