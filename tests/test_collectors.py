@@ -160,6 +160,19 @@ def test_faults_in_collectors_are_told_and_counted(near, tmp_path, monkeypatch, 
     loops.start(tmp_path / 'stop', *FLAGS, '--env_faults', 'stop')
 
 
+def test_where_a_fault_ends_the_run_the_episodes_of_all_collectors_are_kept(near, tmp_path, monkeypatch):
+  step, calls = run_start.envs.wrappers.TimeLimit.step, []
+  def faulty(self, *args):
+    calls.append(None)
+    if len(calls) == 30:  # in the step that ends all first episodes, of the second environment
+      raise ValueError('no such joint')
+    return step(self, *args)
+  monkeypatch.setattr(run_start.envs.wrappers.TimeLimit, 'step', faulty)
+  with pytest.raises(GaveUp, match='no such joint; its episode is dropped'):
+    loops.start(tmp_path, *FLAGS, '--env_faults', 'stop')
+  assert loops.episodes(tmp_path) == [(0, 0, 11), (0, 2, 11), (0, 3, 11)]
+
+
 def test_several_tasks_go_to_each_collector_whole(near, tmp_path):
   tasks = 'dummy_continuous_vector,dummy_terminal_vector'
   loops.start(tmp_path, *FLAGS, '--tasks', tasks)

@@ -16,10 +16,13 @@ from common.config import UserError
 from common.data import coverage
 from common.data import episodes as files
 from common.data import sources
+from common.data.driver import Driver
 from common.envs import dmc_extras
 from common.envs import noisytv
 from common.loop import logdir
+from common.loop import parts
 from dreamer import train as dreamer
+import loops
 from plan2explore import train as plan2explore
 from plan2explore.agent import Plan2Explore
 from plan2explore.studies import coverage as coverage_study
@@ -76,6 +79,20 @@ def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_pat
   assert found[0]['step'] == 420 and found[-1]['step'] == 600
   updates = rows(tmp_path / 'run', 'agent/updates')
   assert updates[0]['agent/updates'] > rows(explored, 'agent/updates')[-1]['agent/updates']
+
+
+def test_a_copy_that_is_killed_before_its_first_burst_keeps_its_grid(explored, tmp_path, monkeypatch):
+  argv = [
+      '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source', str(explored),
+      '--steps', '600', '--eval_every', '90', '--train_every', '100', '--logdir', str(tmp_path), '--quiet']
+  with monkeypatch.context() as patch:
+    patch.setattr(parts.Parts, 'close', lambda self: None)
+    loops.kill_at(patch, Driver, '_step', 125)  # in the second episode after the evaluation
+    with pytest.raises(loops.Kill):
+      plan2explore.main(argv)
+  assert [row['step'] for row in rows(tmp_path, 'train/return')] == [480]
+  plan2explore.main(argv)
+  assert [row['step'] for row in rows(tmp_path, 'eval/return')] == [420, 540, 600]
 
 
 @pytest.mark.parametrize('agent, flags', [

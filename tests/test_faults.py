@@ -324,3 +324,12 @@ def test_an_environment_that_ends_the_run_does_not_take_the_episodes_of_others()
     driver(policy, episodes=100)
   assert ended == [(0, 0), (0, 1)]
   assert 'its episode is dropped' in str(end.value) and 'built anew' not in str(end.value)
+
+
+def test_of_two_faults_in_a_step_the_first_is_told_and_both_are_counted():
+  faults = Faults('stop', print)
+  driver = Driver(
+      [Parallel(functools.partial(odd, kind), 'none') for kind in ('nan_reward', 'raises')], 2, 3, faults=faults)
+  with pytest.raises(GaveUp, match='environment 0, step 4 of episode 1: reward is nan'):
+    driver(policy, episodes=100)
+  assert faults.counts == {'env/rejected': 1, 'env/restarts': 1}

@@ -400,5 +400,11 @@ def test_many_threads_read_at_once(tmp_path):
 
 def test_where_longer_episodes_are_on_disk_more_memory_is_the_remedy(tmp_path):
   store = filled(tmp_path, (12, 5, 5, 5, 5), capacity=20)
-  with pytest.raises(config.UserError, match='One on disk has 12: pass a larger --replay_capacity'):
+  with pytest.raises(config.UserError, match='on disk alone has 12: pass a larger --replay_capacity'):
+    store.windows(8)
+
+
+def test_what_was_pruned_is_no_remedy(tmp_path):
+  store = filled(tmp_path, (12, 5, 5, 5, 5, 5), capacity=20, prune_disk=True)
+  with pytest.raises(config.UserError, match='longest of 2 has 5. Pass another --logdir'):
     store.windows(8)

@@ -466,3 +466,25 @@ def test_what_was_learned_before_a_mistake_shows_is_saved(tmp_path, monkeypatch)
   assert loops.saved(tmp_path)[UPDATES] > 2
   loops.start(tmp_path, '--eval_every', 1000)
   assert loops.saved(tmp_path)[UPDATES] == 14
+
+
+def test_a_kill_after_the_last_evaluation_off_the_grid_leaves_one_row_for_it(tmp_path, monkeypatch):
+  flags = ['--steps', 100]
+  kill(tmp_path, monkeypatch, run.Run, 'save', 4, flags=flags)
+  assert [row['step'] for row in loops.rows(tmp_path, 'eval/return')] == [40, 80, 100]
+  loops.start(tmp_path, *flags)
+  assert [row['step'] for row in loops.rows(tmp_path, 'eval/return')] == [40, 80, 100]
+  assert logdir.finished_at(tmp_path) == 100
+
+
+def test_an_offline_run_that_begins_anew_is_evaluated_anew(tmp_path, monkeypatch):
+  loops.start(tmp_path / 'source')
+  path, flags = tmp_path / 'run', ['--offline', tmp_path / 'source', '--train_every', 10]
+  loops.start(path, *flags)
+  steps = lambda: [row['step'] for row in loops.rows(path, 'eval/return')]
+  before = steps()
+  (path / 'checkpoint').rename(tmp_path / 'damaged')
+  (path / 'run.json').unlink()
+  assert interrupt(path, monkeypatch, loops.Toy, 'train', 5, flags=flags) == 130
+  loops.start(path, *flags)
+  assert steps() == before * 2

@@ -16,6 +16,7 @@ import functools
 
 import numpy as np
 
+from common.config import UserError
 from common.data.faults import ERRORS, Faults, GaveUp
 from common.envs import values
 from common.envs.wrappers import OneHot
@@ -68,7 +69,7 @@ class Driver:
     self._whole = whole
     self._attempts = [0] * len(self._envs)  # at the episode that runs or comes next, but one
     self._done = np.ones(len(self._envs), bool)
-    self._end = None  # GaveUp, raised once what has ended is handed over
+    self._end = None  # GaveUp or UserError, raised once what has ended is handed over
     self.running = np.ones(len(self._envs), bool)
     # Whether the next episode goes on with the game of which the last one was a part.
     self.goes_on = [False] * len(self._envs)
@@ -184,7 +185,7 @@ class Driver:
         self._faults.sound(self._first_env + e)
 
   def _check(self):
-    """Raise GaveUp where an environment cannot go on."""
+    """Raise GaveUp or UserError where an environment cannot go on."""
     if self._end:
       raise self._end
 
@@ -198,7 +199,7 @@ class Driver:
     try:
       faults.reject(self._first_env + e, self.next_episode[e], step, problem, kept)
     except GaveUp as end:
-      self._end = end
+      self._end = self._end or end
 
   def _restart(self, e, error):
     """Build an environment anew that failed; its episode is dropped."""
@@ -207,11 +208,11 @@ class Driver:
     step = len(self._rows[e])
     self._drop(e)
     self._done[e], self.goes_on[e] = True, False
-    while error and not self._end:
+    while error:
       try:
         self._faults.restart(self._first_env + e, self.next_episode[e], step, error)
-      except GaveUp as end:
-        self._end = end
+      except (GaveUp, UserError) as end:
+        self._end = self._end or end
         return
       try:
         self._envs[e].restart()

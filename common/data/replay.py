@@ -13,7 +13,7 @@ from common import config
 from common.data import episodes as files
 from common.data import reading
 from common.data.disk import Disk
-from common.data.windows import Windows, last_start, remedy
+from common.data.windows import Windows, last_start, too_short
 
 WRITERS = 2  # threads; several environments may end at the same time
 
@@ -180,13 +180,11 @@ class Replay:
       self._usable[length, keys] = [x for x in self._memory if self._fits(x, length, keys)]
     usable = self._usable[length, keys]
     if not usable:
-      episodes = [x for x in self._memory if self._fits(x, 0, keys)]
-      longest = max((x.rows for x in episodes), default=0)
-      needed = length + (not self._last_row)
-      raise config.UserError(
-          f'{self._directory}: batch_length {length} needs an episode of {needed} rows but the '
-          f'longest of {len(episodes)} has {longest}. '
-          + remedy(needed, max(self._rows.values(), default=0), self._readonly))
+      seen = [x.rows for x in self._memory if self._fits(x, 0, keys)]
+      away = {(k, e) for k, e, _ in files.pruned(self._directory)} | {(x.k, x.e) for x in self._memory}
+      raise too_short(
+          self._directory, length, length + (not self._last_row), seen,
+          [rows for episode, rows in self._rows.items() if episode not in away], self._readonly)
     if (length, keys) not in self._windows:
       sources = {key: self._relabel.get(key, key) for key in keys}
       self._windows[length, keys] = Windows(

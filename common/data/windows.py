@@ -1,6 +1,8 @@
 """Windows of rows: which ones are drawn from episodes, and with which probability."""
 import numpy as np
 
+from common.config import UserError
+
 
 class Windows:
   """Windows of equal length over a fixed list of episodes, which later additions do not change."""
@@ -57,12 +59,22 @@ def last_start(rows, length, last_row):
   return rows - length - (0 if last_row else 1)
 
 
-def remedy(needed, stored, readonly):
-  """What to do where no episode in memory has the rows that a window needs, as a sentence.
+def too_short(directory, length, needed, seen, others, readonly):
+  """The UserError that no episode in memory has the rows that a window needs.
 
-  stored: rows of the longest episode on disk. readonly: another run collected them.
+  Args:
+    directory: of the episodes.
+    length: rows of a window.
+    needed: of an episode, for that.
+    seen, others: lists of the rows of episodes in memory, and of those on disk alone.
+    readonly: whether another run collected them.
   """
-  if stored >= needed:
-    return f'One on disk has {stored}: pass a larger --replay_capacity, or 0, with the same command.'
   smaller = 'Pass another --logdir and a smaller --batch_length'
-  return f'{smaller}.' if readonly else f'{smaller} or a larger --prefill, or collect longer episodes.'
+  remedy = f'{smaller}.' if readonly else f'{smaller} or a larger --prefill, or collect longer episodes.'
+  if max(others, default=0) >= needed:
+    remedy = (
+        f'One that is on disk alone has {max(others)}: pass a larger --replay_capacity, or 0, with the '
+        'same command.')
+  return UserError(
+      f'{directory}: batch_length {length} needs an episode of {needed} rows but the longest of '
+      f'{len(seen)} has {max(seen, default=0)}. {remedy}')

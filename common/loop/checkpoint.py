@@ -120,8 +120,8 @@ class Checkpoint:
     """What the same command does without damaged checkpoints, where that is of use."""
     if self._config.get('source'):
       return ''  # a copy begins in an empty directory
-    then = 'collects the same episodes again' if self._config.deterministic else (
-        'learns anew from the episodes')
+    again = self._config.deterministic and not self._config.offline
+    then = 'collects the same episodes again' if again else 'learns anew from the episodes'
     return f' Where the files are damaged, move this folder away: the same command then {then}.'
 
   def _paths(self):

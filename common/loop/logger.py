@@ -4,6 +4,7 @@ A row of metrics.jsonl is a JSON object with `step` (frames), `time` (seconds of
 over resumes) and the metrics under their full names, such as `train/return`.
 """
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -88,6 +89,13 @@ class Logger:
     os.truncate(self._path, len(kept))
     self.rows, self._before = self._restore()
     self._start = time.monotonic()
+
+  def steps(self, rows, name):
+    """Steps of the rows that have a metric, of those behind the first `rows` of metrics.jsonl."""
+    with self._path.open('rb') as file:
+      return [
+          json.loads(line)['step'] for line in itertools.islice(file, rows, None)
+          if json.dumps(name).encode() in line]
 
   def close(self):
     """Close the files. The logger cannot be used afterwards."""

@@ -102,7 +102,8 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     if first:
       first.tell({'config': dict(settled), **logdir_lib.boxes(obs_space, act_space)})
     agent = make(settled)
-    _check_decay(config, agent)
+    if not (logdir / 'config.yaml').exists():  # what has begun may go on
+      _check_decay(config, agent)
     acting = team
     if team:
       team.follow(agent)
@@ -125,7 +126,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     progress = checkpoint_lib.Progress(
         frames=0, lost=0, evaluated=None, pretrained=False, trained=None, trained_episodes=0,
         logged=None, next_eval=None, owed=0,
-        eval_episodes=0, episodes={}, rows=0, means={}, source='', faults={})
+        eval_episodes=0, episodes={}, rows=0, means={}, source='', fresh=False, faults={})
     parts = Parts(
         logdir, collecting, evaluating, agent, acting, replay, loader, first or agent, logger, view,
         Pictures(logdir, logger, config, config_lib.repeats(config)[0], disk), progress,
@@ -237,7 +238,7 @@ def _restore(config, parts):
     values.update(
         source=config.source, frames=0, episodes={}, rows=0, owed=0, logged=None, trained=replay.frames,
         trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, evaluated=None,
-        means={})
+        means={}, fresh=True)
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
   lost = 0
@@ -250,25 +251,25 @@ def _restore(config, parts):
   if config.deterministic:
     parts.logger.rewind(values['rows'])
   elif resumed and values['pretrained']:
-    _pass_over(config, parts.logdir, values, count)
+    _pass_over(config, parts.logger, values, count)
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')
 
 
-def _pass_over(config, logdir, values, count):
+def _pass_over(config, logger, values, count):
   """What a kill left behind the checkpoint is neither caught up nor made twice.
 
   values: of the progress, which are changed. count: frames that there are now.
   """
   if not (config.offline or config.train_episodes):
-    # Bursts were due after every train_every frames; those of frames that the checkpoint has still are.
-    every = config.train_every
-    due = lambda frames: max(0, frames - values['trained']) // every
-    values['trained'] += (due(count) - due(values['frames'])) * every
-  made = curves.read(logdir, 'eval/return', config).frames
-  made = made[made >= values['next_eval']]
-  if len(made):
-    values['evaluated'] = int(made[-1])
+    # A burst is due after every train_every frames. An interrupt may have come between.
+    due = lambda frames: max(0, frames - values['trained']) // config.train_every
+    values['owed'] += due(values['frames']) * config.train_steps
+    values['trained'] += due(count) * config.train_every
+  last = -1 if values['evaluated'] is None else values['evaluated']
+  made = [step for step in logger.steps(values['rows'], 'eval/return') if step > last]
+  if made:
+    values['evaluated'] = made[-1]
     values['eval_episodes'] += len(made) * config.eval_episodes
     while values['next_eval'] <= made[-1]:
       values['next_eval'] += config.eval_every

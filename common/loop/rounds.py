@@ -57,7 +57,13 @@ class CrewRun(OverlappedRun):
     decisions = max(1, math.ceil(frames / sum(self._repeats)))
     played = self._crew.play(
         decisions, self.frames, self._limit(), self._interrupts.check, self._crew_faults, random)
-    return sum(self._take_in_all(part) for part in played)
+    frames, problem = 0, None
+    for number, part in enumerate(played, 1):
+      frames += self._take_in_all(part)
+      problem = problem or part.problem
+      if problem and not number % self._config.collectors:  # all have carried out the same order
+        raise problem
+    return frames
 
   def _take_in_all(self, played):
     counts = self._progress.values['faults']
@@ -69,6 +75,4 @@ class CrewRun(OverlappedRun):
       self.say(text)
     for ended in played.ended:
       self._take_in(*ended)
-    if played.problem:
-      raise played.problem
     return played.frames

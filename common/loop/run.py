@@ -9,7 +9,6 @@
 nothing is collected, and updates count as the frames after which they would have been made.
 The bursts come at the counts of the published code.
 """
-
 import collections
 from typing import NamedTuple
 
@@ -114,8 +113,10 @@ class Run:
         self.say(text)
       if self._driver:
         values['trained_episodes'] = sum(self._driver.next_episode)
+    begins = first or values['owed'] or values['fresh']  # taken over from another run
     if first or values['owed']:
       self._learn(self._config.pretrain if first else 0)
+    if begins:
       self.save()
 
   def _draw_on_what_is_there(self):
@@ -193,7 +194,7 @@ class Run:
     self._progress.values.update(
         frames=self._replay.frames,
         episodes={str(e): k for e, k in self._replay.count_per_env().items()},
-        rows=self._logger.rows, means=self._learner.means.values)
+        rows=self._logger.rows, means=self._learner.means.values, fresh=False)
     self._parts.checkpoint.save()
     self._saved = self._learner.updates
     self._save_run()

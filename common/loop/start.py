@@ -95,15 +95,17 @@ def _train(run, config, path, interrupts):
     run.say(f'{stop}: {done}. Start the same command again to continue.')
     sys.exit(128 + interrupts.signal)
   except GaveUp:
-    if not config.deterministic:  # else as above
-      run.save()
-    run.log_faults()
+    try:
+      if not config.deterministic:  # else as above
+        run.save()
+    finally:
+      run.log_faults()
     raise
   except Exception as error:
     # Whatever failed, the updates since the last checkpoint are no part of it. A mistake before the
     # first of them leaves nothing to save.
     early = isinstance(error, UserError) and not run.unsaved
     if not (config.deterministic or early or isinstance(error, DiskError)):
-      with contextlib.suppress(Exception):
+      with contextlib.suppress(Exception, GaveUp):
         run.save()
     raise

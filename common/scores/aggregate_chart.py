@@ -8,7 +8,6 @@ from common.scores import canvas
 from common.scores import chart
 
 
-@canvas.literal
 def draw(rows):
   """Return a Figure of summary.Row: own groups in colours, published methods in grey, each once.
 
@@ -69,4 +68,4 @@ def _key(row):
 
 def _label(row):
   tasks = f'{len(row.tasks)} task{"s" * (len(row.tasks) > 1)}'
-  return '\n'.join([*textwrap.wrap(row.name, 52), f'{tasks}, {row.frames} frames'])
+  return canvas.plain('\n'.join([*textwrap.wrap(row.name, 52), f'{tasks}, {row.frames} frames']))

@@ -37,7 +37,6 @@ class Panel(NamedTuple):
   end: float        # frames that are shown
 
 
-@canvas.literal
 def draw(groups, metric, width=None, band='std', each=False, below=None):
   """Return a Figure with one panel a task.
 
@@ -58,7 +57,7 @@ def draw(groups, metric, width=None, band='std', each=False, below=None):
   for axis, (task, members) in zip(axes, panels.items()):
     panel = on_bins(task, members, metric, width, each)
     widths.append(panel.width)
-    axis.set_title(task, fontsize=9 if small else None)
+    axis.set_title(canvas.plain(task), fontsize=9 if small else None)
     _draw_panel(axis, task, members, metric, panel, styles, legend, band)
     _decorate(axis, task, members, metric, panel.end, small)
     if below:
@@ -302,7 +301,7 @@ def _label(text, band, word, counts):
   """Text of the legend, such as 'dreamer (dmc), mean ± std of 5 runs', in lines that fit."""
   level = 'score' in text or max(counts) == 1
   text += f', {"" if level else BANDS[band] + " of "}{_plural(counts, word)}'
-  return '\n    '.join(textwrap.wrap(text, 96))
+  return canvas.plain('\n    '.join(textwrap.wrap(text, 96)))
 
 
 def _plural(counts, word):

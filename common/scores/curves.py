@@ -299,6 +299,7 @@ def _parse(text):
 def _runs_below(path):
   seen = set()  # of folders that link to each other
   for folder, folders, files in os.walk(path, followlinks=True):
+    folders.sort()
     real = os.path.realpath(folder)
     if real in seen:
       folders.clear()

@@ -164,10 +164,11 @@ def _methods(task, groups, metric):
 
 def _second(task, configs):
   """Published methods of DreamerV2 on a game, that of most runs first."""
-  patient = [
-      config for config in configs if config.get('discount') == MONTEZUMA_DISCOUNT
-      and published.task_name(task) == 'montezuma_revenge']
-  others = [config for config in configs if config not in patient]
+  patient, others = [], []
+  for config in configs:
+    own = config.get('discount') == MONTEZUMA_DISCOUNT and (
+        published.task_name(task) == 'montezuma_revenge')
+    (patient if own else others).append(config)
   fading = others and all(schedules.parse(config.get('actor_ent')) for config in others)
   found = ['dreamerv2_schedules' if fading else 'dreamerv2'] * len(others)
   more = ['dreamerv2_montezuma'] * len(patient)

@@ -107,9 +107,9 @@ def nearest(config, task):
   """
   settings = SETTINGS.get((config['agent'], config_lib.suite(task), observation(config)), ())
   own = [setting for setting in settings if setting.task == published.task_name(task)]
-  settings = own + [
+  settings = [
       setting for setting in settings
-      if not setting.task and not any(setting.curve == each.curve for each in own)]
+      if not setting.task and not any(setting.curve == each.curve for each in own)] + own
   found = [
       (setting, differences(config, setting.blocks, setting.keys)) for setting in settings
       if ('few_shot' in setting.blocks) == protocol.few_shot(config)]
@@ -128,8 +128,8 @@ def differences(config, blocks=(), keys=()):
   theirs = {**config_lib.preset(agent, list(blocks), config['task']), **dict(keys)}
   ours = {**config_lib.preset(agent, [], config['task']), **config_lib.before(config), **config}
   unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
-  keys = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
-  return {key: (theirs[key], ours[key]) for key in sorted(keys) if theirs[key] != ours[key]}
+  counted = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
+  return {key: (theirs[key], ours[key]) for key in sorted(counted) if theirs[key] != ours[key]}
 
 
 def mismatches(config, setting, differing):

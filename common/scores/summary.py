@@ -4,6 +4,7 @@ Scores are normalised: DeepMind Control by the length of an episode, of which a 
 most; games by random and human play. A score is that of one run: the mean of its rows in a window
 of frames, the same for all runs of a group.
 """
+import collections
 from typing import NamedTuple
 
 import numpy as np
@@ -109,8 +110,11 @@ def _methods(groups, metric, notes):
   found, suites = {}, {}
   for task, members in protocol.panels(groups, metric).items() if protocol.returns(metric) else ():
     suite = config_lib.suite(task)
+    names = collections.Counter(group.name for group in members)
     for group in members:
       name = protocol.own_name(group, metric)
+      if names[group.name] > 1:  # of one of the tasks of runs that differ in their main task
+        name = f'{name}, {group.task}'
       if suite not in UNITS:
         notes.append(f'{task}: not aggregated, there is no scale that it shares with other tasks.')
       elif protocol.episode(group, metric) != protocol.EPISODES[suite]:
@@ -120,9 +124,6 @@ def _methods(groups, metric, notes):
       elif suite == 'atari' and published.normalised(task, 0.0) is None:
         notes.append(f'{task}: not aggregated, its human scores are not known.')
       else:
-        if task in found.get((suite, name), {}):
-          # One of the tasks of runs that have several, which differ in their main task.
-          name = f'{name}, {group.task}'
         found.setdefault((suite, name), {})[task] = group
         suites.setdefault(name, set()).add(suite)
   for (_, name), tasks in found.items():
