@@ -53,7 +53,7 @@ class Checkpoint:
   def __init__(self, directory, agent, progress, disk=None):
     """Take what is saved; disk: Disk that waits where the system refuses, or None."""
     self._directory, self._disk = pathlib.Path(directory), disk or Disk()
-    self._config = agent.config
+    self._agent = agent
     self._checkpoint = tf.train.Checkpoint(
         agent=agent, progress=progress, optimizers=agent.optimizers())
 
@@ -118,9 +118,10 @@ class Checkpoint:
 
   def _anew(self):
     """What the same command does without damaged checkpoints, where that is of use."""
-    if self._config.get('source'):
+    config = self._agent.config
+    if config.get('source'):
       return ''  # a copy begins in an empty directory
-    again = self._config.deterministic and not self._config.offline
+    again = config.deterministic and not config.offline
     then = 'collects the same episodes again' if again else 'learns anew from the episodes'
     return f' Where the files are damaged, move this folder away: the same command then {then}.'
 
