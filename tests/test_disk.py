@@ -223,12 +223,17 @@ def test_what_is_optional_ends_no_run_and_is_said_once(calm, tmp_path, monkeypat
   loops.use_toy(monkeypatch.setattr, curve=True)
   one, two = calm, tmp_path / 'run'
   (two / 'curve.png').mkdir(parents=True)  # nothing can be renamed to that
-  write = logger.TensorBoard._write
+  write, begin = logger.TensorBoard._write, replay.Replay.begin
   def torn(self, step, summary):
     with full():
       write(self, step, summary)
+  def at_once(*args):  # the limit is that of all threads
+    begun = begin(*args)
+    begun.written.result()
+    return begun
   with monkeypatch.context() as patch:
     patch.setattr(logger.TensorBoard, '_write', torn)
+    patch.setattr(replay.Replay, 'begin', at_once)
     loops.start(two)
   out = capsys.readouterr().out
   assert out.count('The run goes on without.') == 2 and PAUSE not in out
