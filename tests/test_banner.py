@@ -1,4 +1,7 @@
 """What a run says before it begins: one unit each, sizes, and the time from measured updates."""
+import types
+
+import numpy as np
 import pytest
 
 from common import config as config_lib
@@ -45,3 +48,15 @@ def test_the_memory_of_the_replay_is_told(capacity, gigabytes):
   agent = toys.agent()
   config = agent.config.replace(steps=5_000_000, replay_capacity=capacity, action_repeat=2)
   assert f'up to {gigabytes} GB' in banner.start(config, agent, 'x')
+
+
+def test_the_memory_of_an_offline_run_is_that_of_all_it_learns_from(tmp_path):
+  (tmp_path / 'episodes').mkdir()
+  for k in range(3):
+    (tmp_path / 'episodes' / f'{k:06d}-0-501.npz').touch()  # 1,000 frames each
+  agent = types.SimpleNamespace(obs_space={'image': types.SimpleNamespace(
+      shape=(64, 64, 3), dtype=np.dtype(np.uint8))})
+  for flags, frames in (([], 3000), (['--replay_capacity', '2000'], 2000)):
+    config = config_lib.load('dreamer', [
+        '--configs', 'dmc', '--offline', str(tmp_path), '--steps', '100', *flags])
+    assert banner._replay_gigabytes(config, agent) == frames / 2 * 64 * 64 * 3 / 1e9

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
+from common import config as config_lib
 from common import envs
 from common.config import UserError
-from common.config import task_keys
 
 PASSES = 5
 
@@ -23,7 +23,7 @@ def measure(config, decisions):
   Raises:
     UserError: a task of another suite.
   """
-  if task_keys.suite(config.task) != 'atari':
+  if config_lib.suite(config.task) != 'atari':
     raise UserError(f'emulator: {config.task} is no game of Atari. Pass --task atari_GAME, such as atari_pong.')
   env = envs.make(config, mode='eval')
   game = env
