@@ -65,7 +65,7 @@ setup(
         'wandb': [WANDB],
         'mlflow': ['mlflow>=3,<4'],
         'test': [
-            'hypothesis>=6.100,<7', 'pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.6,<4',
+            'hypothesis>=6.100,<7', 'pytest>=8,<10', 'pytest-timeout>=2.3,<3', 'pytest-xdist>=3.8,<4',
             MEMORY_MAZE, RAY, ATARI, *DRAW, WANDB, 'mlflow-skinny>=3,<4'],
         'tensorboard': [f'tensorboard{TENSORFLOW}'],
     },

@@ -142,12 +142,15 @@ class Agent(tf.Module):
     Returns:
       (action, state): float32 numpy [M, A] or [A], and the state to pass on.
     Raises:
-      ValueError: an image holds numbers that no image has, or what is seen has another form.
+      ValueError: no such mode, an image holds numbers that no image has, or what is seen has another
+        form.
     """
-    assert mode in ('train', 'eval', self.evaluation), mode
+    if mode not in ('train', 'eval', self.evaluation):
+      raise ValueError(f'mode is {mode!r}, expected train or eval')
     key = self.world_model.obs_keys[0]
-    if not hasattr(obs, 'keys') or key not in obs:
-      raise ValueError(f'the observation is no dict with {key!r}; {MAKE}')
+    for k in self.world_model.obs_keys:
+      if not hasattr(obs, 'keys') or k not in obs:
+        raise ValueError(f'the observation is no dict with {k!r}; {MAKE}')
     single = np.ndim(obs[key]) == len(self.obs_space[key].shape)
     batch = lambda x: np.asarray(x)[None] if single else np.asarray(x)
     inputs = {}

@@ -41,7 +41,7 @@ def main(argv=None):
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
   if any(option.partition('=')[0] == '--tasks' for option in options):
     raise config_lib.UserError('check_env: --tasks names several. Check one TASK after the other.')
-  options = [*([] if '--configs' in options else ['--configs', 'gym']), '--task', args.task, *options]
+  options = [*([] if config_lib.names_blocks(options) else ['--configs', 'gym']), '--task', args.task, *options]
   config = config_lib.load('dreamer', ['--seed', str(args.seed), *options])
   envs.check(config)
   report = checks.Report()
@@ -71,6 +71,7 @@ def check(config, report, episodes, steps):
     checks.check_spaces(env, report, config)
     if report.faults:
       return []
+    steps = min(steps, check_play.steps(config))
     played = check_play.Player(env, report, config.seed).play(episodes, steps)
     ended = [length < steps for length, _ in played]
     played = [(check_play.decisions(config, length), score) for length, score in played]

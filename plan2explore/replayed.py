@@ -17,16 +17,17 @@ class ReplayedCritic(ActorCritic):
   def gradients(self, world_model, rows, start, reward_fn, seed, frames=0):
     """As ActorCritic.gradients, on filtered rows (see `novelty`) and the starts in them.
 
-    The outputs are the one imagined action [N, A], reward [T, B] and returns [T - 1, B] of the rows.
+    The outputs are the one imagined action [N, A], reward [L, B] and returns [L - 1, B] of the rows,
+    where L is T, or T - 1 where the first row has no novelty.
     """
     first = lambda x: tf.concat([x[:1], x[:-1]], 0)
     swap = lambda x: tf.transpose(x, [1, 0, 2])
     feat = swap(rows['feat'])                                       # [T, B, F]
     action = tf.cast(swap(rows['data']['action']), feat.dtype)
-    reward = tf.stop_gradient(reward_fn(Imagined(feat, action, first(feat))))
-    c = self._config
+    met, c = Imagined(feat, action, first(feat)), self._config
     if c.expl_behavior == 'plan2explore' and c.disag_input == 'feat':  # not seen before the first row
-      feat, reward = feat[1:], reward[1:]
+      met = Imagined(*(x[1:] for x in met))
+    feat, reward = met.feat, tf.stop_gradient(reward_fn(met))
     with tf.GradientTape() as value_tape:
       dist = self.value(feat)
       value = (self.slow_value(feat) if self._config.slow_value else dist).mode()

@@ -1,5 +1,8 @@
 """Environments in the own protocol, each odd in one way, for `--task py_own:NAME`."""
+import multiprocessing
+import subprocess
 import threading
+import time
 
 import gymnasium
 import numpy as np
@@ -144,3 +147,78 @@ class Halves(Own):
 
   def observe(self):
     return self.obs()
+
+
+class Five(Own):
+  """Returns Gymnasium's five values in our protocol, and comes to an end by time."""
+
+  def step(self, action):
+    obs, reward, over, info = super().step(action)
+    return obs, reward, False, over, info
+
+
+class Physics(Own):
+  """Has methods of its own that are called as the halves of a step are."""
+
+  def advance(self):
+    self.t += 1
+
+  def observe(self):
+    return 'a picture for people'
+
+  def step(self, action):
+    self.advance()
+    return self.obs(), 1.0, self.t >= 25, {}
+
+
+class WrongHalves(Halves):
+  """Half a step of something else."""
+
+  def advance(self, action):
+    return self.obs()
+
+
+class OneEntry(Own):
+  """A reward in an array of one entry."""
+
+  def step(self, action):
+    obs, reward, over, info = super().step(action)
+    return obs, np.array([reward]), over, info
+
+
+class NoReward(Own):
+  """Forgets the reward."""
+
+  def step(self, action):
+    obs, _, over, info = super().step(action)
+    return obs, None, over, info
+
+
+class Words(Own):
+  """Has an entry that is no array, which nobody needs to see."""
+  obs_space = {**Own.obs_space, 'log_text': gymnasium.spaces.Text(50), 'mission': gymnasium.spaces.Text(50)}
+
+  def obs(self):
+    return {**super().obs(), 'log_text': 'so', 'mission': 'find it'}
+
+
+class Servant(Own):
+  """Starts a process of its own by multiprocessing, and a program that it ends by SIGTERM."""
+
+  def __init__(self):
+    context = multiprocessing.get_context('fork')
+    child = context.Process(target=time.sleep, args=(0,))
+    child.start()
+    child.join()
+    self.program = subprocess.Popen(['sleep', '60'])
+
+  def close(self):
+    self.program.terminate()
+    assert self.program.wait(10) == -15
+
+
+class Endless(Own):
+  """Never ends; pays one a step."""
+
+  def step(self, action):
+    return self.obs(), 1.0, False, {}

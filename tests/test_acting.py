@@ -1,11 +1,14 @@
 """Acting: filtering, resets, exploration and its schedule, repeatability."""
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from common import config as config_lib
+from common.model import devices
 from common.model import exploration
 from common.model.world_model import WorldModel
+from dreamer.agent import Dreamer
 
 import toys
 
@@ -87,6 +90,15 @@ def test_acting_and_training_preprocess_by_the_same_function(monkeypatch):
 def test_what_no_environment_of_the_agent_gives_is_refused_with_how_to_make_one(obs, words):
   with pytest.raises(ValueError, match=words + '.*common.envs.make'):
     toys.agent().policy(obs)
+
+
+def test_each_observation_that_is_missing_is_named_and_so_is_a_mode_that_is_none():
+  boxes = {name: gymnasium.spaces.Box(-1, 1, (2,), np.float32) for name in ('position', 'velocity')}
+  agent = Dreamer(devices.setup(toys.settings(cnn_keys='', mlp_keys='.*')), boxes, toys.actions(2))
+  with pytest.raises(ValueError, match="no dict with 'velocity'"):
+    agent.policy({'position': np.zeros(2, np.float32)})
+  with pytest.raises(ValueError, match="mode is 'evaluate', expected train or eval"):
+    agent.policy({name: np.zeros(2, np.float32) for name in boxes}, mode='evaluate')
 
 
 def test_the_remembered_action_is_the_noisy_one_that_is_carried_out():

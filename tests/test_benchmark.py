@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 
 import gymnasium
 import numpy as np
@@ -62,6 +63,46 @@ def test_value_head_counted_once_saves_one_forward_pass():
 
 def test_count_is_proportional_to_the_batch():
   assert sum(count('--batch_size', '100').values()) == pytest.approx(2 * sum(count().values()))
+
+
+def test_the_ensemble_is_counted_with_what_is_made_of_it():
+  from common.bench import exploring
+  from common.bench import trial
+  def parts(*flags):
+    made = trial.Trial(config.load('plan2explore', [
+        '--configs', 'debug', '--disag_bootstrap', 'False', *flags]))
+    found, ensemble = exploring.count(made), made.agent.novelty.ensemble
+    size = lambda layer: 2e-9 * layer.kernel.shape.num_elements()
+    return found, sum(map(size, ensemble.hidden)) + size(ensemble.mean), size(ensemble.hidden[0]), (
+        size(ensemble.std) if ensemble.std else 0), made.agent.config
+  found, layers, first, _, c = parts()
+  rows, dreams = c.batch_size * c.batch_length, c.batch_size * c.batch_length * c.expl_horizon
+  assert found['ensemble on replay'] == pytest.approx(rows * (3 * layers - first))
+  assert found['ensemble on dreams'] == pytest.approx(dreams * layers)
+  found, layers, first, std, _ = parts(
+      '--disag_reward_grad', 'True', '--disag_loss', 'nll_learned', '--disag_offset', '1',
+      '--disag_input', 'feat')
+  assert found['ensemble on replay'] == pytest.approx(
+      (rows - c.batch_size) * (3 * (layers + std) - first))
+  assert found['ensemble on dreams'] == pytest.approx(2 * dreams * layers)
+  found, layers, _, std, _ = parts('--intr_reduce', 'jrd')
+  assert found['ensemble on dreams'] == pytest.approx(dreams * (layers + std)) and std
+
+
+def test_blocks_are_seen_in_either_spelling():
+  args = types.SimpleNamespace(size=None)
+  for flags in (['--configs', 'debug'], ['--configs=debug']):
+    assert sizes.name_of(args, flags, 'both') == 'configured'
+  assert sizes.name_of(args, ['--seed', '1'], 'both') == 'both'
+
+
+def test_the_peak_is_of_products_in_the_type_of_the_layers(monkeypatch):
+  from common.bench import trial
+  monkeypatch.setattr(trial, 'MATRIX', 8)
+  made = trial.Trial(config.load('dreamer', ['--configs', 'debug']))
+  assert made.peak()['product'] == '8 x 8, float32'
+  made._config = made._config.replace(precision='mixed_float16')
+  assert made.peak()['product'] == '8 x 8, float16'
 
 
 def test_pcont_adds_heads_and_leaves_out_the_last_rows():

@@ -256,7 +256,9 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--tasks', 'dmc_walker_run,dmc_walker_walk,dmc_walker_run'], 'tasks names dmc_walker_run twice'),
     (['--configs', 'atari', '--eval_noise', '1.5'], 'eval_noise 1.5 is the probability'),
     (['--configs', 'atari', '--expl_min', '1.5'], 'expl_min 1.5 is the probability'),
-    (['--tasks', ','], "tasks is ',', which names none")])
+    (['--tasks', ','], "tasks is ',', which names none"),
+    (['--tasks', 'dmc_walker_run:0,dmc_walker_walk', '--batch_length', '900'], 'batch_length 900'),
+    (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
   agent = 'planet' if 'multitask' in flags else 'dreamer'
   with pytest.raises(config.UserError, match=re.escape(words).replace('\\ ', ' ')):
@@ -276,14 +278,17 @@ def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
     (['--expl_behavior', 'curiosity', '--disag_models', '9'], 'disag_models'),
     (['--expl_behavior', 'random', '--intr_reduce', 'jrd'], 'intr_reduce'),
     (['--rnd_input', 'feat'], 'rnd_input'), (['--curiosity_scale', '3'], 'curiosity_scale'),
-    (['--expl_replay', 'True', '--expl_horizon', '3'], 'expl_horizon')])
+    (['--expl_replay', 'True', '--expl_horizon', '3'], 'expl_horizon'),
+    (['--disag_lr', '1e-3'], 'disag_lr'), (['--disag_units', '9', '--disag_width_factor', '2'], 'disag_width_factor'),
+    (['--configs', 'curiosity', '--curiosity_shapes', 'True', '--disag_lr', '1e-3'], 'disag_lr'),
+    (['--intr_reduce', 'jrd', '--intr_ddof', '1'], 'intr_ddof')])
 def test_what_another_explorer_reads_is_refused(flags, key):
-  with pytest.raises(config.UserError, match=f'{key} means nothing with expl_'):
+  with pytest.raises(config.UserError, match=f'{key} means nothing with (expl_|disag_|curiosity_|intr_)'):
     config.load('plan2explore', flags)
 
 
 @pytest.mark.parametrize('flags', [
-    ['--expl_behavior', 'icm', '--disag_lr', '1e-3'],
+    ['--expl_behavior', 'icm', '--disag_lr', '1e-3'], ['--disag_opt', 'own', '--disag_lr', '1e-3'],
     ['--expl_behavior', 'rnd', '--rnd_input', 'feat', '--intr_log', 'True']])
 def test_what_this_explorer_reads_is_taken(flags):
   config.load('plan2explore', flags)
@@ -296,6 +301,34 @@ def test_what_this_explorer_reads_is_taken(flags):
 def test_the_remedy_for_long_sequences_helps(line, words, not_words):
   sentence = refusal(line)
   assert words in sentence and not_words not in sentence
+
+
+def test_blocks_after_a_second_configs_come_after_the_first():
+  loaded = config.load('dreamer', ['--configs', 'dmc_proprio', '--seed', '3', '--configs=cpu', 'debug'])
+  assert loaded.configs == ['dmc_proprio', 'cpu', 'debug'] and not loaded.cnn_keys
+  assert config.names_blocks(['--configs=cpu']) and not config.names_blocks(['--config', 'cpu'])
+
+
+def test_blocks_fit_the_suite_of_the_tasks_that_a_block_names():
+  repeats = lambda *names: config.repeats(config.load('planet', ['--configs', *names]))
+  assert repeats('gym', 'multitask', 'cpu') == repeats('multitask', 'cpu')
+
+
+def test_worlds_with_a_noisy_screen_fit_the_small_sizes():
+  loaded = config.load('plan2explore', ['--configs', 'noisytv', 'cpu'])
+  assert (loaded.action_repeat, loaded.batch_length) == (1, 15)
+
+
+def test_the_example_of_heads_names_those_that_there_are():
+  with pytest.raises(config.UserError) as error:
+    config.load('dreamer', ['--obs_loss', 'none', '--grad_heads', 'decoder'])
+  assert 'Pass reward;' in str(error.value)
+
+
+def test_paths_are_the_same_however_home_is_written():
+  home = os.path.expanduser('~')
+  old, new = {'offline': '~/x', 'seed': 1}, {'offline': f'{home}/x', 'seed': 2}
+  assert config.difference(old, new, ['offline', 'seed']) == ['seed: 1 there, 2 here']
 
 
 def test_a_pattern_that_fits_only_what_nothing_reads_is_refused():

@@ -48,6 +48,22 @@ def test_a_project_that_is_not_installed_is_a_note(monkeypatch):
   assert found.status == 'note' and 'pip install -e' in found.fix
 
 
+def test_without_what_the_commands_import_the_doctor_still_tells():
+  """In a fresh checkout nothing is installed, least of all what reads the settings."""
+  code = (
+      'import importlib.metadata, importlib.util, sys; sys.modules["ruamel"] = None\n'
+      'def missing(name): raise importlib.metadata.PackageNotFoundError(name)\n'
+      'importlib.metadata.requires = missing\n'
+      'importlib.util.find_spec = lambda name: None\n'
+      'from common import doctor; from common.checks import machine\n'
+      'machine.CHECKS = {"packages": machine.packages}; doctor.main([])')
+  environ = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+  done = subprocess.run([sys.executable, '-c', code], env=environ, capture_output=True, text=True)
+  assert done.returncode == 1 and not done.stderr, done.stderr
+  assert 'fail packages    the project is not installed, tensorflow, ruamel, numpy missing' in done.stdout
+  assert 'fix: pip install -e' in done.stdout
+
+
 @pytest.mark.parametrize('process, nvidia, status, word', [
     (answer(out='2.21.0\n'), False, 'note', 'no GPU'),
     (answer(out='2.21.0\n'), True, 'note', 'does not see the GPU'),
@@ -60,6 +76,30 @@ def test_tensorflow_and_its_gpus(monkeypatch, process, nvidia, status, word):
   found = machine.tensorflow()
   assert found.status == status and word in found.text
   assert ('[gpu]' in found.fix) == ('does not see' in found.text)
+
+
+def test_a_gpu_that_cannot_compute_is_a_failure(monkeypatch):
+  monkeypatch.setattr(machine, '_python', lambda code: (
+      answer(1, err='with XLA: no ptxas\n') if code is machine.COMPUTE else
+      answer(out='2.21.0\nNVIDIA H100\n'))(code))
+  found = machine.tensorflow()
+  assert found.status == 'fail' and 'NVIDIA H100, which cannot compute with XLA: no ptxas' in found.text
+  assert '--jit False' in found.fix
+
+
+def test_what_a_gpu_has_to_compute_can_be_computed():
+  done = machine._python(machine.COMPUTE)
+  assert done.returncode == 0, done.stderr
+
+
+def test_nvidia_tools_without_a_gpu_are_no_gpu(monkeypatch):
+  monkeypatch.setattr(machine.os.path, 'exists', lambda path: False)
+  done = lambda code, text: lambda *args, **options: subprocess.CompletedProcess([], code, text, '')
+  for code, text, expected in (
+      (9, 'NVIDIA-SMI has failed because it could not communicate', False),
+      (0, 'No devices were found', False), (0, 'GPU 0: NVIDIA H100', True)):
+    monkeypatch.setattr(machine.subprocess, 'run', done(code, text))
+    assert machine.has_nvidia() == expected
 
 
 def test_without_gl_the_packages_are_named(monkeypatch):
@@ -88,6 +128,12 @@ def test_little_room_on_the_disk(monkeypatch, free, status):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=free * 1e9))
   found = machine.disk()
   assert found.status == status and f'{free:.3g} GB' in found.text
+
+
+def test_a_folder_in_which_nothing_can_be_written(monkeypatch):
+  monkeypatch.setattr(machine.os, 'access', lambda path, mode: False)
+  found = machine.disk()
+  assert found.status == 'fail' and 'nothing can be written' in found.text and '--logdir' in found.fix
 
 
 @pytest.mark.parametrize('kilobytes, status', [(1_000_000, 'fail'), (8_000_000, 'note'),

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from common import config as config_lib
 from common.model import actor_critic
@@ -250,6 +251,34 @@ def test_running_spread_is_that_of_the_numbers_and_survives_bad_ones():
   assert abs(float(scale.spread()) - 3) < 0.3
   scale.update(dict(mean=tf.constant(math.nan)))
   assert np.isfinite(scale.mean)
+
+
+def test_a_batch_that_is_not_finite_leaves_no_half_of_itself_in_a_running_spread():
+  scale, x = scales.RunningStd(), tf.constant([1.0, 3.0])
+  _, bad = scale(tf.constant([math.inf, 1.0]))
+  scale.update(bad)
+  assert float(scale.weight) == 0
+  _, stats = scale(x)
+  np.testing.assert_allclose((stats['mean'], stats['square']), (2, 5), rtol=1e-5)
+
+
+def test_small_errors_are_brought_to_the_same_scale():
+  x = np.random.default_rng(0).uniform(0, 1, 100).astype(np.float32)
+  large, small = (scales.RunningStd()(tf.constant(size * x))[0] for size in (1.0, 1e-6))
+  np.testing.assert_allclose(large, small, rtol=1e-3)
+
+
+def test_dreams_climb_the_whole_slope_of_what_a_random_network_is_off():
+  """A predictor that is off by a constant pays the same everywhere."""
+  agent = agents.make(expl_behavior='rnd', rnd_input='feat')
+  measure = agent.novelty
+  measure.predictor = lambda feat: tfp.distributions.Deterministic(measure.target(feat).mode() + 0.5)
+  feat = tf.random.normal([4, agent.world_model.rssm.feat_size])
+  with tf.GradientTape() as tape:
+    tape.watch(feat)
+    paid = measure.reward(actor_critic.Imagined(feat, None, None))
+  np.testing.assert_allclose(paid, 0.25, rtol=1e-4)
+  np.testing.assert_allclose(tape.gradient(paid, feat), 0, atol=1e-5)
 
 
 def test_stream_norm_divides_by_the_running_magnitude():

@@ -38,21 +38,23 @@ def test_whatever_becomes_of_a_part_the_others_run_and_are_told(tmp_path, capfd)
   found = schedule.run([
       part('fails', WELL + '; raise ValueError("why")'), part('hangs', hang), part('sees', seen),
       part('goes on', hang, endless=True), part('is silent', 'import time; time.sleep(99)', endless=True),
+      part('says too little', hang, endless=True, awaited=lambda row: 'fps' in row),
       part('has no time', WELL, share=0.0),
       schedule.Part('is told', 0, [sys.executable, '-c', told, schedule.SECONDS], environ={'X': 'x'}),
-  ], 0.6, path, {'about': 'me'})
+  ], 0.7, path, {'about': 'me'})
   assert json.loads(path.read_text()) == found and found['about'] == 'me'
   rows = {row['name']: row for row in found['parts']}
   status = {name: row['status'] for name, row in rows.items()}
   assert status == {
       'fails': 'failed', 'hangs': 'over its limit', 'sees': 'ok', 'goes on': 'ok', 'is silent': 'failed',
-      'has no time': 'skipped', 'is told': 'ok'}
+      'says too little': 'failed', 'has no time': 'skipped', 'is told': 'ok'}
   assert rows['fails']['problem'] == 'ValueError: why' and rows['fails']['rows'] == [{'a': 1}]
   assert rows['hangs']['rows'] == [{'b': 2}] and rows['hangs']['problem'] == 'over 4 s'
   assert rows['sees']['rows'][0]['name'] == 'hangs'  # the file is there after each
   # The rest of the time, but for that in which the last part may save.
   assert 1 < int(rows['is told']['rows'][0]['c'][1:]) <= 27 - schedule.GRACE
   assert rows['is silent']['problem'] == 'told nothing in 4 s'
+  assert rows['says too little']['problem'] == 'told too little in 4 s' and rows['says too little']['rows']
   assert 'for people' in capfd.readouterr().out
   stat = pathlib.Path(f'/proc/{pid.read_text()}/stat')
   assert not stat.exists() or stat.read_text().split()[2] == 'Z'  # nor is anything left of it
@@ -122,6 +124,10 @@ def test_the_parts_are_commands_that_exist_and_leave_time_for_the_published_one(
   assert 0.1 < 1 - sum(part.share for part in parts) < 0.5
   assert parts[-1].name == 'published command' and parts[-1].endless
   for one in parts:
+    if one.endless:
+      assert one.awaited({'fps': 3}) and not one.awaited({'fps': 3, 'building': True})
+      assert not one.awaited({'train/return': 3})
+  for one in parts:
     if 'common.bench.gpu_parts' in one.argv:
       assert one.argv[3] in gpu_parts.PARTS
       blocks = one.argv[one.argv.index('--configs') + 1:]
@@ -177,6 +183,12 @@ def settings_of_the_process():
 
 
 @pytest.mark.integration
+def test_a_driver_that_fails_is_none(capsys, monkeypatch):
+  monkeypatch.setattr(gpu_parts.subprocess, 'run', lambda *args, **options: (
+      subprocess.CompletedProcess([], 9, 'NVIDIA-SMI has failed', '')))
+  assert gpu_parts._driver() == '' and 'NVIDIA-SMI has failed' in capsys.readouterr().err
+
+
 def test_the_machine_is_described_and_draws(capsys):
   (about,), (pictures,), (compiled,) = (
       rows(capsys, part, '--seconds', '9', '--configs', 'dmc') for part in ('machine', 'pictures', 'xla'))

@@ -1,6 +1,7 @@
 """Environments of users: what spaces declare is honoured, in training and in check_env."""
 import functools
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -275,9 +276,11 @@ def test_a_folder_that_is_called_like_ours_is_named(tmp_path, root, files):
 
 
 def test_ids_of_gym_lead_to_our_atari():
+  pytest.importorskip('ale_py')
   for task, name in (
       ('atari_PongNoFrameskip-v4', 'atari_pong'), ('atari_ALE/SpaceInvaders-v5', 'atari_space_invaders'),
-      ('gym_ALE/NewGame-v5', 'atari_new_game')):
+      ('gym_ALE/NewGame-v5', 'atari_new_game'), ('gym_PongNoFrameskip-v9', 'atari_pong'),
+      ('gym_Breakout-v9', 'atari_breakout')):
     with pytest.raises(UserError, match=name):
       envs.check_task(task)
 
@@ -458,3 +461,84 @@ def test_costly_observations_of_own_environments_are_made_once_a_decision(monkey
   env.reset(1)
   env.step(np.zeros(2, np.float32))
   assert inner(env).observed == 2
+
+
+def test_own_environments_may_return_the_five_values_of_gymnasium():
+  env = make('py_own:Five')
+  env.reset(0)
+  for _ in range(25):
+    _, _, done, info = env.step(np.zeros(2, np.float32))
+  assert done and info['discount'] == 1
+
+
+def test_methods_that_are_called_as_the_halves_of_a_step_are_left_alone(capsys):
+  env = make('py_own:Physics', '--action_repeat', '2')
+  env.reset(0)
+  assert env.step(np.zeros(2, np.float32))[1] == 2
+  assert checked('py_own:Physics', capsys)[0] == 0
+  env = make('py_own:WrongHalves')
+  env.reset(0)
+  with pytest.raises(ValueError, match='advance returned .* the two halves of step. Rename them'):
+    env.step(np.zeros(2, np.float32))
+
+
+def test_a_reward_is_one_number_or_the_message_names_it(monkeypatch):
+  env = make('py_own:OneEntry')
+  env.reset(0)
+  assert isinstance(env.step(np.zeros(2, np.float32))[1], float)
+  env = make('py_own:NoReward')
+  env.reset(0)
+  with pytest.raises(ValueError, match='reward is None, expected one number'):
+    env.step(np.zeros(2, np.float32))
+  for kind, words in (('r1', ''), ('rnone', 'reward is None')):
+    monkeypatch.setattr(odd, 'Made', lambda kind=kind: Rewarded(kind), raising=False)
+    env = make('py_odd:Made')
+    env.reset(0)
+    if words:
+      with pytest.raises(ValueError, match=words):
+        env.step(np.zeros(env.act_space.shape, np.float32))
+    else:
+      assert env.step(np.zeros(env.act_space.shape, np.float32))[1] == 1.0
+
+
+class Rewarded(odd.Odd):
+  """An environment of Gymnasium with an odd reward."""
+
+  def __init__(self, kind):
+    super().__init__()
+    self.kind = kind
+
+  def step(self, action):
+    obs, _, *rest = super().step(action)
+    return obs, {'r1': np.array([1.0]), 'rnone': None}[self.kind], *rest
+
+
+def test_entries_that_are_no_arrays_are_refused_only_where_they_are_selected(capsys):
+  assert set(make('py_own:Words', '--mlp_keys', 'vector').reset(0)) == {'vector'}
+  assert checked('py_own:Words', capsys, '--mlp_keys', 'vector')[0] == 0
+  with pytest.raises(UserError, match='obs_space declares mission as Text'):
+    make('py_own:Words', '--mlp_keys', '.*')
+
+
+def test_what_an_environment_starts_is_its_own_affair_in_a_process(capsys):
+  """A process of its own, and a program that has to end by the signal that asks it to."""
+  config = config_lib.load('dreamer', ['--configs', 'gym', '--task', 'py_own:Servant', '--parallel', 'process'])
+  env, = envs.make_all(config, 1, 0, 'train')
+  env.reset(0)()
+  pid = env.env._worker._process.pid if hasattr(env, 'env') else env._worker._process.pid
+  children = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+  env.close()
+  assert children and not any(pathlib.Path(f'/proc/{child}').exists() for child in children)
+
+
+def test_check_env_plays_no_longer_than_an_episode_of_training(capsys):
+  code, out = checked('py_own:Endless', capsys, '--time_limit', '30', '--action_repeat', '2', '--batch_length', '9')
+  assert code == 0 and '15 to 15 decisions, return 30 +- 0' in out
+  assert 'no end within 30 steps: what does not end by itself is ended by time_limit' in out
+
+
+def test_an_action_that_can_have_one_value_is_a_note(monkeypatch, capsys):
+  space = odd.Box(np.float32([0, -1]), np.float32([0, 1]), dtype=np.float32)
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(odd.VECTOR, space), raising=False)
+  code, out = checked('py_odd:Made', capsys)
+  assert code == 0 and 'note: an entry of the action space' in out

@@ -139,6 +139,11 @@ def test_waiting_ends_after_the_timeout_and_closing_never_hangs(build, strategy)
   assert time.time() - started < 8
 
 
+def test_one_may_wait_for_as_long_as_one_likes(build):
+  env = build(Faulty, 'process', timeout=1e9)
+  assert env.step(0)() == 1
+
+
 def test_processes_ignore_interrupts(build):
   env = build(Faulty)
   pid = env.reset()()

@@ -219,9 +219,13 @@ def test_names_that_are_not_there_are_answered_by_all_that_are(tmp_path):
 
 
 def test_a_file_that_holds_something_else_is_refused(tmp_path):
-  (tmp_path / 'x.json').write_text('{"kind": "other"}')
-  with pytest.raises(UserError, match='holds no stored metrics'):
-    stored.load(tmp_path / 'x.json')
+  for text in (
+      '{"kind": "other"}', '{"kind": "learning", "config": {"agent": "dreamer"}, "frames": 9, "seeds": []}',
+      '{"kind": "learning", "config": {}, "frames": 9, "seeds": [{"seed": 0}]}',
+      '{"kind": "exact", "config": {"agent": "dreamer"}, "early": 0, "metrics": {}}'):
+    (tmp_path / 'x.json').write_text(text)
+    with pytest.raises(UserError, match='holds no stored metrics'):
+      stored.load(tmp_path / 'x.json')
 
 
 def test_references_hold_no_local_path():

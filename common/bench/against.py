@@ -39,7 +39,8 @@ class Checkout:
     self._process = subprocess.Popen(
         [sys.executable, str(script), agent, *flags], cwd=self._path, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-        env={**os.environ, 'PYTHONPATH': str(self._path)})
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(
+            [str(self._path), *filter(None, [os.environ.get('PYTHONPATH')])])})
 
   def ready(self):
     """Wait for the first update; returns its seconds, with tracing."""

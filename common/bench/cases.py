@@ -11,7 +11,7 @@ def measure(agent, case, blocks, text, args, flags):
 
   blocks: of the configuration, unless the flags name some. text: for people, formatted with a row.
   """
-  if blocks and '--configs' not in flags:
+  if blocks and not config_lib.names_blocks(flags):
     flags = ['--configs', *blocks, *flags]
   config = config_lib.load(agent, flags)
   envs.check(config)

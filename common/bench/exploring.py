@@ -23,7 +23,7 @@ def measure(config, updates):
   trials = {whole: trial.Trial(c) for whole, c in configs.items()}
   seconds, peaks = {True: [], False: []}, []
   for number in range(updates + 1):
-    peaks.append(trial.peak()['peak'])
+    peaks.append(trials[True].peak()['peak'])
     for whole in (True, False) if number % 2 else (False, True):
       wall, _ = trials[whole].step()
       if number:
@@ -42,7 +42,8 @@ def count(made):
   """Dict of part to GFLOP of an update of a Trial of Plan2Explore: Dreamer's and the explorer's.
 
   The explorer dreams a second time, in which no head but its value function is asked. Members read
-  all rows three times, but for the gradient of inputs, and dreams once.
+  pairs of rows three times, but for the gradient of inputs, and dreams once, or twice where the
+  actor climbs what they pay. Standard deviations are asked where something is made of them.
   """
   c = made.agent.config
   parts = made.operations()
@@ -50,13 +51,17 @@ def count(made):
   parts.update({
       f'explorer: {name}': explorer[name] for name in (
           'actor', 'prior steps', 'value, for the actor', 'value, for its loss')})
-  layers = [
-      layer.kernel.shape.num_elements()
-      for layer in (*made.agent.novelty.ensemble.hidden, made.agent.novelty.ensemble.mean)]
-  rows = c.batch_size * c.batch_length
+  ensemble = made.agent.novelty.ensemble
+  def layers(with_std):
+    used = [*ensemble.hidden, ensemble.mean, *([ensemble.std] if with_std else [])]
+    return [layer.kernel.shape.num_elements() for layer in used]
+  learned = layers(c.disag_loss == 'nll_learned')
+  first = learned[:1] if ensemble.hidden else learned
+  pairs = c.batch_size * (c.batch_length - c.disag_offset)
   parts['ensemble on replay'] = (
-      operations.passes(rows, layers, 3) - operations.passes(rows, layers[:1], 1))
+      operations.passes(pairs, learned, 3) - operations.passes(pairs, first, 1))
   # One member never disagrees, and is not asked.
-  asked = c.disag_models > 1
-  parts['ensemble on dreams'] = operations.passes(rows * c.expl_horizon, layers, asked)
+  asked = (c.disag_models > 1) * (1 + c.disag_reward_grad)
+  parts['ensemble on dreams'] = operations.passes(
+      c.batch_size * c.batch_length * c.expl_horizon, layers(c.intr_reduce == 'jrd'), asked)
   return parts

@@ -58,7 +58,12 @@ def _chosen(parts, names):
 
 def with_blocks(blocks, flags):
   """The flags, with these blocks unless they name some."""
-  return flags if '--configs' in flags else ['--configs', *blocks, *flags]
+  return flags if config_lib.names_blocks(flags) else ['--configs', *blocks, *flags]
+
+
+def _speed(row):
+  """Whether a row of a run has the speed of one that no longer builds anything."""
+  return 'fps' in row and not row.get('building')
 
 
 def parts(flags, folder):
@@ -90,12 +95,14 @@ def parts(flags, folder):
           environ={'NVIDIA_TF32_OVERRIDE': '0'}),
       part('updates of dreamer', 0.15, measure('updates', '--agent', 'dreamer')),
       part('policies', 0.06, measure('policies')),
-      part('loop', 0.12, train('serial', '--overlap', 'False', *short), endless=True),
-      part('loop with overlap', 0.12, train('overlap', '--overlap', 'True', *short), endless=True),
+      part('loop', 0.12, train('serial', '--overlap', 'False', *short), endless=True, awaited=_speed),
+      part(
+          'loop with overlap', 0.12, train('overlap', '--overlap', 'True', *short), endless=True,
+          awaited=_speed),
       part('updates of dreamerv2', 0.07, measure(
           'updates', '--agent', 'dreamer', blocks=['atari', 'dreamerv2'])),
       part('searches of planet', 0.05, measure('searches')),
       part('updates of plan2explore', 0.07, measure('updates', '--agent', 'plan2explore')),
-      part('published command', 0, train('published'), endless=True)]
+      part('published command', 0, train('published'), endless=True, awaited=_speed)]
   # An installed package has no fixtures.
   return [one for one in found if fixtures or one.name != 'fixtures']

@@ -91,6 +91,9 @@ def _driver():
         capture_output=True, text=True, timeout=20)
   except (OSError, subprocess.TimeoutExpired):
     return ''
+  if done.returncode:  # it says why in either
+    print(f'nvidia-smi: {(done.stdout + done.stderr).strip()}', file=sys.stderr)
+    return ''
   return done.stdout.strip()
 
 

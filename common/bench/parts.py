@@ -79,7 +79,7 @@ def measure(config, calls):
     wall, _ = trial.step()
     if number >= WARMUP:
       update.append(wall)
-  peak = trial_lib.peak()['peak']
+  peak = trial.peak()['peak']
   rows = [_row(part, seconds, peak) for part in parts]
   gflop = sum(trial.operations().values())
   whole = statistics.median(update)

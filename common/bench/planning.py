@@ -27,7 +27,7 @@ def measure(config, calls, kinds=(False, True)):
     searches[jit](0)
   walls, peaks = {jit: [] for jit in kinds}, []
   for number in range(1, calls + 1):
-    peaks.append(trial.peak()['peak'])
+    peaks.append(trials[kinds[0]].peak()['peak'])
     for jit, search in searches.items():
       started = time.perf_counter()
       search(number)

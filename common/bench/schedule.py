@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 GRACE = 15   # seconds from the request to end, with which runs save, to the end by force
 LEAST = 2    # seconds that are worth beginning a part
-TAIL = 2000  # characters of errors that are kept
+TAIL = 20_000  # characters of errors that are kept
 EVERY = 5.0  # seconds between two files while a part runs
 
 
@@ -27,6 +27,7 @@ class Part(NamedTuple):
   share: float  # of all the time; the last part takes what is left
   argv: list    # SECONDS in it stands for the limit, FLAGS for `otherwise` of parts that failed
   endless: bool = False  # it goes on until the time is over
+  awaited: object = bool  # function of a row: whether an endless part was there to tell it
   needed: bool = False   # nothing after it makes sense if it fails
   otherwise: list = []   # flags of later parts if it fails
   environ: dict = {}
@@ -131,8 +132,9 @@ def _judge(part, limit, code, over, told, rows):
   """Status, problem and errors of a part that has ended."""
   lines = told.strip().splitlines()
   more = {'errors': told} if lines else {}
-  if part.endless and not rows and (over or code == 0):
-    return dict(status='failed', problem=f'told nothing in {limit:.0f} s', **more)
+  if part.endless and not any(map(part.awaited, rows)) and (over or code == 0):
+    what = 'too little' if rows else 'nothing'
+    return dict(status='failed', problem=f'told {what} in {limit:.0f} s', **more)
   if code == 0 or (over and part.endless):
     return dict(status='ok', **more)
   if over:

@@ -1,5 +1,6 @@
 """The sizes that updates are timed at."""
 
+from common import config as config_lib
 from common.config import options
 
 SMALL = {
@@ -18,4 +19,5 @@ def flags(size, agent='dreamer'):
 
 def name_of(args, flags, default):
   """Return the name of the size; blocks have sizes of their own, called `configured`."""
-  return args.size or ('configured' if '--configs' in flags else default)
+  return args.size or ('configured' if config_lib.names_blocks(flags) else default)
+

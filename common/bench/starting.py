@@ -10,7 +10,8 @@ from common.bench import printing
 
 def measure_start(args, flags):
   """Take the steps of a start one after another in this fresh process; returns the exit code."""
-  config = config_lib.load(args.agent, flags or ['--configs', 'dmc', 'cpu'])
+  blocks = [] if config_lib.names_blocks(flags) else ['--configs', 'dmc', 'cpu']
+  config = config_lib.load(args.agent, [*blocks, *flags])
   envs.check(config)
   seconds = {}
 

@@ -106,6 +106,11 @@ class Trial:
     """How often the update was traced."""
     return self.agent._train.experimental_get_tracing_count()  # pylint: disable=protected-access
 
+  def peak(self):
+    """As the function `peak`, of products in the type of the agent's layers."""
+    mixed = self._config.precision == 'mixed_float16'
+    return peak(tf.float16 if mixed else tf.float32)
+
   def operations(self, value_twice=False, **changes):
     """Dict of part to GFLOP of an update, perhaps of other settings; see operations.count."""
     used = {key: self.spaces[key] for key in self.agent.world_model.obs_keys}
@@ -117,7 +122,8 @@ def peak(dtype=tf.float32, repeats=8):
   """Speed of the fastest of some products of square matrices.
 
   Returns:
-    Dict of `peak`, GFLOP per second, and `peak_cpu`, GFLOP per second of one core.
+    Dict of `peak`, GFLOP per second, `peak_cpu`, GFLOP per second of one core, and `product`, a few
+    words on what was multiplied.
   """
   rows = MATRIX_GPU if devices.has_gpu() else MATRIX
   multiply = tf.function(lambda a, b: tf.matmul(a, b)[0, 0], autograph=False)
@@ -130,4 +136,5 @@ def peak(dtype=tf.float32, repeats=8):
     walls.append(time.perf_counter() - wall)
     cpus.append(time.process_time() - cpu)
   work = 2e-9 * rows ** 3
-  return dict(peak=work / min(walls), peak_cpu=work / min(cpus))
+  return dict(
+      peak=work / min(walls), peak_cpu=work / min(cpus), product=f'{rows} x {rows}, {dtype.name}')

@@ -9,6 +9,8 @@ import os
 import sys
 import time
 
+import numpy as np
+
 
 def main(agent, *flags):
   """Answer {"ready": seconds of the first update}, then {"wall": seconds, "memory": GB} a line."""
@@ -34,7 +36,7 @@ def main(agent, *flags):
 def _searches(made, config):
   """A function that makes a decision, and returns the seconds of those that go with an update."""
   agent = made.agent
-  obs = {key: made.spaces[key].low[None] * 0 for key in agent.world_model.obs_keys}
+  obs = {key: np.zeros_like(made.spaces[key].low)[None] for key in agent.world_model.obs_keys}
   number = config.train_every / config.action_repeat / config.train_steps
 
   def search():

@@ -12,7 +12,7 @@ import time
 import traceback
 
 # How repeated answers are put together.
-BEST = {'wall': min, 'cpu': min, 'peak': max, 'peak_cpu': max}
+BEST = {'wall': min, 'cpu': min, 'peak': max, 'peak_cpu': max, 'product': max}
 
 
 class Variant:
@@ -20,9 +20,9 @@ class Variant:
 
   Attributes:
     row: dict of what is known so far: size, configs, jit, onednn; after the warm-up first_call
-      (seconds), peak and peak_cpu (GFLOP/s); after steps the least wall and cpu (seconds); after
-      the finish memory (GB), traces and operations (GFLOP). `problem` says why it came to an
-      early end.
+      (seconds), peak and peak_cpu (GFLOP/s) and product, what was multiplied for them; after steps
+      the least wall and cpu (seconds); after the finish memory (GB), traces and operations (GFLOP).
+      `problem` says why it came to an early end.
   """
 
   def __init__(self, size, config, onednn, timeout, memory):
@@ -128,7 +128,7 @@ def _serve(pipe, config, onednn):
     from common.bench import trial as trial_lib
     assert pipe.recv() == 'warm up'
     trial = trial_lib.Trial(config)
-    peak = trial_lib.peak()
+    peak = trial.peak()
     first_call, _ = trial.step()
     pipe.send(dict(first_call=first_call, **peak))
     while pipe.recv() == 'step':
@@ -138,6 +138,6 @@ def _serve(pipe, config, onednn):
     twice = sum(trial.operations(value_twice=True).values())
     pipe.send(dict(
         memory=trial.memory(), traces=trial.traces(), gflop=sum(parts.values()),
-        gflop_twice=twice, parts=parts, **trial_lib.peak()))
+        gflop_twice=twice, parts=parts, **trial.peak()))
   except Exception:  # whatever it is, the row says so
     pipe.send(traceback.format_exc())

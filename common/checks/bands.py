@@ -80,6 +80,10 @@ def compare(reference, runs):
       one for metric in _metrics(reference['seeds'])
       for one in _quarters(metric, reference['seeds'], here, frames)]
   results += _final(reference['seeds'], here, frames)
+  if not results:
+    raise UserError(
+        f'{runs[0]}: has no number at the frames of {reference["name"]}, so there is nothing to '
+        'compare. Evaluate as often as the stored runs: --eval_every.')
   below = [one for one in results if one.verdict == 'below']
   seeds = [one['seed'] for one in reference['seeds']]
   share = 100 * _half(1.0, [0.0] * len(seeds), len(runs))

@@ -1,6 +1,7 @@
 """Whether this machine can run the project: one check a function, and how to mend what is missing."""
 import contextlib
 import importlib.metadata
+import importlib.util
 import math
 import os
 import pathlib
@@ -16,6 +17,7 @@ PACKAGE = 'latent-agents'
 PYTHONS = (3, 10), (3, 12)  # of setup.py
 GB = 1e9
 GL = 'sudo apt-get install libegl1 libgl1 libopengl0 libosmesa6'
+NEEDED = 'tensorflow', 'ruamel', 'numpy'  # where the installation does not tell
 SECONDS = 180  # that importing TensorFlow or rendering may take
 
 # In processes of their own: libraries that crash are findings, too, and TensorFlow is noisy.
@@ -24,6 +26,24 @@ import common, tensorflow as tf
 print(tf.__version__)
 for gpu in tf.config.list_physical_devices('GPU'):
   print(tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name))
+"""
+# What runs on a GPU are made of: products and convolutions of float16, compiled by XLA.
+COMPUTE = """
+import common, tensorflow as tf
+for gpu in tf.config.list_physical_devices('GPU'):
+  tf.config.experimental.set_memory_growth(gpu, True)
+x = tf.cast(tf.random.normal([8, 64, 64, 8]), tf.float16)
+def compute(kernel):
+  with tf.GradientTape() as tape:
+    tape.watch(kernel)
+    loss = tf.reduce_mean(tf.nn.conv2d(x, kernel, 2, 'VALID') ** 2)
+  return tf.reduce_mean(tape.gradient(loss, kernel) @ tf.ones([8, 8], tf.float16))
+kernel = tf.cast(tf.random.normal([4, 4, 8, 8]), tf.float16)
+for jit in (False, True):
+  try:
+    tf.function(compute, jit_compile=jit)(kernel).numpy()
+  except Exception as error:
+    raise SystemExit(('with XLA' if jit else 'without XLA') + ': ' + (str(error).splitlines() or [repr(error)])[0])
 """
 RENDER = """
 import os
@@ -63,8 +83,10 @@ def packages():
   try:
     required = importlib.metadata.requires(PACKAGE) or []
   except importlib.metadata.PackageNotFoundError:
+    missing = [name for name in NEEDED if not importlib.util.find_spec(name)]
     return Finding(
-        'note', 'the project is not installed, so the tested versions are unknown',
+        'fail' if missing else 'note', f'the project is not installed, {", ".join(missing)} missing'
+        if missing else 'the project is not installed, so the tested versions are unknown',
         "pip install -e '.[test,atari]'")
   from packaging.requirements import Requirement  # TensorFlow brings it
   wrong = []
@@ -91,7 +113,13 @@ def tensorflow():
         'fail', f'cannot be imported ({_last_line(done.stderr)})', "pip install -e '.[test,atari]'")
   version, *gpus = done.stdout.split('\n')[:-1]
   if gpus:
-    return Finding('ok', f'{version}, GPU: {", ".join(gpus)}')
+    text = f'{version}, GPU: {", ".join(gpus)}'
+    done = _python(COMPUTE)
+    if done.returncode:
+      return Finding(
+          'fail', f'{text}, which cannot compute {_last_line(done.stderr)}',
+          "pip install -e '.[gpu]'; where only XLA fails, pass --jit False to every command")
+    return Finding('ok', text)
   if has_nvidia():
     return Finding(
         'note', f'{version} does not see the GPU of this machine: its CUDA libraries are missing '
@@ -137,6 +165,10 @@ def disk():
     folder = folder.parent
   free = shutil.disk_usage(folder).free / GB
   text = f'{free:.3g} GB free at {folder}, where ~/logs is'
+  if not os.access(folder, os.W_OK | os.X_OK):
+    return Finding(
+        'fail', f'nothing can be written at {folder}, where ~/logs is',
+        'pass --logdir DIR of a directory that is yours')
   if free < 1:
     return Finding('fail', text, 'make room, or pass --logdir on another disk')
   if free < 10:
@@ -219,7 +251,13 @@ CHECKS = {
 
 def has_nvidia():
   """Whether the machine has an NVIDIA GPU, with or without what TensorFlow needs."""
-  return bool(shutil.which('nvidia-smi')) or os.path.exists('/dev/nvidia0')
+  if os.path.exists('/dev/nvidia0'):
+    return True
+  try:
+    done = subprocess.run(['nvidia-smi', '--list-gpus'], capture_output=True, text=True, timeout=60)
+  except (OSError, subprocess.TimeoutExpired):
+    return False
+  return done.returncode == 0 and 'GPU' in done.stdout
 
 
 def _python(code):

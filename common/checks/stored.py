@@ -55,7 +55,8 @@ def load(name):
     raise UserError(f'verify: no stored metrics {name!r}. {hint}')
   try:
     reference = json.loads(path.read_text())
-    known = reference['kind'] in KINDS and set(KEYS[reference['kind']]) <= set(reference)
+    known = reference['config']['agent'] in config_lib.AGENTS and all(
+        reference[key] or reference[key] == 0 for key in KEYS[reference['kind']])
   except (OSError, ValueError, TypeError, KeyError):
     known = False
   if not known:
@@ -134,7 +135,9 @@ def _settings(run, kind):
   config = config_lib.read(run / 'config.yaml')
   if config.get('agent') not in config_lib.AGENTS:
     raise UserError(f'{run}: its config.yaml names no agent. Pass the --logdir of a run.')
-  return {key: config[key] for key in sorted(config) if key not in FREE[kind]}
+  settings = {key: config[key] for key in sorted(config) if key not in FREE[kind]}
+  # Where the episodes of another run are may differ, but not whether a run collects.
+  return {**settings, 'offline': True} if kind == 'learning' and config.get('offline') else settings
 
 
 def _difference(old, new, kind):
@@ -143,7 +146,9 @@ def _difference(old, new, kind):
     return config_lib.difference(old, new, ['agent'])
   old, new = config_lib.filled(old), config_lib.filled(new)
   keys = sorted((set(old) & set(new)) - set(FREE[kind]))
-  return config_lib.difference(old, new, keys)
+  kinds = ['offline' if config.get('offline') else 'collecting' for config in (old, new)]
+  return config_lib.difference(old, new, keys) + (
+      [] if kinds[0] == kinds[1] else [f'{kinds[0]} there, {kinds[1]} here'])
 
 
 def _episodes(run, kind):

@@ -157,8 +157,9 @@ def _merge(agent, blocks, names, flags):
         raise UserError(
             f'config: unknown sub-block {key!r} in block {name!r}. {nearest(key, known)}')
   defaults = _keys(agent, chain[0][1])
-  tasks = [part.get('task') for _, block in chain for part in (block, block.get(agent, {}))]
-  task = flags.get('tasks') or flags.get('task') or ([''] + [name for name in tasks if name])[-1]
+  last = lambda key: ([''] + [
+      part[key] for _, block in chain for part in (block, block.get(agent, {})) if part.get(key)])[-1]
+  task = flags.get('tasks') or flags.get('task') or last('tasks') or last('task')
   part = task_keys.suite(str(task).strip())  # of several the first, for all have the same
   part = part if part in SUITES else None  # a key or an agent may have the name of a wrong one
   types = {**defaults, **chain[0][1].get(part, {})}
@@ -212,7 +213,10 @@ def _plain(block):
 
 
 def _parse_flags(argv):
-  """Return {key: text or None without value}, `configs` as a list. The last of equals wins."""
+  """Return {key: text or None without value}, `configs` as a list.
+
+  The last of equal keys wins, and blocks add up.
+  """
   flags, args = {}, list(argv)
   while args:
     arg = args.pop(0)
@@ -225,7 +229,7 @@ def _parse_flags(argv):
         names.append(args.pop(0))
       if not names:
         raise UserError('config: --configs needs the name of a block, such as --configs dmc.')
-      flags['configs'] = names
+      flags['configs'] = flags.get('configs', []) + names
     elif equals:
       flags[key] = value
     elif args and not args[0].startswith('--'):
@@ -233,6 +237,11 @@ def _parse_flags(argv):
     else:
       flags[key] = None
   return flags
+
+
+def names_blocks(argv):
+  """Whether arguments of a command line name blocks."""
+  return any(arg.partition('=')[0] == '--configs' for arg in argv)
 
 
 def _default_logdir(values):

@@ -85,6 +85,13 @@ def check_used(c, keys):
       (f'expl_behavior {explorer}', explorer != 'plan2explore', disagrees),
       (f'expl_behavior {explorer}', explorer != 'rnd', ('rnd_input',)),
       (f'expl_behavior {explorer}', explorer in ('random', 'greedy'), ('disag_lr',)),
+      ('disag_opt shared', explorer == 'plan2explore' and c.get('disag_opt') == 'shared', ('disag_lr',)),
+      ('curiosity_shapes True', explorer == 'curiosity' and c.get('curiosity_shapes', False),
+       ('disag_lr',)),
+      (f'disag_units {c.get("disag_units")}', bool(c.get('disag_units')), ('disag_width_factor',)),
+      ('intr_reduce jrd', c.get('intr_reduce') == 'jrd', ('intr_ddof',)),
+      ('expl_schedule linear and expl_decay 0', c.get('expl_schedule') == 'linear' and not c.expl_decay,
+       ('expl_min',)),
       (f'expl_behavior {explorer}', explorer != 'curiosity',
        [key for key in c if key.startswith('curiosity_')]),
       ('expl_replay True', c.get('expl_replay', False),
@@ -148,8 +155,8 @@ def check_heads(c):
         word for word in pattern.split('|') if re.fullmatch(r'\w+', word) and word not in HEADS]
     if wrong or not any(re.fullmatch(pattern, head) for head in heads):
       raise UserError(
-          f'config: {key} {pattern!r} fits none of the heads that there are: {", ".join(heads)}. Join '
-          'them by |, such as decoder|reward; \'\' is none.')
+          f'config: {key} {pattern!r} fits none of the heads that there are: {", ".join(heads)}. '
+          f'{"Join them by |, such as " if heads[1:] else "Pass "}{"|".join(heads[:2])}; \'\' is none.')
 
 
 def check_collectors(c):

@@ -7,7 +7,7 @@ from ruamel import yaml
 
 from common.config.errors import UserError
 from common.config.mapping import Config
-from common.config.options import AGENTS, SUITES
+from common.config.options import AGENTS, PATHS, SUITES
 
 LARGEST = 100_000  # values and keys of a file, what aliases repeat included
 
@@ -63,9 +63,10 @@ def parse(text, where):
 
 def difference(old, new, keys):
   """Return the lines 'KEY: OLD there, NEW here' for those of the keys that differ."""
+  same = lambda key, value: os.path.expanduser(value) if key in PATHS and value else value
   return [
       f'{key}: {old.get(key)!r} there, {new.get(key)!r} here'
-      for key in keys if old.get(key) != new.get(key)]
+      for key in keys if same(key, old.get(key)) != same(key, new.get(key))]
 
 
 def configs_path():

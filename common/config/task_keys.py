@@ -4,7 +4,7 @@ import re
 from common.config.errors import UserError
 from common.config.options import ACTION_REPEATS, OTHER_REPEAT
 
-SETTLED = re.compile(r'.+:\d+')  # a task and its frames per decision
+SETTLED = re.compile(r'.+:[1-9]\d*')  # a task and its frames per decision
 
 
 def suite(task):

@@ -163,6 +163,14 @@ def find(name):
   return library.roms.get_rom_path(name)
 
 
+def games():
+  """Names of the games that there are, none without ale-py."""
+  try:
+    return _library().roms.get_all_rom_ids()
+  except UserError:
+    return []
+
+
 def game_of(identifier):
   """The name of the game in an id of Gym's, such as pong of ALE/Pong-v5 and PongNoFrameskip-v4."""
   name = re.sub(r'(NoFrameskip|Deterministic|-ram)*-v\d+$', '', identifier.rpartition('/')[2])

@@ -70,7 +70,7 @@ class Player:
       if over:
         return t, total
     self._report.note(
-        'endless', f'no end within {steps} steps, so only time_limit ends episodes')
+        'endless', f'no end within {steps} steps: what does not end by itself is ended by time_limit')
     return steps, total
 
   def _ends(self):
@@ -192,8 +192,18 @@ def _compare(key, value, space, where, report):
 
 def decisions(config, length):
   """Decisions of an episode of so many steps of the environment."""
-  repeats = 1 if config_lib.suite(config.task) in envs.REPEATING else config.action_repeat
+  repeats = config.action_repeat / _frames(config)
   return min(math.ceil(length / repeats), math.ceil(config.time_limit / config.action_repeat))
+
+
+def steps(config):
+  """Steps of the environment until time_limit ends an episode."""
+  return math.ceil(config.time_limit / _frames(config))
+
+
+def _frames(config):
+  """Frames in a step of the environment."""
+  return config.action_repeat if config_lib.suite(config.task) in envs.REPEATING else 1
 
 
 def note_short(config, lengths, report):

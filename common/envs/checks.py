@@ -121,18 +121,18 @@ def check_spaces(env, report, config):
   # Adapters leave out what nobody understands, if there is something beside it.
   may_go = not env.own and any(values.kinds(part) & KNOWN for part in declared.values())
   env.spaces = {
-      key: part for key, part in declared.items() if _seen(key, part, config, may_go, report)}
+      key: part for key, part in declared.items() if _seen(key, part, config, env.own, may_go, report)}
   for key, part in env.spaces.items():
     _check_obs_space(key, part, env.own, report)
   _check_act_space(env.act_space, report)
 
 
-def _seen(key, space, config, may_go, report):
+def _seen(key, space, config, own, may_go, report):
   """Whether agents see an entry: as adapters and `wrappers.SelectKeys` choose them."""
   kinds = values.kinds(space)
   if wrappers.NOT_SEEN.fullmatch(key):
     return False
-  if not kinds & KNOWN:
+  if not kinds & KNOWN and not own:
     if may_go:
       report.note(f'space {key}', f'{key}: the space {space} is not supported, and left out')
     return not may_go
@@ -170,8 +170,10 @@ def _check_act_space(space, report):
         f'scaled to it. Declare low and high within {values.WIDEST:g}')
   elif not np.prod(space.shape):
     report.fault('act_space', f'the action space {space} has no entries')
-  elif np.any(np.asarray(space.low) >= np.asarray(space.high)):
-    report.fault('action bounds', f'the action space {space} has low >= high')
+  elif np.any(np.asarray(space.low) > np.asarray(space.high)):
+    report.fault('action bounds', f'the action space {space} has low > high')
+  elif np.any(np.asarray(space.low) == np.asarray(space.high)):
+    report.note('frozen action', f'an entry of the action space {space} can have one value alone')
 
 
 def check_seed(env, report, seed):

@@ -63,7 +63,8 @@ class GymEnv:
       action = np.reshape(action, self._action.shape)
     obs, reward, terminated, truncated = self._env.step(action)
     done = bool(terminated or truncated)
-    return self._observe(obs), float(reward), done, {'discount': np.float32(not terminated)}
+    reward = values.number('reward', reward)
+    return self._observe(obs), reward, done, {'discount': np.float32(not terminated)}
 
   def render(self):
     """Return what the environment draws of its present state."""
@@ -164,8 +165,9 @@ def find(identifier):
       known.update(library.envs.registry)
   prefix = f'gym_{package}:' if package else 'gym_'
   hint = f'{nearest(prefix + name, [prefix + other for other in known])} '
-  if name.startswith('ALE/'):
-    hint += f'Games of the Arcade Learning Environment: --task atari_{atari.game_of(name)}. '
+  game = atari.game_of(name)
+  if name.startswith('ALE/') or game in atari.games():
+    hint += f'Games of the Arcade Learning Environment: --task atari_{game}. '
   elif multiprocessing.parent_process() is not None:
     hint += (
         'Environments in processes of their own do not know what a program has registered: pass '
@@ -257,7 +259,7 @@ def _one_hot(key, value, space):
   """
   if not isinstance(space, gymnasium.spaces.Discrete):
     return np.asarray(value)
-  vector, index = np.zeros(int(space.n), np.float32), int(value) - int(space.start)
+  vector, index = np.zeros(int(space.n), np.float32), int(values.number(key, value)) - int(space.start)
   if not 0 <= index < len(vector):
     raise ValueError(f'{key} is {value}, declared is {space}')
   vector[index] = 1

@@ -27,7 +27,7 @@ class Form(NamedTuple):
 
 def is_image(space):
   """Return whether a Box holds images: uint8 with height, width and channels."""
-  return space.dtype == np.uint8 and len(space.shape) == 3
+  return space.dtype == np.uint8 and len(space.shape or ()) == 3
 
 
 def form(key, space):

@@ -103,7 +103,8 @@ class Own:
     self.notes = []
     if not (self._takes_one or hasattr(env, 'seed')):
       self.notes = [f'{type(env).__name__} cannot be seeded, so runs cannot be repeated']
-    if hasattr(env, 'advance') and hasattr(env, 'observe'):  # the two halves of a costly step
+    # The two halves of a costly step, unless a method of that name means something else.
+    if hasattr(env, 'observe') and hasattr(env, 'advance') and takes_any(env.advance):
       self.advance, self.observe = self._advance, env.observe
 
   def reset(self, seed=None):
@@ -116,12 +117,18 @@ class Own:
 
   def step(self, action):
     """Take one action and return (obs, reward, done, info)."""
-    obs, reward, done, info = self._env.step(action)
-    return obs, reward, done, _with_discount(done, info)
+    result = self._env.step(action)
+    obs, reward, terminated, truncated = ended(result)
+    return obs, reward, terminated or truncated, _with_discount(terminated, truncated, result[-1])
 
   def _advance(self, action):
-    reward, done, info = self._env.advance(action)
-    return reward, done, _with_discount(done, info)
+    result = self._env.advance(action)
+    if not isinstance(result, tuple) or len(result) != 3:
+      raise ValueError(
+          f'advance returned {result!r}, expected (reward, done, info): advance and observe are the two '
+          'halves of step. Rename them if they are something else')
+    _, reward, terminated, truncated = ended((None, *result))
+    return reward, terminated or truncated, _with_discount(terminated, truncated, result[-1])
 
   def close(self):
     """Close the environment, if it can be closed."""
@@ -129,9 +136,9 @@ class Own:
       self._env.close()
 
 
-def _with_discount(done, info):
+def _with_discount(terminated, truncated, info):
   """Info that tells a limit of time as our protocol does."""
-  limit = done and info.get(LIMIT) and 'discount' not in info
+  limit = truncated and not terminated and 'discount' not in info
   return {**info, 'discount': np.float32(1)} if limit else info
 
 

@@ -61,6 +61,18 @@ def _number(key, value):
   return f'{key} is {worst:g}{beyond}' if not value.ndim else f'{key} holds {worst:g}{beyond}'
 
 
+def number(name, value):
+  """Return a number, perhaps in an array of one entry, as a float.
+
+  Raises:
+    ValueError: it is something else; names it.
+  """
+  array = np.asarray(value)
+  if array.size != 1 or array.dtype.kind not in 'biuf':
+    raise ValueError(f'{name} is {value!r}, expected one number')
+  return float(array.item())
+
+
 def kinds(space):
   """Names of a space's classes, which are the same in Gymnasium and Gym."""
   return {kind.__name__ for kind in type(space).__mro__}

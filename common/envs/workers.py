@@ -22,8 +22,9 @@ import cloudpickle
 
 from common.config import UserError
 
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # by what a worker starts, too
 LATEST = 2.0  # seconds for ending without force
+LONGEST = 2 ** 31 - 1  # milliseconds that one wait can take
 
 
 _open = weakref.WeakSet()  # processes that nobody has closed yet
@@ -41,7 +42,7 @@ class Gone(RuntimeError):
   """The process or thread of a worker has ended."""
 
 
-def make(constructor, strategy='process', timeout=300.0, name='an environment', daemon=True):
+def make(constructor, strategy='process', timeout=300.0, name='an environment'):
   """Start building an object; the first answer waits until it is there.
 
   Args:
@@ -51,7 +52,6 @@ def make(constructor, strategy='process', timeout=300.0, name='an environment', 
     timeout: seconds to wait for an answer of a thread or process, its start included; None is for
       ever.
     name: what messages call it.
-    daemon: False lets a process have processes of its own.
   Returns:
     An object with `call` and `close`.
   """
@@ -60,7 +60,7 @@ def make(constructor, strategy='process', timeout=300.0, name='an environment', 
     return _Local(constructor)
   if strategy == 'thread':
     return _Thread(constructor, timeout, name)
-  return _Process(constructor, timeout, name, daemon)
+  return _Process(constructor, timeout, name)
 
 
 class _Local:
@@ -105,7 +105,8 @@ class _Remote:
     if self._poller is None:
       self._poller = select.poll()
       self._poller.register(self._pipe.fileno(), select.POLLIN)
-    return bool(self._poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
+    return bool(self._poller.poll(
+        None if seconds is None else min(math.ceil(seconds * 1000), LONGEST)))
 
   def _receive(self, number):
     while number not in self._answers:
@@ -139,12 +140,13 @@ class _Thread(_Remote):
 
 class _Process(_Remote):
 
-  def __init__(self, constructor, timeout, name, daemon):
+  def __init__(self, constructor, timeout, name):
     super().__init__(timeout, name)
     context = multiprocessing.get_context('spawn')  # a fork would copy TensorFlow's threads
     self._pipe, other = context.Pipe()
     self._process = context.Process(
-        target=_process_main, args=(other, cloudpickle.dumps(constructor)), daemon=daemon)
+        target=_process_main, args=(other, cloudpickle.dumps(constructor)),
+        daemon=False)  # it may have processes of its own
     with _without_main():
       self._process.start()
     other.close()
@@ -201,14 +203,20 @@ def _process_main(pipe, constructor):
 
   Ctrl-C and many job systems signal the whole group of processes.
   """
-  for number in IGNORED:
-    signal.signal(number, signal.SIG_IGN)
+  ignore_signals()
   parent = multiprocessing.parent_process()
   def watch():
     multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)  # the main thread may be anywhere
   threading.Thread(target=watch, daemon=True).start()
   _serve(pipe, lambda: cloudpickle.loads(constructor)())
+
+
+def ignore_signals():
+  """Leave signals to the parent. What an environment starts is still ended by SIGTERM."""
+  for number in IGNORED:
+    signal.signal(number, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, lambda *_: None)  # a handler does not go over to other programs
 
 
 def _serve(pipe, constructor):

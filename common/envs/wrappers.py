@@ -126,7 +126,7 @@ class ActionRepeat(Wrapper):
         before = obs
         obs, reward, done, info = self.env.step(action)
         obs.update({key: obs[key] + x for key, x in before.items() if key.startswith('reward/')})
-      total += reward
+      total += values.number('reward', reward)
       if done:
         break
     if split:
@@ -286,7 +286,7 @@ class SelectKeys(Wrapper):
   def step(self, action):
     """Take one action and return (obs, reward, done, info)."""
     obs, reward, done, info = self.env.step(action)
-    return self._select(obs), float(reward), bool(done), info
+    return self._select(obs), values.number('reward', reward), bool(done), info
 
   def _select(self, obs):
     result = {}
@@ -335,5 +335,6 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
 def _plain_space(space, size):
   if is_image(space):
     return gymnasium.spaces.Box(0, 255, (size, size, space.shape[2]), np.uint8)
-  length = int(np.prod(space.shape))
-  return gymnasium.spaces.Box(-np.inf, np.inf, (length,), np.float32)
+  if space.shape is None:  # no array at all, refused where it is selected
+    return space
+  return gymnasium.spaces.Box(-np.inf, np.inf, (int(np.prod(space.shape)),), np.float32)

@@ -112,8 +112,7 @@ class _Host:
 
   def __init__(self, constructor):
     with contextlib.suppress(ValueError):  # signals are the learner's to handle
-      for number in workers.IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+      workers.ignore_signals()
     self._failure = self._object = None
     try:
       self._object = cloudpickle.loads(constructor)()

@@ -185,5 +185,5 @@ class Crew:
 
 def local(config, stopped=lambda: False):
   """A Crew of processes on this machine."""
-  make = functools.partial(workers.make, timeout=None, name=NAME, daemon=False)
+  make = functools.partial(workers.make, timeout=None, name=NAME)
   return Crew(config, make, stopped=stopped)

@@ -52,8 +52,8 @@ class RND(Labelled):
         k[len(prefix):]: v for k, v in stats.items() if k.startswith(prefix)})
 
   def _error(self, inputs):
-    target = tf.stop_gradient(self.target(inputs).mode())
-    return tf.reduce_mean((self.predictor(inputs).mode() - target) ** 2, -1)
+    # With the gradient of the target, too: dreams climb it, and nothing trains its weights.
+    return tf.reduce_mean((self.predictor(inputs).mode() - self.target(inputs).mode()) ** 2, -1)
 
   def _inputs(self, rows):
     if self._by_feat:

@@ -11,6 +11,8 @@ class RunningStd(tf.Module):
     """size: None for one spread of everything, or the columns with one of each."""
     super().__init__()
     shape = [] if size is None else [size]
+    # Variances below are rounding: of pixels far from 0, or of errors, which may get small.
+    self._least = 1e-16 if size is None else 1e-8
     self.mean = tf.Variable(tf.zeros(shape), trainable=False)
     self.square = tf.Variable(tf.zeros(shape), trainable=False)
     self.weight = tf.Variable(0.0, trainable=False)  # how much of both has come in so far
@@ -29,14 +31,15 @@ class RunningStd(tf.Module):
   def spread(self, stats=None):
     """Standard deviation by the given statistics, or by those so far; 1 before there are any."""
     stats = stats or dict(mean=self.mean, square=self.square, weight=self.weight)
-    spread = tf.sqrt(tf.maximum(stats['square'] - stats['mean'] ** 2, 1e-8))
+    spread = tf.sqrt(tf.maximum(stats['square'] - stats['mean'] ** 2, self._least))
     return tf.where(stats['weight'] > 0, spread, 1.0)
 
   def update(self, stats):
-    """Take over statistics that are finite."""
+    """Take over statistics, all or, unless all are finite, none."""
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in stats.values()])
     for name, value in stats.items():
       old = getattr(self, name)
-      old.assign(tf.where(tf.reduce_all(tf.math.is_finite(value)), value, old))
+      old.assign(tf.where(finite, value, old))
 
 
 class StreamNorm(tf.Module):

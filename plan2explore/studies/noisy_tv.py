@@ -87,7 +87,7 @@ def probes(config):
 
 
 def pays(agent, rows):
-  """Metrics: mean novelty, as paid, over the second half of the walks into each zone."""
+  """Metrics: mean novelty, before it is scaled, over the second half of the walks into each zone."""
   if not agent.novelty:
     return {}
   paid = agent.novelty_of(rows)
