@@ -4,11 +4,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from common import config as config_lib
 from common.data import episodes
 from common.data.driver import Driver
 from common.data.faults import GaveUp
@@ -264,3 +266,40 @@ def test_a_collector_that_dies_on_a_node_is_begun_anew(nodes, tmp_path, monkeypa
   loops.start(tmp_path, *FLAGS, '--ray', nodes)
   assert loops.rows(tmp_path, 'train/return')[-1]['collector/restarts'] == 1
   assert 'collector 1: a collector is gone' in capsys.readouterr().out
+
+
+class Builds:
+  """A worker that is still at what it was told first."""
+
+  def __init__(self):
+    self.told = []
+
+  def call(self, method, *args):
+    self.told.append(method)
+    return workers.Promise(lambda: ('result', None), ready=lambda seconds: False)
+
+
+def test_a_run_that_is_asked_to_end_does_not_wait_for_collectors_that_are_built(monkeypatch):
+  monkeypatch.setattr(crew, 'POLL', 0.01)
+  config = config_lib.load('dreamer', [*map(str, loops.BASE), *map(str, FLAGS)])
+  asked = []
+  team = crew.Crew(config, lambda make: Builds(), stopped=lambda: asked.append(None) or len(asked) > 2)
+  team.follow(loops.Toy)
+  monkeypatch.setattr(crew.acting, 'weights', lambda agent: [])
+  team.build(loops.Toy, config)
+  team.take()
+  assert len(asked) == 3 and [worker.told for worker in team._workers] == [['build']] * 2
+  def check():
+    raise KeyboardInterrupt
+  with pytest.raises(KeyboardInterrupt):
+    team._restart(1, check)
+
+
+def test_collectors_end_at_the_same_time(monkeypatch):
+  config = config_lib.load('dreamer', [*map(str, loops.BASE), *map(str, FLAGS)])
+  together = threading.Barrier(2, timeout=20)
+  class Slow(Builds):
+    def close(self):
+      together.wait()
+  crew.Crew(config, lambda make: Slow()).close()
+  assert not together.broken

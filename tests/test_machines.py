@@ -172,3 +172,63 @@ def test_who_is_no_machine_is_sent_away(monkeypatch, capsys):
   for other in others:
     other.close()
   assert capsys.readouterr().out.count('Waiting for b:1') == 1
+
+
+def connected(port, index):
+  """A connection to the first machine, that says which one it is."""
+  until = time.monotonic() + 20
+  while time.monotonic() < until:
+    with contextlib.suppress(ConnectionRefusedError):
+      other = socket.create_connection(('127.0.0.1', port + 1), 10)
+      other.sendall(struct.pack('>I', index))
+      return other
+  raise AssertionError
+
+
+def test_a_machine_that_is_started_again_before_all_are_there_is_taken(monkeypatch, capsys):
+  port, = ports(1)
+  monkeypatch.setenv('TF_CONFIG', tf_config([f'127.0.0.1:{port}', 'b:1', 'c:1']))
+  with futures.ThreadPoolExecutor(1) as pool:
+    met = pool.submit(machines.First, config_lib.load('dreamer', FLAGS))
+    connected(port, 1).close()
+    again = connected(port, 1)
+    last = connected(port, 2)
+    with met.result(30) as first:
+      assert first._missing() == set()
+      for other in (again, last):
+        with other.makefile('rb') as file:
+          assert machines._read(file)[0]['config']['agent'] == 'dreamer'
+        other.close()
+  assert 'b:1 has gone again' in capsys.readouterr().out
+
+
+def test_a_machine_that_cannot_join_is_told_at_the_first(monkeypatch):
+  port, = ports(1)
+  monkeypatch.setenv('TF_CONFIG', tf_config([f'127.0.0.1:{port}', 'b:1']))
+  for said, agrees in ((machines.FITS, True), (b'', False)):
+    with futures.ThreadPoolExecutor(1) as pool:
+      met = pool.submit(machines.First, config_lib.load('dreamer', FLAGS))
+      other = connected(port, 1)
+      with met.result(30) as first:
+        other.sendall(said)
+        if not agrees:
+          other.close()
+        with contextlib.nullcontext() if agrees else pytest.raises(UserError, match='b:1 does not join'):
+          first.agree()
+        other.close()
+
+
+def test_a_machine_that_is_sent_away_says_what_may_be_wrong(monkeypatch, capsys):
+  port, = ports(1)
+  monkeypatch.setenv('TF_CONFIG', tf_config([f'127.0.0.1:{port}', 'b:1'], 1))
+  with socket.create_server(('127.0.0.1', port + 1)) as server, futures.ThreadPoolExecutor(1) as pool:
+    pool.submit(lambda: server.accept()[0].close())
+    with pytest.raises(UserError, match='another one has the index 1, too'):
+      machines.follow(config_lib.load('dreamer', [*FLAGS, '--machines', 'True']))
+
+
+def test_a_loss_that_tensorflow_finds_is_one_sentence():
+  tf = pytest.importorskip('tensorflow')
+  with pytest.raises(machines.Lost, match='is gone .* no update is made without it'):
+    with machines.noticing_loss():
+      raise tf.errors.UnavailableError(None, None, 'Collective ops is aborted by: Connection reset by peer')

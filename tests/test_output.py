@@ -50,6 +50,20 @@ def test_what_nobody_reads_goes_nowhere(error):
   assert stream.gone and broken.calls == 1
 
 
+def test_a_terminal_that_is_busy_loses_that_text_alone():
+  class Busy(io.StringIO):
+    calls = 0
+    def write(self, text):
+      self.calls += 1
+      if self.calls == 1:
+        raise BlockingIOError(11, 'Resource temporarily unavailable')
+      return super().write(text)
+  stream = output.Forgiving(Busy())
+  stream.write('lost')
+  stream.write('told')
+  assert stream.getvalue() == 'told' and not stream.gone
+
+
 def test_a_second_kind_of_signal_does_not_cut_a_save_short(monkeypatch):
   """Batch systems warn by SIGUSR1 and end by SIGTERM; Ctrl-C still ends at once."""
   monkeypatch.setattr(interrupts, 'AT_ONCE', 0.0)

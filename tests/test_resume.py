@@ -488,3 +488,36 @@ def test_an_offline_run_that_begins_anew_is_evaluated_anew(tmp_path, monkeypatch
   assert interrupt(path, monkeypatch, loops.Toy, 'train', 5, flags=flags) == 130
   loops.start(path, *flags)
   assert steps() == before * 2
+
+
+def test_an_offline_run_that_is_killed_writes_no_row_twice(tmp_path, monkeypatch):
+  loops.start(tmp_path / 'source')
+  flags = ['--offline', tmp_path / 'source', '--train_every', 10, '--log_every', 10]
+  loops.start(tmp_path / 'whole', *flags)
+  path = tmp_path / 'run'
+  kill(path, monkeypatch, run.Run, 'save', 3, flags=flags)
+  loops.start(path, *flags)
+  steps = [[row['step'] for row in loops.rows(one)] for one in (path, tmp_path / 'whole')]
+  assert steps[0] == steps[1] == sorted(steps[0])
+
+
+def test_what_others_put_beside_checkpoints_is_left_alone(tmp_path):
+  loops.start(tmp_path)
+  folder = tmp_path / 'checkpoint'
+  index = max(folder.glob('ckpt-*.index'))
+  for name in ('ckpt-12 (conflicted copy).index', 'ckpt-12-backup.index'):
+    (folder / name).write_bytes(index.read_bytes())
+  before = loops.saved(tmp_path)[UPDATES]
+  loops.start(tmp_path, '--steps', 160)
+  assert loops.saved(tmp_path)[UPDATES] > before
+
+
+@pytest.mark.parametrize('owner, method', [(Replay, 'set_aside'), (Logger, 'rewind')])
+def test_a_disk_that_refuses_to_go_back_is_one_sentence(tmp_path, monkeypatch, owner, method):
+  flags = ['--deterministic', True]
+  loops.start(tmp_path, *flags)
+  def refuse(*args):
+    raise OSError(30, 'Read-only file system')
+  monkeypatch.setattr(owner, method, refuse)
+  with pytest.raises(UserError, match='cannot be written .Read-only file system.'):
+    loops.start(tmp_path, *flags, '--steps', 160)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from common import config as config_lib
 from common.config import UserError
 from common.loop import trackers
 from common.scores import curves
@@ -59,6 +60,34 @@ def test_a_resumed_run_goes_on_in_the_same_place(tmp_path, mlflow, monkeypatch):
   assert tracked(logdir, 'mlflow') == first
   steps = [m.step for m in mlflow.get_metric_history(first, 'eval/return')]
   assert sorted(steps) == [row['step'] for row in loops.rows(logdir, 'eval/return')]
+
+
+def test_a_run_that_the_server_does_not_have_begins_another_there(tmp_path, mlflow, monkeypatch, capsys):
+  loops.use_toy(monkeypatch.setattr)
+  logdir = tmp_path / 'run'
+  loops.start(logdir, '--track', 'mlflow', '--steps', 80)
+  first = tracked(logdir, 'mlflow')
+  mlflow.delete_run(first)
+  loops.start(logdir, '--track', 'mlflow', '--steps', 100)
+  second = tracked(logdir, 'mlflow')
+  assert second != first and f'has no run {first}, so another one begins' in capsys.readouterr().out
+  (logdir / trackers.FILE).write_text(json.dumps({'mlflow': 'e' * 32}))
+  loops.start(logdir, '--track', 'mlflow', '--steps', 120)
+  assert tracked(logdir, 'mlflow') not in (first, second, 'e' * 32)
+  assert mlflow.get_run(tracked(logdir, 'mlflow')).info.status == 'FINISHED'
+
+
+def test_a_run_that_runs_has_no_end(tmp_path, mlflow):
+  config = config_lib.load('dreamer', ['--configs', 'dmc'])
+  tracker = trackers.Mlflow(config, tmp_path, print)
+  info = mlflow.get_run(tracker._id).info
+  assert info.status == 'RUNNING' and not info.end_time
+
+
+def test_a_directory_that_is_named_by_its_seed_is_no_name_for_people(tmp_path):
+  config = config_lib.load('dreamer', ['--configs', 'dmc'])
+  assert trackers._name(config, tmp_path / '0') == 'dreamer-dmc_walker_walk-0'
+  assert trackers._name(config, tmp_path / 'walker-0') == 'walker-0'
 
 
 def wandb_records(data):

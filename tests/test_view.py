@@ -123,3 +123,12 @@ def test_a_run_in_a_terminal_draws_the_view_and_ctrl_c_says_how_to_go_on(tmp_pat
   assert process.wait(10) == 130, text[-3000:]
   assert 'Progress' in text and 'of 100,000 frames' in text
   assert 'SIGINT: saved at' in text and 'Start the same command again to continue.' in text
+
+
+def test_brackets_in_names_are_no_markup():
+  console = rich.console.Console(file=io.StringIO(), force_terminal=True, width=100)
+  shown = view.Live('dreamer  [b]x[/]', '/logs/[final]/a[/b]/run', 1000, 'CPU', [], console)
+  try:
+    assert '/logs/[final]/a[/b]/run' in picture(shown) and '[b]x[/]' in picture(shown)
+  finally:
+    shown.close()

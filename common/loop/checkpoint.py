@@ -18,6 +18,7 @@ from common.loop import weights
 from common.model import devices
 
 NAME = re.compile(r'ckpt-(\d+)[._].*')
+INDEX = re.compile(r'ckpt-\d+\.index')
 KEEP = 2  # the last good one survives when the newest proves damaged
 DAMAGED = (IndexError, ValueError, RuntimeError)  # what TensorFlow raises besides its own
 
@@ -127,7 +128,7 @@ class Checkpoint:
 
   def _paths(self):
     """The indices of the checkpoints, the newest first."""
-    return sorted(self._directory.glob('ckpt-*.index'), key=_number)[::-1]
+    return _indices(self._directory)
 
 
 @contextlib.contextmanager
@@ -140,6 +141,12 @@ def _as_it_is(path):
     link = pathlib.Path(folder, 'checkpoint')
     link.symlink_to(path.parent.resolve())
     yield str(link / path.name)
+
+
+def _indices(directory):
+  """Paths of the indices of checkpoints, the newest first. What others put there has other names."""
+  found = [path for path in directory.glob('ckpt-*.index') if INDEX.fullmatch(path.name)]
+  return sorted(found, key=_number)[::-1]
 
 
 def _number(path):
@@ -158,7 +165,7 @@ def restore_world_model(logdir, world_model):
       if hasattr(world_model, name)}
   reader = tf.train.Checkpoint(
       agent=tf.train.Checkpoint(world_model=tf.train.Checkpoint(**parts)))
-  paths = sorted(directory.glob('ckpt-*.index'), key=_number)[::-1]
+  paths = _indices(directory)
   if not paths:
     raise UserError(f'{directory}: has no checkpoint. Pass the directory of a longer run.')
   problems = []

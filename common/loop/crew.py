@@ -1,4 +1,5 @@
 """The collectors of a run, asked together: on this machine, or on the nodes of a Ray cluster."""
+import concurrent.futures
 import contextlib
 import functools
 
@@ -83,7 +84,10 @@ class Crew:
     """Let all collectors take over the agent's weights."""
     weights = [variable.numpy() for variable in acting.weights(self._agent)]
     self._weights = self._share(weights)
-    self._tell_all('take', self._weights)
+    for i in range(len(self._workers)):
+      if not self._reads(i, self._stopped):
+        return  # the run is asked to end
+      self._tell(i, 'take', self._weights)
 
   def take_count(self):
     """Take over the count of policy calls, on which the random numbers of acting hang."""
@@ -133,10 +137,10 @@ class Crew:
     self._calls += 0 if random else decisions
 
   def close(self):
-    """End all collectors, at once."""
-    for worker in self._workers:
-      with contextlib.suppress(Exception):
-        worker.close()
+    """End all collectors at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(self._workers)) as pool:
+      for worker in self._workers:
+        pool.submit(worker.close)
 
   def _of(self, i):
     return self._next[i * self._each:(i + 1) * self._each]
@@ -147,6 +151,17 @@ class Crew:
 
   def _tell(self, i, method, *args):
     self._told[i].append(self._workers[i].call(method, *args))
+
+  def _reads(self, i, ends):
+    """Wait until a collector has done what it was told, and so reads what comes; False if it `ends`.
+
+    Weights are more than a pipe holds: who sends them to one that still builds waits for it blindly.
+    """
+    for promise in self._told[i]:
+      while not promise.ready(POLL):
+        if ends():
+          return False
+    return True
 
   def _ask(self, i, orders):
     return [self._workers[i].call('play', order) for order in orders]
@@ -164,7 +179,7 @@ class Crew:
         break
       except workers.Gone as error:
         faults.lost(i, error)
-        self._restart(i)
+        self._restart(i, check)
         promises[i][number:] = self._ask(i, orders[number:len(promises[i])])
     if played.ended:
       faults.sound(i)
@@ -173,12 +188,13 @@ class Crew:
     self._unfinished[i] = played.unfinished
     return played
 
-  def _restart(self, i):
+  def _restart(self, i, check):
     with contextlib.suppress(Exception):
       self._workers[i].close()
     self._workers[i], self._told[i] = self._make[i](), []
     self._tell(i, 'build', *self._recipe)
     if self._weights is not None:
+      self._reads(i, check)
       self._tell(i, 'take', self._weights)
     self._tell(i, 'begin', self._of(i))
 

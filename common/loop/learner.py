@@ -35,7 +35,7 @@ class Learner:
     self.updates = self._agent.update_count
     # Updates until the devices are asked for the count of skipped ones, for which they have to wait.
     self._ask = config.nan_limit - self._agent.skipped
-    self._compiled = self._estimated = False
+    self._compiled = self._estimated = self._stopped = False
 
   def prepare(self, updates, most=0):
     """Settle what a burst of updates draws from: the episodes that are there now.
@@ -79,8 +79,14 @@ class Learner:
           self._view.stage('learning', due - values['owed'], due)
           self._check_skipped(data)
           self._interrupts.check()
+          if self._stopped:
+            return
       finally:
         self.means.wait()
+
+  def stop(self):
+    """Let the burst that another thread makes end after its update: the run ends without it."""
+    self._stopped = True
 
   def _check_skipped(self, data):
     """Give up if too many updates in a row were not finite."""

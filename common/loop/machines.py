@@ -3,8 +3,8 @@
 TF_CONFIG names them, as for tf.distribute.MultiWorkerMirroredStrategy. The first machine alone
 collects, evaluates and has the directory. The others need the same version, and are told the rest:
 
-    first    config | spaces | weights | frames and a share of the batch, each update | closes
-    others   join   | build  | take    | gradients; all apply the mean of all         | end
+    first    config   | spaces | weights | frames and a share of the batch, each update | closes
+    others   ok, join | build  | take    | gradients; all apply the mean of all         | end
 
 They are told at the port after the first machine's. Like those of TensorFlow, these connections are
 neither encrypted nor protected. Nothing here imports TensorFlow before the machines have met.
@@ -29,6 +29,10 @@ from common.loop.interrupts import SIGNALS
 PATIENCE = 600  # seconds for the first machine to answer
 HELLO = 5       # seconds in which who connects has to say which machine it is
 SLOWEST = 120   # seconds in which a machine has to take what it is sent
+# Seconds of silence after which the system asks whether the other is there, between such questions,
+# and how many may be left without an answer. Who loses its power says nothing.
+ALIVE = {'TCP_KEEPIDLE': 30, 'TCP_KEEPINTVL': 10, 'TCP_KEEPCNT': 3}
+FITS = b'\1'    # what a machine says once it can join
 
 
 class Lost(GaveUp):
@@ -105,6 +109,19 @@ class First:
     for index in self._sockets:
       self._send(index, message, arrays)
 
+  def agree(self):
+    """Wait until all others can join, which TensorFlow would do for ever. Raises UserError."""
+    for index, other in self._sockets.items():
+      other.settimeout(PATIENCE)
+      said = b''
+      with contextlib.suppress(OSError):
+        said = other.recv(len(FITS))
+      if said != FITS:
+        raise UserError(
+            f'config: machines: {self._addresses[index]} does not join. It says there why; then start '
+            'the command again on all machines.')
+      other.settimeout(SLOWEST)
+
   def follow(self, agent):
     """Take the agent that `train` is for. The others are told its state before its first update."""
     self._agent, self._told = agent, False
@@ -119,7 +136,6 @@ class First:
 
   def train(self, data, frames):
     """As Agent.train. Raises Lost before anything of the update is applied."""
-    import tensorflow as tf
     if not self._told:
       # Not earlier: after the prefill the decoder begins with a mean picture.
       self.tell({}, [variable.numpy() for variable in _state(self._agent)])
@@ -127,32 +143,37 @@ class First:
     for index in self._sockets:
       share = data.elsewhere[index - 1]
       self._send(index, {'frames': float(frames), 'keys': list(share)}, share.values())
-    try:
+    with noticing_loss():
       return self._agent.train(data.here, frames)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-      reason = error.message.rpartition('aborted by: ')[2].split('\n')[0]
-      raise Lost(_sentence('A machine', reason.split(' The tasks')[0].rstrip(':'))) from None
 
   def _meet(self, server):
     server.settimeout(1)
     told = None
-    while missing := set(range(1, len(self._addresses))) - set(self._sockets):
+    while missing := self._missing():
       if missing != told:
         told = missing
         print('Waiting for', ', '.join(self._addresses[i] for i in sorted(missing)), flush=True)
       with contextlib.suppress(TimeoutError):
         other = server.accept()[0]
         index = _greeting(other)
-        if index in missing:
+        if index in self._missing():
           other.settimeout(SLOWEST)
           self._sockets[index] = other
-        else:  # somebody else
+        else:  # somebody else, or two that say they are the same
           other.close()
+
+  def _missing(self):
+    """Indices of the machines that are not there, or have gone again."""
+    for index, other in list(self._sockets.items()):
+      if _has_ended(other):
+        del self._sockets[index]
+        other.close()
+        print(f'{self._addresses[index]} has gone again', flush=True)
+    return set(range(1, len(self._addresses))) - set(self._sockets)
 
   def _send(self, index, message, arrays):
     other = self._sockets[index]
-    # They say nothing but that they end.
-    problem = 'it ended, or was asked to' if select.select([other], [], [], 0)[0] else None
+    problem = 'it ended, or was asked to' if _has_ended(other) else None
     try:
       if not problem:
         _write(other, message, arrays)
@@ -172,8 +193,14 @@ def follow(config):
   """
   addresses, index = cluster()
   with _connect(addresses[0], index) as first, first.makefile('rb') as file:
+    try:
+      told = _read(file)[0]['config']
+    except EOFError:
+      raise UserError(
+          f'config: machines: the first one ended before all were there, or another one has the index '
+          f'{index}, too.') from None
     with contextlib.suppress(EOFError, ConnectionError):
-      _follow(config, first, file)
+      _follow(config, first, file, told)
   print('The first machine has ended.', flush=True)
 
 
@@ -187,12 +214,12 @@ def _leave_when_asked(first):
     signal.signal(number, leave)
 
 
-def _follow(config, first, file):
+def _follow(config, first, file, told):
   from common.loop import checkpoint
   from common.model import devices
-  told = _read(file)[0]['config']
   if set(told) != set(config) or told['agent'] != config.agent:
     raise UserError('config: machines: the first one has another agent or version.')
+  first.sendall(FITS)
   config = devices.setup(config.replace(**told))
   _leave_when_asked(first)  # not before: TensorFlow takes SIGTERM for itself when machines join
   told = _read(file)[0]
@@ -215,10 +242,26 @@ def _state(agent):
       variable for opt in agent.optimizers().values() for variable in opt.adam.weights)]
 
 
+@contextlib.contextmanager
+def noticing_loss():
+  """Raises Lost where TensorFlow finds within that another machine is gone."""
+  import tensorflow as tf
+  try:
+    yield
+  except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    reason = error.message.rpartition('aborted by: ')[2].split('\n')[0]
+    raise Lost(_sentence('A machine', reason.split(' The tasks')[0].rstrip(':'))) from None
+
+
+def _has_ended(other):
+  """Whether a machine has said that it ends, the only thing that they say."""
+  return bool(select.select([other], [], [], 0)[0])
+
+
 def _sentence(machine, problem):
   return (
-      f'{machine} is gone ({problem.rstrip(".")}). The update is not made. Start the command again '
-      'on all machines to continue.')
+      f'{machine} is gone ({problem.rstrip(".")}), and no update is made without it. Start the command '
+      'again on all machines to continue.')
 
 
 def _port(address):
@@ -243,6 +286,9 @@ def _connect(address, index):
       continue
     first.settimeout(None)
     first.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in ALIVE.items():
+      if hasattr(socket, name):  # macOS lacks one
+        first.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     first.sendall(struct.pack('>I', index))
     return first
 
@@ -276,7 +322,10 @@ def _read(file):
 
 
 def _exactly(file, size):
-  data = file.read(size)
+  try:
+    data = file.read(size)
+  except OSError as error:  # the other one, or the net, is gone
+    raise EOFError from error
   if len(data) < size:
     raise EOFError
   return data

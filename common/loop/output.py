@@ -35,6 +35,8 @@ class Forgiving:
     except UnicodeEncodeError:
       encoding = self._stream.encoding or 'ascii'
       self._attempt(lambda: self._stream.write(text.encode(encoding, 'replace').decode(encoding)))
+    except BlockingIOError:  # who shares the terminal does not wait for it; that text is lost
+      pass
     except (OSError, ValueError):  # also of a stream that was closed
       self.gone = True
       with contextlib.suppress(OSError, ValueError):

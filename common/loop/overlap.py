@@ -36,6 +36,7 @@ class OverlappedRun(Run):
     sys.setswitchinterval(SWITCH)
     self._pool = concurrent.futures.ThreadPoolExecutor(1, 'learner')
     parts.closing.callback(self._pool.shutdown)
+    parts.closing.callback(self._learner.stop)  # before: what a burst still does nobody would have
     self._burst = None
     self._apart = False  # whether the acting copy has counted on its own
 

@@ -12,7 +12,7 @@ from common.agent import Agent
 from common.config import UserError
 from common.data import sources
 from common.data.dataset import Loader
-from common.data.disk import Disk
+from common.data.disk import Disk, DiskError
 from common.data.replay import Replay
 from common.envs import actions
 from common.envs.workers import Gone
@@ -21,6 +21,7 @@ from common.loop import checkpoint as checkpoint_lib
 from common.loop import crew
 from common.loop import evaluation
 from common.loop import logdir as logdir_lib
+from common.loop import machines
 from common.loop import trackers
 from common.loop import view as view_lib
 from common.loop.acting import ActingCopy
@@ -101,7 +102,8 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
       team.build(agent_class, settled)
     if first:
       first.tell({'config': dict(settled), **logdir_lib.boxes(obs_space, act_space)})
-    agent = make(settled)
+    with machines.noticing_loss() if first else contextlib.nullcontext():
+      agent = make(settled)
     if not (logdir / 'config.yaml').exists():  # what has begun may go on
       _check_decay(config, agent)
     acting = team
@@ -232,7 +234,8 @@ def _restore(config, parts):
   values, replay = parts.progress.values, parts.replay
   if config.deterministic and not config.offline:
     # What came after the checkpoint is collected again.
-    replay.set_aside({int(e): k for e, k in values['episodes'].items()})
+    with _refused(parts.logdir):
+      replay.set_aside({int(e): k for e, k in values['episodes'].items()})
   if config.get('source') and values['source'] != config.source:
     # Of what the other run had to do, nothing is left to do.
     values.update(
@@ -248,12 +251,23 @@ def _restore(config, parts):
   if lost > values['lost']:
     _tell_lost(config, parts, count, lost)
   values['lost'] = lost
-  if config.deterministic:
-    parts.logger.rewind(values['rows'])
-  elif resumed and values['pretrained']:
+  begun = resumed and values['pretrained']
+  if config.deterministic or (config.offline and begun):  # they go back to the checkpoint
+    with _refused(parts.logdir):
+      parts.logger.rewind(values['rows'])
+  elif begun:
     _pass_over(config, parts.logger, values, count)
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')
+
+
+@contextlib.contextmanager
+def _refused(path):
+  """Raises DiskError for what the system refuses within."""
+  try:
+    yield
+  except OSError as error:
+    raise DiskError(path, error) from None
 
 
 def _pass_over(config, logger, values, count):
@@ -261,7 +275,7 @@ def _pass_over(config, logger, values, count):
 
   values: of the progress, which are changed. count: frames that there are now.
   """
-  if not (config.offline or config.train_episodes):
+  if not config.train_episodes:
     # A burst is due after every train_every frames. An interrupt may have come between.
     due = lambda frames: max(0, frames - values['trained']) // config.train_every
     values['owed'] += due(values['frames']) * config.train_steps

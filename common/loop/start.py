@@ -55,11 +55,19 @@ def start(config, report=None):
     from common.loop import rounds
     from common.loop import run
     from common.model import devices
+    if first:
+      first.agree()
     config = devices.setup(config)
     with Interrupts() as interrupts:
-      built = parts.build(
-          config, path, workers=workers, stopped=lambda: interrupts.signal is not None,
-          first=first)
+      try:
+        built = parts.build(
+            config, path, workers=workers, stopped=lambda: interrupts.signal is not None,
+            first=first)
+      except UserError as error:
+        if interrupts.signal is None:
+          raise
+        print(f'{signal.Signals(interrupts.signal).name}: {error}', file=sys.stderr)
+        sys.exit(128 + interrupts.signal)
       try:
         kind = run.Run
         if config.overlap:

@@ -138,7 +138,7 @@ class Wandb:
       raise ConnectionError('not logged in: type wandb login, or set WANDB_MODE=offline')
     identity = os.environ.get('WANDB_RUN_ID') or _known(logdir, 'wandb') or uuid.uuid4().hex[:12]
     ours = {
-        'project': PROJECT, 'dir': str(logdir), 'name': logdir.name,
+        'project': PROJECT, 'dir': str(logdir), 'name': _name(config, logdir),
         'run_group': f'{config.agent} {config.task}', 'tags': [config.agent, *config.configs]}
     # What its own variables say comes first.
     ours = {
@@ -175,19 +175,32 @@ class Mlflow:
     from mlflow import entities
     self._entities, self._client = entities, mlflow.MlflowClient()
     self._id = _known(logdir, 'mlflow')
+    if self._id and not self._is_there():
+      say(f'mlflow: {mlflow.get_tracking_uri()} has no run {self._id}, so another one begins')
+      self._id = None
     if not self._id:
       experiment = os.environ.get('MLFLOW_EXPERIMENT_ID')
       if not experiment:
         name = os.environ.get('MLFLOW_EXPERIMENT_NAME', PROJECT)
         experiment = _experiment(self._client, name)
-      self._id = self._client.create_run(experiment, run_name=logdir.name).info.run_id
+      self._id = self._client.create_run(experiment, run_name=_name(config, logdir)).info.run_id
       params = [
           entities.Param(key, str(value)[:500]) for key, value in sorted(_plain(config).items())]
       for i in range(0, len(params), 100):  # as many are taken at once
         self._client.log_batch(self._id, params=params[i:i + 100])
       _remember(logdir, 'mlflow', self._id)
-    self._client.set_terminated(self._id, 'RUNNING')
+    self._client.update_run(self._id, 'RUNNING')
     say(f'mlflow: run {self._id} with {mlflow.get_tracking_uri()}')
+
+  def _is_there(self):
+    """Whether this server has the run; others are told by the directory, or were before."""
+    from mlflow.exceptions import MlflowException
+    try:
+      return self._client.get_run(self._id).info.lifecycle_stage == 'active'
+    except MlflowException as error:
+      if error.error_code != 'RESOURCE_DOES_NOT_EXIST':
+        raise
+      return False
 
   def scalars(self, step, metrics):
     """Log a row."""
@@ -221,6 +234,12 @@ def _experiment(client, name):
       if not found:
         raise
   return found.experiment_id
+
+
+def _name(config, logdir):
+  """What people see of a run: the name of its directory, unless that is a seed alone or nothing."""
+  name = logdir.resolve().name
+  return f'{config.agent}-{config.task}-{name}' if not name.strip('0123456789') else name
 
 
 def _known(logdir, tracker):

@@ -122,8 +122,8 @@ class Live:
     for name, content in self._lines():
       table.add_row(name, content)
     return rich.panel.Panel(
-        table, title=self._title, title_align='left', subtitle=f'{self._logdir}  (Ctrl-C saves and '
-        'ends)', subtitle_align='left', width=min(100, self._console.width))
+        table, title=rich.text.Text(self._title), title_align='left', subtitle=rich.text.Text(
+            f'{self._logdir}  (Ctrl-C saves and ends)'), subtitle_align='left', width=min(100, self._console.width))
 
   def _lines(self):
     step, total = self._step, self._total
