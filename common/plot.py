@@ -21,6 +21,7 @@ from common.scores import aggregate_chart
 from common.scores import chart
 from common.scores import curves
 from common.scores import figures
+from common.scores import points
 from common.scores import protocol
 from common.scores import summary
 
@@ -31,7 +32,8 @@ def main(argv=None):
   parser = argparse.ArgumentParser(
       prog='python -m common.plot', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
+  parser.add_argument('dirs', nargs='+', metavar='[LABEL=]DIR',
+      help='a run, or a folder of runs; a label draws them apart from others of the same settings')
   parser.add_argument(
       '--out', default='curves.png', metavar='FILE',
       help='picture, .png or .pdf; an older one is replaced (default: curves.png, here)')
@@ -51,6 +53,7 @@ def main(argv=None):
       '--at', type=float, metavar='FRAMES',
       help='frame count of the aggregates; runs that end before are named and left out (default: '
       'where the shortest run of a group ends)')
+  parser.add_argument('--csv', metavar='FILE', help='table of all points of all runs, .csv')
   parser.add_argument(
       '--aggregate', metavar='FILE', help='picture of the aggregates, .png or .pdf')
   args = parser.parse_args(argv)
@@ -72,10 +75,16 @@ def main(argv=None):
       *(f'{group.task}, {group.name}: {twice}. Those runs are not independent.'
         for group in groups if (twice := curves.repeated(group.runs))),
       *(f'{group.task}, {group.name}: {unlike}.'
-        for group in groups if (unlike := curves.kept_unlike(group.runs))), *notes]
+        for group in groups if (unlike := curves.kept_unlike(group.runs))),
+      *(f'{group.task}, {group.name}: of several commits ({", ".join(name[:9] for name in made)}). '
+        'LABEL=DIR draws directories apart.'
+        for group in groups if len(made := curves.commits(group.runs)) > 1), *notes]
   for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
                *[''] * bool(notes), *notes, args.out]:
     print(line)
+  if args.csv:
+    points.save(groups, args.metric, args.csv)
+    print(args.csv)
   if args.aggregate:
     figures.save(aggregate_chart.draw(rows), args.aggregate)
     print(args.aggregate)
@@ -103,6 +112,8 @@ def _check(args):
             f'plot: --{name} is of aggregates, which are made of returns alone. Drop it, or pass '
             '--metric eval/return.')
   figures.check(args.out)
+  if args.csv:
+    points.check(args.csv)
   if args.aggregate:
     figures.check(args.aggregate)
 

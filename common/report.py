@@ -30,28 +30,37 @@ def main(argv=None):
   parser = argparse.ArgumentParser(
       prog='python -m common.report', description=__doc__, allow_abbrev=False,
       formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('dirs', nargs='+', metavar='DIR', help='a run, or a folder of runs')
+  parser.add_argument(
+      'dirs', nargs='+', metavar='[LABEL=]DIR',
+      help='a run, or a folder of runs; a label keeps them apart from others of the same settings')
   parser.add_argument(
       '--out', required=True, metavar='FILE', help='page to write, .html, or table, .md')
   parser.add_argument(
       '--max-mb', type=float, default=20, metavar='MB',
       help='megabytes of films at most; 0 leaves them out (default: 20)')
+  parser.add_argument(
+      '--at', type=float, metavar='FRAMES',
+      help='frame count of the scores; runs that end before are named and left out (default: where '
+      'the shortest run of a group ends)')
   args = parser.parse_args(argv)
+  if args.at is not None and not 1 <= args.at < float('inf'):
+    raise UserError(f'report: --at is {args.at:g} but must be a number of frames, at least 1.')
   if not 0 <= args.max_mb < float('inf'):
     raise UserError(f'report: --max-mb is {args.max_mb:g} but must be a number of at least 0.')
   out = check(args.out)
-  entries = comparison.load(args.dirs)
+  young = []
+  entries = comparison.load(args.dirs, args.at, young)
   if out.suffix.lower() == '.md':
     _write(out, report_markdown.document(entries))
   else:
     chosen, left = films.choose(entries, args.max_mb * MEGABYTE)
-    _write(out, render(entries, args.dirs, chosen, left))
-  for entry in entries:
-    print(_line(entry))
+    _write(out, render(entries, args.dirs, chosen, left, args.at, young))
+  for line in [*map(_line, entries), *dict.fromkeys(young)]:
+    print(line)
   print(out)
 
 
-def render(entries, paths, chosen, left):
+def render(entries, paths, chosen, left, at=None, young=()):
   """Return the page as text.
 
   Args:
@@ -59,11 +68,14 @@ def render(entries, paths, chosen, left):
     paths: the directories that were asked for.
     chosen: {directory of a run: list of films.Film to show}.
     left: list of films.Film that did not fit.
+    at: frames of the scores, or None.
+    young: sentences on runs that end before.
   """
   return page.document(
       f'Report: {plural(len(tasks(entries)), "task")}', report_summary.head(entries, paths),
       tag(
-          'main', report_summary.summary(entries), report_aggregates.section(entries),
+          'main', report_summary.summary(entries), report_aggregates.section(entries, at),
+          [tag('p', text, class_='soft') for text in dict.fromkeys(young)],
           [report_task.section(task, part, chosen) for task, part in tasks(entries).items()]),
       _left(left))
 

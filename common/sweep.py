@@ -59,7 +59,8 @@ def parse(argv):
       epilog='All other flags, --KEY VALUE (python -m AGENT.train --help), go to every run.\n\n'
       + task_groups.__doc__)
   parser.add_argument('--agent', required=True, help=', '.join(AGENTS))
-  parser.add_argument('--configs', nargs='+', default=[], metavar='BLOCK', help='as for training')
+  parser.add_argument(
+      '--configs', nargs='+', action='extend', default=[], metavar='BLOCK', help='as for training')
   parser.add_argument(
       '--tasks', nargs='+', metavar='TASK', help='tasks and groups (default: that of the blocks)')
   parser.add_argument(

@@ -207,14 +207,15 @@ class Servant(Own):
 
   def __init__(self):
     context = multiprocessing.get_context('fork')
-    child = context.Process(target=time.sleep, args=(0,))
-    child.start()
-    child.join()
+    self.child = context.Process(target=time.sleep, args=(60,))
+    self.child.start()
     self.program = subprocess.Popen(['sleep', '60'])
 
   def close(self):
-    self.program.terminate()
-    assert self.program.wait(10) == -15
+    for one in (self.child, self.program):
+      one.terminate()
+    self.child.join(10)
+    assert self.program.wait(10) == self.child.exitcode == -15
 
 
 class Endless(Own):

@@ -102,7 +102,10 @@ def test_the_peak_is_of_products_in_the_type_of_the_layers(monkeypatch):
   made = trial.Trial(config.load('dreamer', ['--configs', 'debug']))
   assert made.peak()['product'] == '8 x 8, float32'
   made._config = made._config.replace(precision='mixed_float16')
-  assert made.peak()['product'] == '8 x 8, float16'
+  assert made.peak()['product'] == '8 x 8, float32'
+  monkeypatch.setattr(trial, 'MATRIX_GPU', 9)
+  monkeypatch.setattr(trial.devices, 'has_gpu', lambda: True)
+  assert made.peak()['product'] == '9 x 9, float16'
 
 
 def test_pcont_adds_heads_and_leaves_out_the_last_rows():

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from common import config as config_lib
+from common.config import UserError
 from common.data import episodes
+from common.data.disk import DiskError
 from common.data.driver import Driver
 from common.data.faults import GaveUp
 from common.envs import workers
@@ -303,3 +305,27 @@ def test_collectors_end_at_the_same_time(monkeypatch):
       together.wait()
   crew.Crew(config, lambda make: Slow()).close()
   assert not together.broken
+
+
+def test_an_interrupt_while_a_run_is_built_has_its_exit_code(toy, tmp_path, monkeypatch, capsys):
+  def build(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert kwargs['stopped']()
+    raise UserError('asked to end')
+  monkeypatch.setattr(parts, 'build', build)
+  with pytest.raises(SystemExit) as end:
+    loops.start(tmp_path, *FLAGS)
+  assert end.value.code == 143 and 'SIGTERM: asked to end' in capsys.readouterr().err
+
+
+def test_a_burst_that_nobody_would_keep_is_not_waited_for(toy, tmp_path, monkeypatch):
+  made, train = [], loops.Toy.train
+  def slow(self, data, frames=0):
+    made.append(None)
+    time.sleep(0.005)
+    return train(self, data, frames)
+  monkeypatch.setattr(loops.Toy, 'train', slow)
+  loops.kill_at(monkeypatch, Driver, '_step', 45, error=DiskError(tmp_path, OSError(28, 'No space left on device')))
+  with pytest.raises(DiskError):
+    loops.start(tmp_path, '--overlap', True, '--train_steps', 5000, '--pretrain', 1)
+  assert len(made) < 2000

@@ -87,6 +87,7 @@ def test_a_gpu_that_cannot_compute_is_a_failure(monkeypatch):
   assert '--jit False' in found.fix
 
 
+@pytest.mark.integration
 def test_what_a_gpu_has_to_compute_can_be_computed():
   done = machine._python(machine.COMPUTE)
   assert done.returncode == 0, done.stderr
@@ -126,6 +127,7 @@ def test_without_atari_there_is_a_note(monkeypatch):
 @pytest.mark.parametrize('free, status', [(0.5, 'fail'), (5, 'note'), (100, 'ok')])
 def test_little_room_on_the_disk(monkeypatch, free, status):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=free * 1e9))
+  monkeypatch.setattr(machine.os, 'access', lambda path, mode: True)
   found = machine.disk()
   assert found.status == status and f'{free:.3g} GB' in found.text
 

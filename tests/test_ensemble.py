@@ -268,6 +268,12 @@ def test_small_errors_are_brought_to_the_same_scale():
   np.testing.assert_allclose(large, small, rtol=1e-3)
 
 
+def test_equal_errors_are_brought_to_no_heights():
+  for size in (0.25, 0.1, 1e-5):
+    paid, _ = scales.RunningStd()(tf.fill([750], size))
+    assert np.abs(paid).max() <= 1001
+
+
 def test_dreams_climb_the_whole_slope_of_what_a_random_network_is_off():
   """A predictor that is off by a constant pays the same everywhere."""
   agent = agents.make(expl_behavior='rnd', rnd_input='feat')

@@ -182,13 +182,13 @@ def settings_of_the_process():
   tf.config.experimental.enable_tensor_float_32_execution(True)
 
 
-@pytest.mark.integration
 def test_a_driver_that_fails_is_none(capsys, monkeypatch):
   monkeypatch.setattr(gpu_parts.subprocess, 'run', lambda *args, **options: (
       subprocess.CompletedProcess([], 9, 'NVIDIA-SMI has failed', '')))
   assert gpu_parts._driver() == '' and 'NVIDIA-SMI has failed' in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_the_machine_is_described_and_draws(capsys):
   (about,), (pictures,), (compiled,) = (
       rows(capsys, part, '--seconds', '9', '--configs', 'dmc') for part in ('machine', 'pictures', 'xla'))

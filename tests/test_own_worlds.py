@@ -1,4 +1,5 @@
 """Environments of users: what spaces declare is honoured, in training and in check_env."""
+import fractions
 import functools
 import os
 import pathlib
@@ -15,6 +16,7 @@ from common import config as config_lib
 from common import envs
 from common import evaluate
 from common.config import UserError
+from common.envs import values
 
 import loops
 import odd
@@ -463,12 +465,13 @@ def test_costly_observations_of_own_environments_are_made_once_a_decision(monkey
   assert inner(env).observed == 2
 
 
-def test_own_environments_may_return_the_five_values_of_gymnasium():
+def test_own_environments_may_return_the_five_values_of_gymnasium(capsys):
   env = make('py_own:Five')
   env.reset(0)
   for _ in range(25):
     _, _, done, info = env.step(np.zeros(2, np.float32))
   assert done and info['discount'] == 1
+  assert checked('py_own:Five', capsys)[0] == 0
 
 
 def test_methods_that_are_called_as_the_halves_of_a_step_are_left_alone(capsys):
@@ -482,7 +485,14 @@ def test_methods_that_are_called_as_the_halves_of_a_step_are_left_alone(capsys):
     env.step(np.zeros(2, np.float32))
 
 
-def test_a_reward_is_one_number_or_the_message_names_it(monkeypatch):
+def test_a_reward_is_one_number_or_the_message_names_it(monkeypatch, capsys):
+  assert checked('py_own:OneEntry', capsys)[0] == 0
+  for value, number in (
+      (True, 1.0), (np.float16(2), 2.0), (np.array([[3]]), 3.0), (fractions.Fraction(1, 2), 0.5)):
+    assert values.number('reward', value) == number
+  for value in ('3', None, [1, 2], np.zeros(2), 1j, 10 ** 400):
+    with pytest.raises(ValueError, match='reward is .* expected one number'):
+      values.number('reward', value)
   env = make('py_own:OneEntry')
   env.reset(0)
   assert isinstance(env.step(np.zeros(2, np.float32))[1], float)

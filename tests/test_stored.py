@@ -141,6 +141,11 @@ def test_a_run_of_other_settings_is_refused_with_the_difference(capsys, tmp_path
   run = write(tmp_path / 'new', line, batch_size=8)
   code, text = result(capsys, 'run', run, '--against', tmp_path / 'x.json')
   assert code == 2 and 'batch_size: 4 there, 8 here' in text
+  run = write(tmp_path / 'offline', line, offline='logs/x')
+  code, text = result(capsys, 'run', run, '--against', tmp_path / 'x.json')
+  assert code == 2 and 'collecting there, offline here' in text
+  stored.store(run, str(tmp_path / 'y.json'), 'learning')
+  assert result(capsys, 'run', run, '--against', tmp_path / 'y.json')[0] == 0
 
 
 def test_a_run_that_is_not_finished_or_too_short_is_refused(capsys, tmp_path):

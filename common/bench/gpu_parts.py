@@ -23,6 +23,7 @@ from common.bench import exploring
 from common.bench import planning
 from common.bench import printing
 from common.bench import trial
+from common.checks.machine import has_nvidia
 from common.envs import dmc
 from common.loop.acting import ActingCopy
 from common.model import devices
@@ -49,7 +50,7 @@ def machine(args):
       'cuda': tf.sysconfig.get_build_info().get('cuda_version', ''),
       'driver': (driver := _driver())})
   hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
-  if driver and not gpus and not hidden:
+  if (driver or has_nvidia()) and not gpus and not hidden:
     sys.exit(
         'TensorFlow does not see the GPU: above it says which library cannot be opened. Where the '
         'CPU is meant, set CUDA_VISIBLE_DEVICES=-1.')

@@ -102,7 +102,9 @@ class Player:
 
   def _reward(self, reward, where):
     report = self._report
-    if not isinstance(reward, (bool, int, float, np.number, np.bool_)):
+    try:
+      reward = values.number('reward', reward)
+    except ValueError:
       report.fault(
           'reward', f'{where}: the reward is {reward!r} ({type(reward).__name__}), expected one '
           'number')

@@ -86,8 +86,8 @@ class Raw:
 
   def parts(self, result):
     """Names of the values that `step` should have returned, where it did return `result`."""
-    old = isinstance(result, tuple) and len(result) == 4
-    return ('obs', 'reward', 'done', 'info') if self.own or old else (
+    count = len(result) if isinstance(result, tuple) else 0
+    return ('obs', 'reward', 'done', 'info') if count == 4 or (self.own and count != 5) else (
         'obs', 'reward', 'terminated', 'truncated', 'info')
 
   def step(self, action):

@@ -1,4 +1,6 @@
 """What an environment may hand over: the one place where its values are judged."""
+import contextlib
+
 import numpy as np
 
 # Gradients of the first layer grow with the square of what is seen, and their norm squares them
@@ -67,10 +69,11 @@ def number(name, value):
   Raises:
     ValueError: it is something else; names it.
   """
-  array = np.asarray(value)
-  if array.size != 1 or array.dtype.kind not in 'biuf':
-    raise ValueError(f'{name} is {value!r}, expected one number')
-  return float(array.item())
+  if not isinstance(value, (str, bytes)):
+    for take in (float, lambda x: float(np.asarray(x).item())):
+      with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
+        return take(value)
+  raise ValueError(f'{name} is {value!r}, expected one number')
 
 
 def kinds(space):

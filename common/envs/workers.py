@@ -216,7 +216,9 @@ def ignore_signals():
   """Leave signals to the parent. What an environment starts is still ended by SIGTERM."""
   for number in IGNORED:
     signal.signal(number, signal.SIG_IGN)
-  signal.signal(signal.SIGTERM, lambda *_: None)  # a handler does not go over to other programs
+  # A handler, for that does not go over to other programs; nor to what forks.
+  signal.signal(signal.SIGTERM, lambda *_: None)
+  os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _serve(pipe, constructor):

@@ -161,6 +161,8 @@ class Crew:
       while not promise.ready(POLL):
         if ends():
           return False
+      with contextlib.suppress(Exception):  # it raises again where it is looked at
+        promise()
     return True
 
   def _ask(self, i, orders):

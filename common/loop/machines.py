@@ -121,6 +121,7 @@ class First:
             f'config: machines: {self._addresses[index]} does not join. It says there why; then start '
             'the command again on all machines.')
       other.settimeout(SLOWEST)
+    self.tell({})  # now all may join
 
   def follow(self, agent):
     """Take the agent that `train` is for. The others are told its state before its first update."""
@@ -220,6 +221,7 @@ def _follow(config, first, file, told):
   if set(told) != set(config) or told['agent'] != config.agent:
     raise UserError('config: machines: the first one has another agent or version.')
   first.sendall(FITS)
+  _read(file)  # or who fits would wait for who does not
   config = devices.setup(config.replace(**told))
   _leave_when_asked(first)  # not before: TensorFlow takes SIGTERM for itself when machines join
   told = _read(file)[0]

@@ -102,13 +102,16 @@ def _train(run, config, path, interrupts):
       run.save()
     run.say(f'{stop}: {done}. Start the same command again to continue.')
     sys.exit(128 + interrupts.signal)
-  except GaveUp:
+  except GaveUp as end:
     try:
       if not config.deterministic:  # else as above
         run.save()
     finally:
       run.log_faults()
-    raise
+    if interrupts.signal is None:
+      raise
+    run.say(str(end))  # a signal to the whole group also ends what environments have started
+    sys.exit(128 + interrupts.signal)
   except Exception as error:
     # Whatever failed, the updates since the last checkpoint are no part of it. A mistake before the
     # first of them leaves nothing to save.

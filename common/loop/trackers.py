@@ -238,7 +238,7 @@ def _experiment(client, name):
 
 def _name(config, logdir):
   """What people see of a run: the name of its directory, unless that is a seed alone or nothing."""
-  name = logdir.resolve().name
+  name = logdir.absolute().name
   return f'{config.agent}-{config.task}-{name}' if not name.strip('0123456789') else name
 
 

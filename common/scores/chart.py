@@ -5,12 +5,15 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config.options import ACTION_REPEATS, OTHER_REPEAT
 from common.scores import aggregate
 from common.scores import canvas
 from common.scores import curves
+from common.scores import difference
 from common.scores import protocol
 from common.scores import published
 from common.scores.references import name_of
+from common.scores.references import own_name
 
 # Curves are told apart without colours, too: the cycles have no common length.
 COLOURS = ('black', '#0072b2', '#d55e00', '#009e73', '#cc79a7')
@@ -83,7 +86,7 @@ def describe(groups, metric, width=None, band='std'):
   for task, members in protocol.panels(groups, metric).items():
     panel = on_bins(task, members, metric, width)
     for group, bins in zip(members, panel.bins):
-      parts = [task, protocol.own_name(group, metric)]
+      parts = [task, own_name(group, metric)]
       if not len(bins.frames):
         lines.append(' | '.join([*parts, 'no published bin is complete yet']))
         continue
@@ -101,6 +104,7 @@ def describe(groups, metric, width=None, band='std'):
           spread = _spread(mean, std, _seeds_at(curve, end), band)
           parts.append(f'{name_of(curve.method)}, published: {spread}')
       lines.append(' | '.join(parts))
+    lines += difference.lines(task, members, metric, panel.bins)
   return lines
 
 
@@ -160,7 +164,9 @@ def _draw_panel(axis, task, groups, metric, panel, styles, legend, band):
   comparable = [group for group in groups if protocol.comparable(group, metric)]
   if protocol.returns(metric) == 'eval' and any(
       group.agent == 'planet' for group in comparable):
-    _draw_planet(axis, task, legend)
+    _draw_planet(axis, task, legend, {
+        run.config.get('action_repeat') for group in comparable if group.agent == 'planet'
+        for run in group.runs})
   if comparable and protocol.is_atari(task):
     _draw_people(axis, task, legend)
   for group, bins, runs in zip(groups, panel.bins, panel.runs):
@@ -172,7 +178,7 @@ def _draw_panel(axis, task, groups, metric, panel, styles, legend, band):
       axis.plot(run.frames, run.mean, color=colour, linewidth=0.5, alpha=0.6, zorder=2.5)
     handle = _draw_bins(
         axis, bins, colour, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)], band)
-    _count(legend, protocol.own_name(group, metric), handle, 'run', bins.count)
+    _count(legend, own_name(group, metric), handle, 'run', bins.count)
 
 
 def _decorate(axis, task, groups, metric, end, small):
@@ -237,9 +243,14 @@ def _draw_published(axis, curve, panel, legend, band):
   _count(legend, text, (handle, line), 'seed', _seeds_at(curve, x))
 
 
-def _draw_planet(axis, task, legend):
-  """Draw PlaNet's printed final score as a level."""
-  for name, method, source in protocol.PRINTED['planet'][:2]:
+def _draw_planet(axis, task, legend, repeats):
+  """Draw PlaNet's printed final score as a level, that of the same action repeat if there is one."""
+  own, other = protocol.PRINTED['planet'][:2]
+  known = published.scores(task, method=other[1], source=other[2])
+  order = (other, own) if known and repeats == {OTHER_REPEAT} else (own, other)
+  if ACTION_REPEATS.get(task) == OTHER_REPEAT:
+    order = own, other
+  for name, method, source in order:
     for score in published.scores(task, method=method, source=source):
       line = axis.axhline(score.value, color='0.45', linestyle=(0, (1, 2)), linewidth=1.8)
       text = f'{name}, published score after {score.frames / 1e6:g}M frames, from pixels'

@@ -1,30 +1,23 @@
 """Learning curves of runs on disk: found, read, grouped by their settings, put on common bins."""
-import functools
+import contextlib
 import json
 import os
 import pathlib
-import re
 from typing import NamedTuple
 
 import numpy as np
 
 from common import config as config_lib
 from common.config import UserError
-from common.config.options import FREE_TO_CHANGE
+from common.scores import run_files
+from common.scores.run_files import FREE
 
-# Keys that may differ between runs that are averaged.
-FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
-
-# Of these, what decides which episodes are learned from: with others it is not the same setting.
+# Of the keys in FREE, what decides which episodes are learned from: with others it is not the same setting.
 KEPT = ('replay_capacity', 'prune_disk')
-
-# Lines of config.yaml in which the runs of a study differ.
-OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
 BINS = 50  # about as many as a picture can show
 
-LARGEST = 1e100      # of a metric: squares of larger ones overflow
-LATEST = 2.0 ** 53   # frames up to which float64 counts
+LARGEST = 1e100  # of a metric: squares of larger ones overflow
 
 
 class Run(NamedTuple):
@@ -33,13 +26,14 @@ class Run(NamedTuple):
   config: config_lib.Config
   frames: np.ndarray
   values: np.ndarray
+  label: str = ''  # that the user gave it, and all beside it
 
 
 class Group(NamedTuple):
   """Runs of one agent with the same settings on one task."""
   agent: str
   task: str
-  name: str   # agent, blocks and, where groups differ in more, the keys that do
+  name: str   # label, agent, blocks and, where groups differ in more, the keys that do
   runs: list  # of Run
 
 
@@ -64,7 +58,7 @@ def find(paths):
     path = config_lib.expand(path)
     if not os.path.isdir(path):  # Path's own raises for names that are too long
       raise UserError(f'{path}: is no directory. Pass the --logdir of a run, or a folder of runs.')
-    runs = sorted(_runs_below(path))
+    runs = sorted(run_files.below(path))
     if not runs and os.path.exists(path / 'metrics.jsonl'):
       raise UserError(
           f'{path}: config.yaml is missing, which names the agent and the task. Copy it from where '
@@ -74,6 +68,23 @@ def find(paths):
           f'{path}: holds no run (metrics.jsonl beside config.yaml). Pass the --logdir of a run, '
           'or a folder of runs.')
     found.update((run.resolve(), run) for run in runs)
+  return list(found.values())
+
+
+def read_all(paths, metric):
+  """Read one metric of all runs below some directories: list of Run.
+
+  Args:
+    paths: as `find` takes them, or LABEL=DIR, which sets the runs there apart from others.
+    metric: full name, such as eval/return.
+  Raises:
+    UserError: as `find` and `read`.
+  """
+  found = {}
+  for path in paths:
+    label, path = _split(path)
+    for run in find([path]):
+      found[run.resolve()] = read(run, metric)._replace(label=label)
   return list(found.values())
 
 
@@ -91,19 +102,20 @@ def read(path, metric, config=None):
     UserError: config.yaml is missing or broken, or metrics.jsonl cannot be read.
   """
   path = pathlib.Path(path)
-  config = _read_config(path / 'config.yaml') if config is None else config
+  config = run_files.config(path / 'config.yaml') if config is None else config
   needed = {'agent', 'task', 'configs', 'eval_every'}
   if not needed <= set(config):
     raise UserError(
         f'{path}: its config.yaml is not one of ours ({", ".join(sorted(needed - set(config)))} '
         'missing). Pass the --logdir of a run.')
-  _check_types(path, config)
-  later = {**_later_keys(config.agent, config.task), **config_lib.before(config)}
+  run_files.check_types(path, config)
+  later = {**run_files.later_keys(config.agent, config.task), **config_lib.before(config)}
   config = config_lib.Config({**later, **config})
   key = json.dumps(metric).encode()
   points = [
-      (row['step'], row[metric]) for row in _rows(path / 'metrics.jsonl', key)
-      if _is_number(row.get('step'), 0, LATEST) and _is_number(row.get(metric), -LARGEST, LARGEST)]
+      (row['step'], row[metric]) for row in run_files.rows(path / 'metrics.jsonl', key)
+      if run_files.is_number(row.get('step'), 0, run_files.LATEST)
+      and run_files.is_number(row.get(metric), -LARGEST, LARGEST)]
   frames, values = np.asarray(points, np.float64).reshape(-1, 2).T
   return Run(path, config, frames, values)
 
@@ -117,7 +129,7 @@ def repeated(runs):
 
 def metrics(path):
   """Return the names of the metrics that a run has, sorted. Raises UserError if it cannot be read."""
-  names = {name for row in _rows(pathlib.Path(path) / 'metrics.jsonl', b'') for name in row}
+  names = {name for row in run_files.rows(pathlib.Path(path) / 'metrics.jsonl', b'') for name in row}
   return sorted(names - {'step', 'time'})
 
 
@@ -129,26 +141,28 @@ def grouped(runs):
   alike = {}
   for run in runs:
     config = run.config
-    alike.setdefault((config.task, config.agent, tuple(config.configs)), []).append(run)
+    place = config.task, config.agent, tuple(config.configs), run.label
+    alike.setdefault(place, []).append(run)
   own, named_by = {}, {}
   for place, members in alike.items():
     own[place] = differing(members)
     # What tells groups apart on one task names those of the others, too.
     named_by.setdefault(place[1:], set()).update(own[place])
   groups = []
-  for (task, agent, blocks), members in sorted(alike.items()):
+  for place, members in sorted(alike.items(), key=lambda item: item[0]):
+    task, agent, blocks, label = place
     parts = {}
     for run in members:
-      values = tuple(str(run.config[key]) for key in own[task, agent, blocks])
+      values = tuple(str(run.config[key]) for key in own[place])
       parts.setdefault(values, []).append(run)
     named = [
         [f'{key} {str(part[0].config[key]) or repr("")}'
-         for key in sorted(named_by[agent, blocks]) if key in part[0].config]
+         for key in sorted(named_by[place[1:]]) if key in part[0].config]
         for part in parts.values()]
     shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
     for words, part in zip(named, parts.values()):
       more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
-      name = f'{agent} ({" ".join(blocks) or "defaults"})'
+      name = f'{label}{": " * bool(label)}{agent} ({" ".join(blocks) or "defaults"})'
       groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
   return groups
 
@@ -164,6 +178,15 @@ def kept_unlike(runs):
   """'replay_capacity differs: 1e5, 5e6' of runs of a group that keep unlike many episodes; or ''."""
   values = {key: sorted({str(run.config[key]) for run in runs if key in run.config}) for key in KEPT}
   return '; '.join(f'{key} differs: {", ".join(some)}' for key, some in values.items() if len(some) > 1)
+
+
+def commits(runs):
+  """The commits that runs were made with, as far as they say, sorted."""
+  found = set()
+  for run in runs:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+      found.add(json.loads((run.path / 'run.json').read_text()).get('commit'))
+  return sorted(found - {None})
 
 
 def bin_width(runs):
@@ -249,6 +272,14 @@ def _slack(gap, width):
   return np.minimum(gap / 2, width / 20)
 
 
+def _split(text):
+  """(label, path) of LABEL=DIR, or of a path; what is there counts as one."""
+  label, equals, path = str(text).partition('=')
+  if not equals or os.sep in label or os.path.exists(config_lib.expand(text)):
+    return '', text
+  return label.strip(), path
+
+
 def _over_runs(means):
   """Mean, standard deviation and count [N] over runs, of means [runs, N] that may be NaN."""
   count = np.isfinite(means).sum(0)
@@ -256,81 +287,3 @@ def _over_runs(means):
   with np.errstate(invalid='ignore', divide='ignore'):
     std = np.sqrt(np.nansum((means - mean) ** 2, 0) / (count - 1))
   return mean, std, count
-
-
-def _read_config(path):
-  """Config of a run. What many runs share is parsed once, as YAML takes longer than metrics."""
-  try:
-    text = path.read_text(encoding='utf-8')
-    values = [_parse(part) for part in (OWN_LINES.sub('', text), ''.join(OWN_LINES.findall(text)))]
-  except (OSError, ValueError, UserError):
-    return config_lib.read(path)  # whole, for its message
-  return config_lib.Config({**values[0], **values[1]})
-
-
-@functools.lru_cache(64)
-def _later_keys(agent, task):
-  """Defaults of the keys that shape a run, {} for agents of others."""
-  if agent not in config_lib.AGENTS:
-    return {}
-  values = config_lib.preset(agent, [], task)
-  return {key: value for key, value in values.items() if key not in FREE}
-
-
-def _check_types(path, config):
-  """Refuse a Config whose values, which tell runs apart and set the bins, are not what `load` gives."""
-  blocks = config.configs
-  sound = {
-      'agent': isinstance(config.agent, str), 'task': isinstance(config.task, str),
-      'configs': isinstance(blocks, list) and all(isinstance(name, str) for name in blocks),
-      'eval_every': _is_number(config.eval_every, 1, LATEST)}
-  for key, fine in sound.items():
-    if not fine:
-      raise UserError(
-          f'{path}: its config.yaml is not one of ours: {key} is {config[key]!r}. Copy the file from '
-          'where the metrics come from.')
-
-
-@functools.lru_cache(64)
-def _parse(text):
-  return config_lib.parse(text, 'config.yaml')
-
-
-def _runs_below(path):
-  seen = set()  # of folders that link to each other
-  for folder, folders, files in os.walk(path, followlinks=True):
-    folders.sort()
-    real = os.path.realpath(folder)
-    if real in seen:
-      folders.clear()
-      continue
-    seen.add(real)
-    if {'metrics.jsonl', 'config.yaml'} <= set(files):
-      folders.clear()  # thousands of episodes, no further runs
-      yield pathlib.Path(folder)
-
-
-def _rows(path, key):
-  """Rows of the lines that contain the bytes: parsing all takes seconds for a long run."""
-  try:
-    with path.open('rb') as file:
-      for line in file:
-        row = _row(line) if key in line else None
-        if isinstance(row, dict):
-          yield row
-  except FileNotFoundError:
-    return
-  except OSError as error:
-    raise UserError(f'{path}: cannot be read ({error.strerror}).') from None
-
-
-def _row(line):
-  """What a line of JSON holds, or None."""
-  try:
-    return json.loads(line)
-  except (ValueError, RecursionError):  # torn by a kill, or still being written
-    return None
-
-
-def _is_number(value, low, high):
-  return type(value) in (int, float) and low <= value <= high  # NaN is not, and no integer too long

@@ -55,8 +55,8 @@ def read(paths, metric):
   Raises:
     UserError: a directory is missing or holds no run, or no run has the metric.
   """
-  found = curves.find(paths)
-  runs = [curves.read(path, metric) for path in found]
+  runs = curves.read_all(paths, metric)
+  found = [run.path for run in runs]
   filled = [run for run in runs if len(run.frames)]
   if filled:
     return filled, [run.path for run in runs if not len(run.frames)]

@@ -81,12 +81,6 @@ def comparable(group, metric):
   return bool(returns(metric)) and not mismatches(group, metric)
 
 
-def own_name(group, metric):
-  """Return the name of a group, with what makes its returns differ from the published ones."""
-  words = mismatches(group, metric) if returns(metric) else []
-  return ', '.join([group.name, *words])
-
-
 def references(task, groups, metric, binned=False):
   """Return the published curves (list of published.Curve) that compare with groups of one task.
 

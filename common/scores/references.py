@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config import UserError
 from common.config.options import UNUSED
 from common.scores import protocol
 from common.scores import published
@@ -34,6 +35,8 @@ NAMES = {
     'plan2explore': 'Plan2Explore', 'curiosity': 'Curiosity', 'random': 'Random exploration',
     'max': 'MAX', 'retrospective': 'Retrospective', 'dreamer_oracle': 'Dreamer with rewards'}
 PROTOCOLS = {'_zeroshot': ', zero-shot', '_fewshot': ', few-shot'}
+
+SHOWN = 3  # values that a name tells
 
 LEARNED = 0.25  # share of the way from a curve's first to its best score after which it tells much
 
@@ -130,6 +133,29 @@ def differences(config, blocks=(), keys=()):
   unused = ('expl_until',) if ours.get('source') else ()  # the task's actor collects at once
   counted = set(theirs) - IGNORED - {*UNUSED.get(agent, ()), *unused}
   return {key: (theirs[key], ours[key]) for key in sorted(counted) if theirs[key] != ours[key]}
+
+
+def own_name(group, metric, beside=None):
+  """The name of a group, with what its blocks do not say and what sets its returns apart.
+
+  beside: list of words that stand for the former; None is `flags`.
+  """
+  words = protocol.mismatches(group, metric) if protocol.returns(metric) else []
+  return ', '.join([group.name, *(flags(group) if beside is None else beside), *words])
+
+
+def flags(group):
+  """Values beside those of the blocks of a group, but for those that its name or its returns tell."""
+  config = group.runs[0].config
+  try:
+    changed = differences(config, tuple(config['configs']))
+  except (KeyError, UserError):  # blocks of another version
+    return []
+  words = [
+      f'{key} {str(value)[:24] or repr("")}' for key, (_, value) in changed.items()
+      if key not in RETURNS and f', {key} ' not in group.name]
+  more = [f'and {len(words) - SHOWN} more'] if len(words) > SHOWN else []
+  return words[:SHOWN] + more
 
 
 def mismatches(config, setting, differing):

@@ -16,7 +16,9 @@ from common.scores import chart
 from common.scores import curves
 from common.scores import protocol
 from common.scores import published
+from common.scores.references import flags
 from common.scores.references import name_of
+from common.scores.references import own_name
 
 UNITS = {
     'dmc': {'return': 'return / 1000'},
@@ -107,12 +109,16 @@ def interval_text(value, low, high):
 
 def _methods(groups, metric, notes):
   """{name: {task: group}} of what can be aggregated; names are of one suite each."""
-  found, suites = {}, {}
+  found, suites, told = {}, {}, {}
+  for group in groups:
+    told.setdefault(group.name, []).append(flags(group))
   for task, members in protocol.panels(groups, metric).items() if protocol.returns(metric) else ():
     suite = config_lib.suite(task)
     names = collections.Counter(group.name for group in members)
     for group in members:
-      name = protocol.own_name(group, metric)
+      # Tasks are one method also where an option differs between them.
+      same = all(words == told[group.name][0] for words in told[group.name])
+      name = own_name(group, metric, told[group.name][0] if same else [])
       if names[group.name] > 1:  # of one of the tasks of runs that differ in their main task
         name = f'{name}, {group.task}'
       if suite not in UNITS:

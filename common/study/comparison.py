@@ -4,6 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config import UserError
 from common.scores import curves
 from common.scores import protocol
 from common.scores import references
@@ -61,28 +62,36 @@ class Entry(NamedTuple):
     return references.observation(self.runs[0].config)
 
 
-def load(paths):
+def load(paths, at=None, left=None):
   """Read all runs below some directories.
 
   Args:
-    paths: directories of runs, or folders of them.
+    paths: as curves.read_all takes them.
+    at: frames at which scores are taken; runs that end before are left out. None is where the
+      shortest run of a group ends.
+    left: list that takes sentences on what is left out, or None.
   Returns:
     List of Entry, by task and setting.
   Raises:
-    UserError: a path is no directory or holds no run, or a config cannot be read.
+    UserError: a path is no directory or holds no run, a config cannot be read, or no run goes to
+      `at`.
   """
-  runs = [curves.read(path, 'eval/return') for path in curves.find(paths)]
+  runs = curves.read_all(paths, 'eval/return')
+  left = [] if left is None else left
   entries = []
   for group in curves.grouped(runs):
     facts = [results.facts(run.path, run.config) for run in group.runs]
     tasks = [task for task, _ in config_lib.eval_tasks(group.runs[0].config)]
     # Of several tasks eval/return is the mean, which nothing is compared with.
     entries += [
-        _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '') for task in tasks]
+        _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '', at, left) for task in tasks]
+  entries = [entry for entry in entries if entry]
+  if not entries:
+    raise UserError(f'report: no run goes to {at:,.0f} frames. Pass a smaller --at.')
   return sorted(entries, key=lambda entry: (entry.task, entry.group.agent, entry.group.name))
 
 
-def _entry(group, facts, task, part):
+def _entry(group, facts, task, part, at, left):
   config = group.runs[0].config
   setting, differing = references.nearest(config, task)
   if setting:  # one run of another setting is enough
@@ -96,7 +105,11 @@ def _entry(group, facts, task, part):
   metric = f'{kind}/return{part}'
   group = group._replace(runs=[
       curves.read(run.path, metric, run.config) for run in group.runs])
-  end = _end(group.runs, facts)
+  if at:
+    group, facts = _reaching(at, group, facts, left)
+    if not facts:
+      return None
+  end = at or _end(group.runs, facts)
   final = score(group.runs, facts, task, metric, end)
   problems = results.differences(facts, final.places)
   if not len(final.values):
@@ -194,9 +207,24 @@ def _evaluated(run, task, frames):
   return best
 
 
+def _reaching(at, group, facts, left):
+  """The group and facts of those runs that go to some frames; `left` takes words on the others."""
+  kept = []
+  for i, (run, end) in enumerate(zip(group.runs, _ends(group.runs, facts))):
+    if end >= at:
+      kept.append(i)
+    else:
+      left.append(f'{run.path}: left out, it ends at {end:,.0f} frames.')
+  return group._replace(runs=[group.runs[i] for i in kept]), [facts[i] for i in kept]
+
+
 def _end(runs, facts):
   """Frames that all runs with any result have reached."""
-  ends = [
+  return min((end for end in _ends(runs, facts) if end), default=0)
+
+
+def _ends(runs, facts):
+  """Frames of the last result of each run, 0 where there is none."""
+  return [
       max([*run.frames[-1:], *(row['step'] for row in fact.evaluations)], default=0)
       for run, fact in zip(runs, facts)]
-  return min((end for end in ends if end), default=0)

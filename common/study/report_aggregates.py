@@ -4,18 +4,19 @@ from common.scores import summary
 from common.study.page import table, tag
 
 
-def section(entries):
+def section(entries, at=None):
   """Aggregates of each group over its tasks, beside those published; None for single tasks.
 
   Args:
     entries: list of comparison.Entry.
+    at: frames of the scores; None is where the shortest run of a group ends.
   """
   found, notes = [], []
   for metric in dict.fromkeys(entry.metric for entry in entries):
     groups = [
         entry.group._replace(runs=[run for run in entry.group.runs if len(run.frames)])
         for entry in entries if entry.metric == metric]
-    rows, more = summary.rows([group for group in groups if group.runs], metric)
+    rows, more = summary.rows([group for group in groups if group.runs], metric, at=at)
     several = {row.group for row in rows if not row.published and len(row.tasks) > 1}
     found += [row for row in rows if row.group in several]
     notes += more

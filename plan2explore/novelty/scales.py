@@ -2,6 +2,10 @@
 import tensorflow as tf
 
 
+ROUNDING = 1e-6
+LEAST, LEAST_OF_COLUMNS = 1e-20, 1e-8  # variances: of errors, which get small; of what is seen
+
+
 class RunningStd(tf.Module):
   """Moving mean and spread, by which numbers of unknown scale are divided."""
 
@@ -11,8 +15,6 @@ class RunningStd(tf.Module):
     """size: None for one spread of everything, or the columns with one of each."""
     super().__init__()
     shape = [] if size is None else [size]
-    # Variances below are rounding: of pixels far from 0, or of errors, which may get small.
-    self._least = 1e-16 if size is None else 1e-8
     self.mean = tf.Variable(tf.zeros(shape), trainable=False)
     self.square = tf.Variable(tf.zeros(shape), trainable=False)
     self.weight = tf.Variable(0.0, trainable=False)  # how much of both has come in so far
@@ -31,7 +33,10 @@ class RunningStd(tf.Module):
   def spread(self, stats=None):
     """Standard deviation by the given statistics, or by those so far; 1 before there are any."""
     stats = stats or dict(mean=self.mean, square=self.square, weight=self.weight)
-    spread = tf.sqrt(tf.maximum(stats['square'] - stats['mean'] ** 2, self._least))
+    least = LEAST_OF_COLUMNS
+    if not self.mean.shape.rank:  # what is left of equal numbers is rounding, a share of their square
+      least = tf.maximum(ROUNDING * stats['square'], LEAST)
+    spread = tf.sqrt(tf.maximum(stats['square'] - stats['mean'] ** 2, least))
     return tf.where(stats['weight'] > 0, spread, 1.0)
 
   def update(self, stats):

@@ -31,8 +31,10 @@ def main(argv=None):
       'plan2explore.coverage', __doc__, ('tasks', ['toy_maze_vector']), ['disagreement', 'random'],
       6000)
   parser.add_argument(
-      '--configs', nargs='+', default=['toy'], help='blocks of configs.yaml, before the method\'s')
+      '--configs', nargs='+', action='extend',
+      help='blocks of configs.yaml, before the method\'s (default: toy)')
   args = parser.parse_args(argv)
+  args.configs = args.configs or ['toy']
   grid.check(args)
   if args.single:
     start(_config(args, *args.single))
