@@ -6,6 +6,7 @@ run can go on in it.
 """
 import argparse
 import os
+import shlex
 import shutil
 
 from common import config as config_lib
@@ -48,7 +49,7 @@ def main(argv=None):
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
   size = (out / logdir_lib.WEIGHTS).stat().st_size
-  print(f'{out}: {size / 1e6:.2f} MB of weights. python -m common.evaluate --logdir {out}')
+  print(f'{out}: {size / 1e6:.2f} MB of weights. python -m common.evaluate --logdir {shlex.quote(str(out))}')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ runs save and end. Exit code 0: all runs are finished; 1: some are not.
 import argparse
 import os
 import pathlib
+import shlex
 import sys
 
 from common import config as config_lib
@@ -116,7 +117,7 @@ def summary(statuses, folder):
   if any(status.state not in ('done', 'skipped') for status in statuses):
     lines.append('Start the same command again for those that are not finished.')
   if any(status.frames for status in statuses):
-    lines.append(f'Curves: python -m common.plot {folder} --out curves.png')
+    lines.append(f'Curves: python -m common.plot {shlex.quote(str(folder))} --out curves.png')
   return lines
 
 

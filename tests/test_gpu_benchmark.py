@@ -182,10 +182,12 @@ def settings_of_the_process():
   tf.config.experimental.enable_tensor_float_32_execution(True)
 
 
-def test_a_driver_that_fails_is_none(capsys, monkeypatch):
+def test_a_driver_that_fails_is_told(monkeypatch):
   monkeypatch.setattr(gpu_parts.subprocess, 'run', lambda *args, **options: (
       subprocess.CompletedProcess([], 9, 'NVIDIA-SMI has failed', '')))
-  assert gpu_parts._driver() == '' and 'NVIDIA-SMI has failed' in capsys.readouterr().err
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  with pytest.raises(SystemExit, match='does not see the GPU: nvidia-smi fails .NVIDIA-SMI has failed.'):
+    gpu_parts.main(['machine', '--seconds', '9'])
 
 
 @pytest.mark.integration

@@ -393,3 +393,49 @@ def test_one_task_of_explorers_with_other_main_tasks_is_aggregated_for_each(tmp_
   rows, _ = summary.rows(groups(tmp_path, metric=metric), metric)
   means = sorted(row.estimates['mean'][0] for row in rows if not row.published)
   np.testing.assert_allclose(means, [0.1, 0.5])
+
+
+def test_labels_draw_directories_apart_that_have_the_same_settings(tmp_path, capsys):
+  for name, seeds, value in (('base', (0, 1, 2), 100.0), ('changed', (3, 4, 5), 160.0)):
+    for seed in seeds:
+      path = make(tmp_path / name / str(seed), [(5000, 0.0), (15000, value + seed)], seed=seed)
+      (path / 'run.json').write_text(json.dumps({'commit': name}))
+  out = ['--out', str(tmp_path / 'a.png')]
+  plot.main([str(tmp_path), *out])
+  assert 'dreamer (dmc): of several commits (base, changed). LABEL=DIR draws' in capsys.readouterr().out
+  plot.main([f'with={tmp_path / "changed"}', str(tmp_path / 'base'), *out, '--csv', str(tmp_path / 'a.csv')])
+  said = capsys.readouterr().out
+  assert 'dmc_walker_walk | with: dreamer (dmc) | 164 ± 1' in said and 'several commits' not in said
+  # Welch: 2.776 standard errors of sqrt(2 / 3).
+  assert '(dreamer (dmc)) - (with: dreamer (dmc)): -63, 95 % interval -65.27 to -60.73 (Welch) at 15,000' in said
+  lines = (tmp_path / 'a.csv').read_text().splitlines()
+  assert lines[0] == 'task,group,seed,run,frames,eval/return' and len(lines) == 13
+  assert lines[2].startswith('dmc_walker_walk,dreamer (dmc),0,') and lines[2].endswith(',15000,100.0')
+  with pytest.raises(SystemExit) as stop:
+    plot.main([str(tmp_path), *out, '--csv', str(tmp_path / 'a.txt')])
+  assert stop.value.code == 2 and 'ends in .csv' in capsys.readouterr().err
+
+
+def test_a_path_with_an_equals_sign_is_a_path(tmp_path):
+  there = make(tmp_path / 'a=b', [(5000, 1.0)])
+  assert curves.read_all([there], 'eval/return')[0].label == ''
+  assert curves.read_all([f'x={there}'], 'eval/return')[0].label == 'x'
+  with pytest.raises(UserError, match='is no directory'):
+    curves.read_all([f'{tmp_path}/none=c'], 'eval/return')
+
+
+def test_names_tell_what_the_blocks_do_not_say(tmp_path, capsys):
+  run = make(tmp_path / 'run', [(5000, 30.0)], argv=['--use_value', 'False', '--batch_size', '5'])
+  plot.main([str(run), '--out', str(tmp_path / 'a.png')])
+  assert 'dreamer (dmc), batch_size 5, use_value False | 30' in capsys.readouterr().out
+  many = ['--deter_size', '30', '--num_units', '10', '--horizon', '5', '--seed', '4', '--kl_scale', '2']
+  run = make(tmp_path / 'many', [(5000, 30.0)], argv=many)
+  plot.main([str(run), '--out', str(tmp_path / 'a.png')])
+  assert 'dreamer (dmc), deter_size 30, horizon 5, kl_scale 2.0, and 1 more | 30' in capsys.readouterr().out
+
+
+def test_planet_stands_beside_the_score_of_its_action_repeat(tmp_path):
+  shown = lambda *argv, name: legend(chart.draw(groups(make(
+      tmp_path / name, [(5000, 1.0)], agent='planet', argv=['--task', 'dmc_cheetah_run', *argv])), 'eval/return'))
+  assert 'PlaNet, published score after 1M frames' in shown(name='own')
+  assert 'PlaNet at action repeat 2, published score after 5M' in shown('--configs', 'dmc', 'repeat2', name='two')

@@ -567,3 +567,25 @@ def test_what_all_tasks_together_are_made_of_is_said(tmp_path):
   for task in ('dmc_walker_walk', 'dmc_walker_stand'):
     make(tmp_path / 'runs' / task, published(), ['--task', task])
   assert 'and not of common.evaluate' in write_page(tmp_path, tmp_path / 'runs')
+
+
+def test_scores_are_taken_at_the_frames_that_are_asked_for(tmp_path, capsys):
+  for seed, end in ((0, 500_000), (1, 500_000), (2, 250_000)):
+    make(tmp_path / str(seed), [point for point in published() if point[0] <= end], seed=seed)
+  write_page(tmp_path, tmp_path)
+  assert 'at 250,000 frames, 3 seeds' in capsys.readouterr().out
+  text = words(write_page(tmp_path, tmp_path, '--at', 5e5))
+  out = capsys.readouterr().out
+  assert '903 at 500,000 frames, 2 seeds' in out and f'{tmp_path / "2"}: left out, it ends at 250,000' in out
+  assert 'left out, it ends at 250,000 frames' in text
+  with pytest.raises(SystemExit) as stop:
+    write_page(tmp_path, tmp_path, '--at', 1e6)
+  assert stop.value.code == 2 and 'no run goes to 1,000,000 frames' in capsys.readouterr().err
+
+
+def test_a_label_keeps_a_directory_apart(tmp_path, capsys):
+  for name in ('a', 'b'):
+    make(tmp_path / name, published())
+  write_page(tmp_path, f'old={tmp_path / "a"}', tmp_path / 'b')
+  out = capsys.readouterr().out
+  assert 'dmc_walker_walk | old: dreamer (dmc) | 903' in out and 'dmc_walker_walk | dreamer (dmc) | 903' in out

@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -521,3 +522,14 @@ def test_a_disk_that_refuses_to_go_back_is_one_sentence(tmp_path, monkeypatch, o
   monkeypatch.setattr(owner, method, refuse)
   with pytest.raises(UserError, match='cannot be written .Read-only file system.'):
     loops.start(tmp_path, *flags, '--steps', 160)
+
+
+def test_rows_without_what_they_are_of_are_not_gone_on_from(tmp_path):
+  """As where figures were copied from another machine, and the command was given again here."""
+  loops.start(tmp_path, '--steps', 80)
+  rows = (tmp_path / 'metrics.jsonl').read_text()
+  for name in ('episodes', 'checkpoint'):
+    shutil.rmtree(tmp_path / name)
+  with pytest.raises(UserError, match='episodes and checkpoint are not there to go on from'):
+    loops.start(tmp_path)
+  assert (tmp_path / 'metrics.jsonl').read_text() == rows

@@ -23,7 +23,6 @@ from common.bench import exploring
 from common.bench import planning
 from common.bench import printing
 from common.bench import trial
-from common.checks.machine import has_nvidia
 from common.envs import dmc
 from common.loop.acting import ActingCopy
 from common.model import devices
@@ -36,6 +35,7 @@ ARITHMETIC = {
 TIMED = 30       # updates at most, of each kind
 PICTURES = 50    # that are timed
 CALLS = 100      # of a policy at most
+FAILED = 'nvidia-smi fails'
 
 
 def machine(args):
@@ -50,10 +50,11 @@ def machine(args):
       'cuda': tf.sysconfig.get_build_info().get('cuda_version', ''),
       'driver': (driver := _driver())})
   hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
-  if (driver or has_nvidia()) and not gpus and not hidden:
+  if driver and not gpus and not hidden:
+    why = driver if driver.startswith(FAILED) else 'above it says which library cannot be opened'
     sys.exit(
-        'TensorFlow does not see the GPU: above it says which library cannot be opened. Where the '
-        'CPU is meant, set CUDA_VISIBLE_DEVICES=-1.')
+        f'TensorFlow does not see the GPU: {why}. Where the CPU is meant, set '
+        'CUDA_VISIBLE_DEVICES=-1.')
 
 
 def xla(args):
@@ -85,7 +86,7 @@ def pictures(args):
 
 
 def _driver():
-  """Version of NVIDIA's driver, or an empty string."""
+  """Version of NVIDIA's driver, why it is not known, or an empty string where there is none."""
   try:
     done = subprocess.run(
         ['nvidia-smi', '--query-gpu=driver_version,name,memory.total', '--format=csv,noheader'],
@@ -93,8 +94,7 @@ def _driver():
   except (OSError, subprocess.TimeoutExpired):
     return ''
   if done.returncode:  # it says why in either
-    print(f'nvidia-smi: {(done.stdout + done.stderr).strip()}', file=sys.stderr)
-    return ''
+    return f'{FAILED} ({" ".join((done.stdout + done.stderr).split())})'
   return done.stdout.strip()
 
 

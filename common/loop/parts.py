@@ -257,6 +257,11 @@ def _restore(config, parts):
       parts.logger.rewind(values['rows'])
   elif begun:
     _pass_over(config, parts.logger, values, count)
+  if not (resumed or count or config.deterministic or config.offline) and parts.logger.steps(
+      0, 'train/return'):
+    raise UserError(
+        f'{parts.logdir}: metrics.jsonl tells of episodes, but episodes and checkpoint are not there to '
+        'go on from. Copy them, too, or pass another --logdir.')
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')
 

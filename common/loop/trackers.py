@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import queue
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -150,7 +151,7 @@ class Wandb:
     _remember(logdir, 'wandb', identity)
     self._run.define_metric('frames')
     self._run.define_metric('*', step_metric='frames')
-    later = f'offline; later: wandb sync {logdir}/wandb/offline-*'
+    later = f'offline; later: wandb sync {shlex.quote(str(logdir))}/wandb/offline-*'
     say('wandb: ' + (
         'disabled' if mode == 'disabled' else later if self._run.offline else self._run.url))
 
