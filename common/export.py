@@ -49,7 +49,9 @@ def main(argv=None):
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
   size = (out / logdir_lib.WEIGHTS).stat().st_size
-  print(f'{out}: {size / 1e6:.2f} MB of weights. python -m common.evaluate --logdir {shlex.quote(str(out))}')
+  print(
+      f'{out}: {size / 1e6:.2f} MB of weights. '
+      f'python -m common.evaluate --logdir {shlex.quote(str(out))}')
 
 
 if __name__ == '__main__':

@@ -76,7 +76,7 @@ def main(argv=None):
         for group in groups if (twice := curves.repeated(group.runs))),
       *(f'{group.task}, {group.name}: {unlike}.'
         for group in groups if (unlike := curves.kept_unlike(group.runs))),
-      *(f'{group.task}, {group.name}: of several commits ({", ".join(name[:9] for name in made)}). '
+      *(f'{group.task}, {group.name}: of several commits ({", ".join(made)}). '
         'LABEL=DIR draws directories apart.'
         for group in groups if len(made := curves.commits(group.runs)) > 1), *notes]
   for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),

@@ -48,14 +48,13 @@ def main(argv=None):
   if not 0 <= args.max_mb < float('inf'):
     raise UserError(f'report: --max-mb is {args.max_mb:g} but must be a number of at least 0.')
   out = check(args.out)
-  young = []
-  entries = comparison.load(args.dirs, args.at, young)
+  entries, young = comparison.load_at(args.dirs, args.at)
   if out.suffix.lower() == '.md':
-    _write(out, report_markdown.document(entries))
+    _write(out, report_markdown.document(entries, young))
   else:
     chosen, left = films.choose(entries, args.max_mb * MEGABYTE)
     _write(out, render(entries, args.dirs, chosen, left, args.at, young))
-  for line in [*map(_line, entries), *dict.fromkeys(young)]:
+  for line in [*map(_line, entries), *young]:
     print(line)
   print(out)
 
@@ -74,8 +73,7 @@ def render(entries, paths, chosen, left, at=None, young=()):
   return page.document(
       f'Report: {plural(len(tasks(entries)), "task")}', report_summary.head(entries, paths),
       tag(
-          'main', report_summary.summary(entries), report_aggregates.section(entries, at),
-          [tag('p', text, class_='soft') for text in dict.fromkeys(young)],
+          'main', report_summary.summary(entries, young), report_aggregates.section(entries, at),
           [report_task.section(task, part, chosen) for task, part in tasks(entries).items()]),
       _left(left))
 
@@ -113,14 +111,8 @@ def _line(entry):
 
 
 def _write(path, text):
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
+  with config_lib.replacing(path) as temporary:
     temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 if __name__ == '__main__':

@@ -490,7 +490,7 @@ def test_a_reward_is_one_number_or_the_message_names_it(monkeypatch, capsys):
   for value, number in (
       (True, 1.0), (np.float16(2), 2.0), (np.array([[3]]), 3.0), (fractions.Fraction(1, 2), 0.5)):
     assert values.number('reward', value) == number
-  for value in ('3', None, [1, 2], np.zeros(2), 1j, 10 ** 400):
+  for value in ('3', None, [1, 2], np.zeros(2), 1j, 10 ** 400, np.array('3'), np.complex64(1)):
     with pytest.raises(ValueError, match='reward is .* expected one number'):
       values.number('reward', value)
   env = make('py_own:OneEntry')

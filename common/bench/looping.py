@@ -41,7 +41,8 @@ def _measure(stored, train_steps, args, flags):
   with tempfile.TemporaryDirectory() as directory, Interrupts() as interrupts:
     path = pathlib.Path(directory)
     config = config_lib.load('dreamer', [
-        *([] if config_lib.names_blocks(flags) else ['--configs', 'debug']), '--task', 'py_common.bench.standins:SlowEnv', '--cnn_keys', '',
+        *([] if config_lib.names_blocks(flags) else ['--configs', 'debug']),
+        '--task', 'py_common.bench.standins:SlowEnv', '--cnn_keys', '',
         '--mlp_keys', '.*', '--action_repeat', '2', '--time_limit', '1000', '--prefill', '2000',
         '--pretrain', '3', '--batch_size', '50', '--batch_length', '50', '--eval_episodes', '0',
         '--eval_every', str(WARM_UP), '--steps', '1e9', '--replay_capacity', '0',

@@ -8,7 +8,6 @@ it comes from (`runs`: command, commit and versions of each) and values. The kin
 """
 import hashlib
 import json
-import os
 import pathlib
 import re
 
@@ -207,9 +206,5 @@ def _write(path, reference):
           for name, part in pairs]
       text = '{}\n{}\n{}'.format(text[0], ',\n'.join(rows), text[-1])
     lines.append(f'{json.dumps(key)}: {text}')
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
+  with config_lib.replacing(path) as temporary:
     temporary.write_text('{{\n{}\n}}\n'.format(',\n'.join(lines)))
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None

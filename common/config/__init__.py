@@ -7,7 +7,7 @@ known by name alone: whether a task exists is for `common.envs` to say.
 from common.config.blocks import before, defaults, filled, load, names_blocks, preset, restore
 from common.config.command import entry
 from common.config.errors import UserError, nearest
-from common.config.files import difference, expand, parse, read, save
+from common.config.files import difference, expand, parse, read, replacing, save
 from common.config.mapping import Config
 from common.config.options import AGENTS, FREE_TO_CHANGE, SUITES
 from common.config.task_keys import eval_tasks, repeats, suite, tasks
@@ -15,4 +15,4 @@ from common.config.task_keys import eval_tasks, repeats, suite, tasks
 __all__ = [
     'AGENTS', 'Config', 'FREE_TO_CHANGE', 'SUITES', 'UserError', 'before', 'defaults', 'difference',
     'entry', 'eval_tasks', 'expand', 'filled', 'load', 'names_blocks', 'nearest', 'parse', 'preset', 'read',
-    'repeats', 'restore', 'save', 'suite', 'tasks']
+    'repeats', 'replacing', 'restore', 'save', 'suite', 'tasks']

@@ -1,4 +1,5 @@
 """Configurations as files: configs.yaml, and the config.yaml of a run."""
+import contextlib
 import functools
 import os
 import pathlib
@@ -59,6 +60,24 @@ def parse(text, where):
   _check_words(values, where)
   _check_size(values, where)
   return values
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Yield the path of a file to write, which then takes the place of that at `path`, whole or not at all.
+
+  Raises:
+    UserError: the system refuses.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def difference(old, new, keys):

@@ -69,7 +69,8 @@ def number(name, value):
   Raises:
     ValueError: it is something else; names it.
   """
-  if not isinstance(value, (str, bytes)):
+  kind = getattr(getattr(value, 'dtype', None), 'kind', 'f')  # V is bfloat16
+  if not isinstance(value, (str, bytes, bytearray)) and kind in 'biufVO':
     for take in (float, lambda x: float(np.asarray(x).item())):
       with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
         return take(value)

@@ -97,6 +97,11 @@ class Logger:
           json.loads(line)['step'] for line in itertools.islice(file, rows, None)
           if json.dumps(name).encode() in line]
 
+  def tells(self, name):
+    """Whether any row has a metric."""
+    with self._path.open('rb') as file:
+      return any(json.dumps(name).encode() in line for line in file)
+
   def close(self):
     """Close the files. The logger cannot be used afterwards."""
     self._file.close()

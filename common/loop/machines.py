@@ -110,7 +110,12 @@ class First:
       self._send(index, message, arrays)
 
   def agree(self):
-    """Wait until all others can join, which TensorFlow would do for ever. Raises UserError."""
+    """Wait until all others can join, which TensorFlow would do for ever, and let them.
+
+    Raises:
+      UserError: one of them cannot.
+      Lost: one of them is gone.
+    """
     for index, other in self._sockets.items():
       other.settimeout(PATIENCE)
       said = b''

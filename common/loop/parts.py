@@ -232,6 +232,10 @@ def _restore(config, parts):
   """Load the newest checkpoint, and make episodes and metrics fit it."""
   resumed = parts.checkpoint.restore()
   values, replay = parts.progress.values, parts.replay
+  if not (resumed or replay.frames or config.offline) and parts.logger.tells('train/return'):
+    raise UserError(
+        f'{parts.logdir}: metrics.jsonl tells of episodes, but episodes and checkpoint are not there to '
+        'go on from. Copy them, too, or pass another --logdir.')
   if config.deterministic and not config.offline:
     # What came after the checkpoint is collected again.
     with _refused(parts.logdir):
@@ -257,11 +261,6 @@ def _restore(config, parts):
       parts.logger.rewind(values['rows'])
   elif begun:
     _pass_over(config, parts.logger, values, count)
-  if not (resumed or count or config.deterministic or config.offline) and parts.logger.steps(
-      0, 'train/return'):
-    raise UserError(
-        f'{parts.logdir}: metrics.jsonl tells of episodes, but episodes and checkpoint are not there to '
-        'go on from. Copy them, too, or pass another --logdir.')
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')
 

@@ -81,7 +81,9 @@ def draw(groups, metric, width=None, band='std', each=False, below=None):
 
 
 def describe(groups, metric, width=None, band='std'):
-  """Return a line for each group: its last value and the published ones at that frame count."""
+  """Return a line for each group, its last value and the published ones at that frame count, and one
+  for the difference of two.
+  """
   lines = []
   for task, members in protocol.panels(groups, metric).items():
     panel = on_bins(task, members, metric, width)

@@ -78,14 +78,17 @@ def read_all(paths, metric):
     paths: as `find` takes them, or LABEL=DIR, which sets the runs there apart from others.
     metric: full name, such as eval/return.
   Raises:
-    UserError: as `find` and `read`.
+    UserError: as `find` and `read`; or a run has two labels.
   """
-  found = {}
+  found, labels = {}, {}
   for path in paths:
     label, path = _split(path)
     for run in find([path]):
-      found[run.resolve()] = read(run, metric)._replace(label=label)
-  return list(found.values())
+      real = run.resolve()
+      if label and labels.setdefault(real, label) != label:
+        raise UserError(f'{run}: is called {labels[real]} and {label}. Give it one label.')
+      found[real] = run
+  return [read(run, metric)._replace(label=labels.get(real, '')) for real, run in found.items()]
 
 
 def read(path, metric, config=None):
@@ -162,7 +165,8 @@ def grouped(runs):
     shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
     for words, part in zip(named, parts.values()):
       more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
-      name = f'{label}{": " * bool(label)}{agent} ({" ".join(blocks) or "defaults"})'
+      name = f'{agent} ({" ".join(blocks) or "defaults"})'
+      name = f'{label}: {name}' if label else name
       groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
   return groups
 
@@ -181,12 +185,19 @@ def kept_unlike(runs):
 
 
 def commits(runs):
-  """The commits that runs were made with, as far as they say, sorted."""
+  """The commits that runs were made with, as far as they say, abbreviated and sorted."""
   found = set()
   for run in runs:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-      found.add(json.loads((run.path / 'run.json').read_text()).get('commit'))
-  return sorted(found - {None})
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+      commit = json.loads((run.path / 'run.json').read_text())['commit']
+      if commit and isinstance(commit, str):
+        found.add(abbreviated(commit))
+  return sorted(found)
+
+
+def abbreviated(commit, digits=10):
+  """Its first digits, and whether it is -dirty."""
+  return commit[:digits] + ('-dirty' if commit.endswith('-dirty') else '')
 
 
 def bin_width(runs):
@@ -277,6 +288,8 @@ def _split(text):
   label, equals, path = str(text).partition('=')
   if not equals or os.sep in label or os.path.exists(config_lib.expand(text)):
     return '', text
+  if not (label.strip() and os.path.isdir(config_lib.expand(path or '.'))):
+    raise UserError(f'{text}: is no directory, nor is it one with a label, LABEL=DIR.')
   return label.strip(), path
 
 

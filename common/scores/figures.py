@@ -78,18 +78,14 @@ def save(figure, path):
     UserError: it cannot be written.
   """
   path = config_lib.expand(path)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   kind = path.suffix.lower()[1:]
   try:
-    # What the layout could not place makes the picture larger instead of being cut off.
-    figure.savefig(
-        temporary, format=kind, dpi=130, bbox_inches='tight', pad_inches=0.1,
-        metadata={'CreationDate': None} if kind == 'pdf' else None)
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
+    with config_lib.replacing(path) as temporary:
+      # What the layout could not place makes the picture larger instead of being cut off.
+      figure.savefig(
+          temporary, format=kind, dpi=130, bbox_inches='tight', pad_inches=0.1,
+          metadata={'CreationDate': None} if kind == 'pdf' else None)
   finally:
-    temporary.unlink(missing_ok=True)
     figure.clear()  # figure and canvas refer to each other
 
 

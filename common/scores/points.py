@@ -4,6 +4,7 @@ import os
 
 from common import config as config_lib
 from common.config import UserError
+from common.scores.references import own_name
 
 
 def check(path):
@@ -25,18 +26,11 @@ def save(groups, metric, path):
   Raises:
     UserError: it cannot be written.
   """
-  path = config_lib.expand(path)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
+  with config_lib.replacing(config_lib.expand(path)) as temporary:
     with temporary.open('w', newline='', encoding='utf-8') as file:
-      table = csv.writer(file)
+      table = csv.writer(file, lineterminator='\n')
       table.writerow(['task', 'group', 'seed', 'run', 'frames', metric])
       for group in groups:
         for run in group.runs:
-          place = group.task, group.name, run.config.get('seed'), run.path
+          place = group.task, own_name(group, metric), run.config.get('seed'), run.path
           table.writerows([*place, int(step), value] for step, value in zip(run.frames, run.values))
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
-  finally:
-    temporary.unlink(missing_ok=True)

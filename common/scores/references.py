@@ -9,8 +9,8 @@ from common.config import UserError
 from common.config.options import UNUSED
 from common.scores import protocol
 from common.scores import published
-from common.scores.curves import FREE
 from common.scores.curves import KEPT
+from common.scores.run_files import FREE
 from common.scores.verdict import Reference
 
 PLANET_TABLE = 'PlaNet paper Table 1'
@@ -145,15 +145,18 @@ def own_name(group, metric, beside=None):
 
 
 def flags(group):
-  """Values beside those of the blocks of a group, but for those that its name or its returns tell."""
-  config = group.runs[0].config
+  """Values beside those that the blocks of a group give today, unless its name or its returns tell them."""
+  configs = [run.config for run in group.runs]
+  if group.name.endswith(' more'):  # it says itself that it does not tell all
+    return []
   try:
-    changed = differences(config, tuple(config['configs']))
+    changed = differences(configs[0], tuple(configs[0]['configs']))
   except (KeyError, UserError):  # blocks of another version
     return []
   words = [
       f'{key} {str(value)[:24] or repr("")}' for key, (_, value) in changed.items()
-      if key not in RETURNS and f', {key} ' not in group.name]
+      if key not in (*RETURNS, 'source') and f', {key} ' not in group.name
+      and len({str(config.get(key)) for config in configs}) == 1]  # else it is told beside
   more = [f'and {len(words) - SHOWN} more'] if len(words) > SHOWN else []
   return words[:SHOWN] + more
 

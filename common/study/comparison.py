@@ -62,36 +62,46 @@ class Entry(NamedTuple):
     return references.observation(self.runs[0].config)
 
 
-def load(paths, at=None, left=None):
+def load(paths):
+  """Read all runs below some directories: list of Entry, by task and setting; see `load_at`."""
+  return load_at(paths)[0]
+
+
+def load_at(paths, at=None):
   """Read all runs below some directories.
 
   Args:
     paths: as curves.read_all takes them.
     at: frames at which scores are taken; runs that end before are left out. None is where the
       shortest run of a group ends.
-    left: list that takes sentences on what is left out, or None.
   Returns:
-    List of Entry, by task and setting.
+    (entries, left): list of Entry, by task and setting, and sentences on runs that are left out.
   Raises:
     UserError: a path is no directory or holds no run, a config cannot be read, or no run goes to
       `at`.
   """
   runs = curves.read_all(paths, 'eval/return')
-  left = [] if left is None else left
-  entries = []
+  entries, left = [], []
   for group in curves.grouped(runs):
     facts = [results.facts(run.path, run.config) for run in group.runs]
+    kept = [i for i, run in enumerate(facts) if run.frames >= (at or 0)]
+    left += [
+        f'{run.path}: left out, it ends at {run.frames:,} frames.'
+        for i, run in enumerate(facts) if i not in kept]
+    if not kept:
+      continue
+    group, facts = group._replace(runs=[group.runs[i] for i in kept]), [facts[i] for i in kept]
     tasks = [task for task, _ in config_lib.eval_tasks(group.runs[0].config)]
     # Of several tasks eval/return is the mean, which nothing is compared with.
     entries += [
-        _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '', at, left) for task in tasks]
-  entries = [entry for entry in entries if entry]
+        _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '', at) for task in tasks]
   if not entries:
     raise UserError(f'report: no run goes to {at:,.0f} frames. Pass a smaller --at.')
-  return sorted(entries, key=lambda entry: (entry.task, entry.group.agent, entry.group.name))
+  return sorted(
+      entries, key=lambda entry: (entry.task, entry.group.agent, entry.group.name)), left
 
 
-def _entry(group, facts, task, part, at, left):
+def _entry(group, facts, task, part, at):
   config = group.runs[0].config
   setting, differing = references.nearest(config, task)
   if setting:  # one run of another setting is enough
@@ -105,13 +115,9 @@ def _entry(group, facts, task, part, at, left):
   metric = f'{kind}/return{part}'
   group = group._replace(runs=[
       curves.read(run.path, metric, run.config) for run in group.runs])
-  if at:
-    group, facts = _reaching(at, group, facts, left)
-    if not facts:
-      return None
   end = at or _end(group.runs, facts)
   final = score(group.runs, facts, task, metric, end)
-  problems = results.differences(facts, final.places)
+  problems = results.differences(facts, final.places, at)
   if not len(final.values):
     problems.append('no evaluation yet')
   compared = [] if mismatches or setting and setting.protocol != kind else list(
@@ -207,24 +213,9 @@ def _evaluated(run, task, frames):
   return best
 
 
-def _reaching(at, group, facts, left):
-  """The group and facts of those runs that go to some frames; `left` takes words on the others."""
-  kept = []
-  for i, (run, end) in enumerate(zip(group.runs, _ends(group.runs, facts))):
-    if end >= at:
-      kept.append(i)
-    else:
-      left.append(f'{run.path}: left out, it ends at {end:,.0f} frames.')
-  return group._replace(runs=[group.runs[i] for i in kept]), [facts[i] for i in kept]
-
-
 def _end(runs, facts):
   """Frames that all runs with any result have reached."""
-  return min((end for end in _ends(runs, facts) if end), default=0)
-
-
-def _ends(runs, facts):
-  """Frames of the last result of each run, 0 where there is none."""
-  return [
+  ends = [
       max([*run.frames[-1:], *(row['step'] for row in fact.evaluations)], default=0)
       for run, fact in zip(runs, facts)]
+  return min((end for end in ends if end), default=0)

@@ -8,7 +8,7 @@ HEAD = (
 SPREAD = 'Returns are means over seeds ± their standard deviation (n - 1).'
 
 
-def document(entries):
+def document(entries, notes=()):
   """Return the table as text, a row for each entry, and below it what its scores are means of.
 
   Seeds are in the order of their numbers. Minutes are of the whole run with its evaluations, the mean
@@ -16,10 +16,12 @@ def document(entries):
 
   Args:
     entries: list of comparison.Entry.
+    notes: sentences on what is left out.
   """
   lines = [HEAD, ['---'] * len(HEAD), *map(_row, entries)]
   rows = (' | '.join(cell.replace('|', '\\|') for cell in cells) for cells in lines)
-  return ''.join(f'| {row} |\n' for row in rows) + f'\n{SPREAD}\n{_measured(entries)}'
+  return ''.join(f'| {row} |\n' for row in rows) + f'\n{SPREAD}\n{_measured(entries)}' + ''.join(
+      f'{note}\n' for note in notes)
 
 
 def _row(entry):

@@ -3,9 +3,9 @@ import collections
 import datetime
 
 from common.loop import view
+from common.scores import curves
 from common.scores import references
 from common.scores import verdict
-from common.study import results
 from common.study.page import details, join, pairs, table, tag
 from common.study.report_parts import (
     PROTOCOLS, anchor, aside, badge, breaking, frames, mean_and_spread, number, own_score, people,
@@ -34,7 +34,7 @@ def head(entries, paths):
   agents = collections.Counter(run.config['agent'] for run in runs)
   seeds = sorted({run.config['seed'] for run in runs})
   changed = [(run.path / 'metrics.jsonl').stat().st_mtime for run in runs]
-  commits = sorted({results.abbreviated(run.commit, 7) for run in runs if run.commit})
+  commits = sorted({curves.abbreviated(run.commit, 7) for run in runs if run.commit})
   return tag(
       'header', tag('h1', 'Learned and published scores'),
       tag('p', 'Runs below ', [
@@ -53,11 +53,11 @@ def head(entries, paths):
           ('Commit', _list(commits))]))
 
 
-def summary(entries):
-  """The verdicts in numbers, the table, and the rule in words."""
+def summary(entries, notes=()):
+  """The verdicts in numbers, the table, sentences on what is left out, and the rule in words."""
   return tag(
       'section', tag('h2', 'Scores beside the published ones'), _tally(entries),
-      scores(entries),
+      scores(entries), [tag('p', note, class_='soft') for note in notes],
       tag('p', 'Scores are means over seeds ± their standard deviation. Published curves are read '
           'at the frames of ours; only those with the same kind of returns, evaluation or '
           'training, and of the same observations have a column here. A ⚠ counts what is '

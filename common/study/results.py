@@ -79,17 +79,13 @@ def facts(path, config):
       evaluations, problems)
 
 
-def abbreviated(commit, digits=10):
-  """Its first digits, and whether it is -dirty."""
-  return commit[:digits] + ('-dirty' if commit.endswith('-dirty') else '')
-
-
-def differences(runs, scored):
+def differences(runs, scored, at=None):
   """What makes the runs of one group less alike than they should be, as sentences.
 
   Args:
     runs: list of Facts with the same settings.
     scored: places of those that have a score.
+    at: frames at which scores are taken, or None where all have got.
   """
   found = []
   twice = curves.repeated(runs)
@@ -98,7 +94,7 @@ def differences(runs, scored):
   commits = {run.commit for run in runs}
   if len(commits) > 1:
     found.append(
-        'commits differ: ' + ', '.join(sorted(abbreviated(c) or 'unknown' for c in commits)))
+        'commits differ: ' + ', '.join(sorted(curves.abbreviated(c) or 'unknown' for c in commits)))
   packages = sorted({name for run in runs for name in run.versions})
   for name in packages:
     versions = {run.versions.get(name, 'unknown') for run in runs}
@@ -112,7 +108,7 @@ def differences(runs, scored):
     left = ', '.join(str(run.config['seed']) for i, run in enumerate(runs) if i not in scored)
     found.append(f'without evaluation, so that it does not count: seed {left}')
   frames = [runs[i].frames for i in scored] or [0]
-  if max(frames) > UNEVEN * min(frames):
+  if not at and max(frames) > UNEVEN * min(frames):
     found.append(
         f'seeds ended between {min(frames):,} and {max(frames):,} frames: scores are those at the '
         'frames that all have reached')
