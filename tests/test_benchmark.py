@@ -1,5 +1,6 @@
 """The benchmark: what it counts, its limits, its answers, and how it refuses mistakes."""
 import json
+import os
 import subprocess
 import sys
 import time
@@ -220,6 +221,16 @@ def test_a_failure_in_another_checkout_is_one_sentence(tmp_path, capsys, code, w
   assert run('train_step', '--configs', 'debug', '--against', tmp_path) == 2
   error = capsys.readouterr().err
   assert f'the update failed: {words}' in error and error.count('\n') == 1
+
+
+def test_another_checkout_finds_packages_on_the_path_but_not_our_code(tmp_path, monkeypatch):
+  from common.bench import against
+  for name in ('ours/common', 'packages'):
+    (tmp_path / name).mkdir(parents=True)
+  monkeypatch.setenv('PYTHONPATH', os.pathsep.join(['', *(str(tmp_path / x) for x in ('ours', 'packages'))]))
+  assert against._others() == [str(tmp_path / 'packages')]
+  monkeypatch.delenv('PYTHONPATH')
+  assert against._others() == []
 
 
 def test_sizes_leave_out_what_an_agent_does_not_have():

@@ -39,8 +39,7 @@ class Checkout:
     self._process = subprocess.Popen(
         [sys.executable, str(script), agent, *flags], cwd=self._path, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(
-            [str(self._path), *filter(None, [os.environ.get('PYTHONPATH')])])})
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(self._path), *_others()])})
 
   def ready(self):
     """Wait for the first update; returns its seconds, with tracing."""
@@ -68,6 +67,12 @@ class Checkout:
     self._process.kill()
     self._process.communicate()
     self._errors.close()
+
+
+def _others():
+  """Entries of PYTHONPATH on which no code of ours lies, in place of which the checkout's is to be found."""
+  entries = filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))
+  return [entry for entry in entries if not os.path.isdir(os.path.join(entry, 'common'))]
 
 
 def measure(path, agent, size, configs, flags, steps):

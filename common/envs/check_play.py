@@ -102,9 +102,8 @@ class Player:
 
   def _reward(self, reward, where):
     report = self._report
-    try:
-      reward = values.number('reward', reward)
-    except ValueError:
+    # Training takes an array of one entry, too, which other code may not.
+    if not isinstance(reward, (bool, int, float, np.number, np.bool_)):
       report.fault(
           'reward', f'{where}: the reward is {reward!r} ({type(reward).__name__}), expected one '
           'number')

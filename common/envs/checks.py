@@ -87,7 +87,8 @@ class Raw:
   def parts(self, result):
     """Names of the values that `step` should have returned, where it did return `result`."""
     count = len(result) if isinstance(result, tuple) else 0
-    return ('obs', 'reward', 'done', 'info') if count == 4 or (self.own and count != 5) else (
+    five = count == 5 and isinstance(result[3], (bool, np.bool_))  # else it is something odd
+    return ('obs', 'reward', 'done', 'info') if count == 4 or (self.own and not five) else (
         'obs', 'reward', 'terminated', 'truncated', 'info')
 
   def step(self, action):
