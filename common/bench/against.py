@@ -70,7 +70,7 @@ class Checkout:
 
 
 def _others():
-  """Entries of PYTHONPATH on which no code of ours lies, in place of which the checkout's is to be found."""
+  """Entries of PYTHONPATH but for those of this project, whose code the checkout has itself."""
   entries = filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))
   return [entry for entry in entries if not os.path.isdir(os.path.join(entry, 'common'))]
 

@@ -43,7 +43,8 @@ for jit in (False, True):
   try:
     tf.function(compute, jit_compile=jit)(kernel).numpy()
   except Exception as error:
-    raise SystemExit(('with XLA' if jit else 'without XLA') + ': ' + (str(error).splitlines() or [repr(error)])[0])
+    reason = (str(error).splitlines() or [repr(error)])[0]
+    raise SystemExit(('with XLA: ' if jit else 'without XLA: ') + reason)
 """
 RENDER = """
 import os

@@ -47,7 +47,8 @@ def convert(key, value, default, where):
       return str(value).lower() == 'true'
     raise _wrong(key, value, where, 'True or False', f'Default: {default}.')
   if not isinstance(value, str) or (key in FREE and default and not value):
-    raise _wrong(key, value, where, "a word, '' for none" if not default else 'a word', f'Default: {default!r}.')
+    expected = 'a word' if default else "a word, '' for none"
+    raise _wrong(key, value, where, expected, f'Default: {default!r}.')
   if key in PATTERNS and _fault(value):
     raise _wrong(
         key, value, where, f'a regular expression ({_fault(value)})', f'Default: {default!r}.')

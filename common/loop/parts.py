@@ -31,7 +31,6 @@ from common.model import devices
 from common.scores import curves
 
 
-
 class Parts(NamedTuple):
   """What a run works with."""
   logdir: pathlib.Path
