@@ -41,8 +41,7 @@ def main(argv=None):
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
   if any(option.partition('=')[0] == '--tasks' for option in options):
     raise config_lib.UserError('check_env: --tasks names several. Check one TASK after the other.')
-  blocks = [] if config_lib.names_blocks(options) else ['--configs', 'gym']
-  options = [*blocks, '--task', args.task, *options]
+  options = config_lib.with_blocks(['gym'], ['--task', args.task, *options])
   config = config_lib.load('dreamer', ['--seed', str(args.seed), *options])
   envs.check(config)
   report = checks.Report()

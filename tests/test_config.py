@@ -307,11 +307,18 @@ def test_blocks_after_a_second_configs_come_after_the_first():
   loaded = config.load('dreamer', ['--configs', 'dmc_proprio', '--seed', '3', '--configs=cpu', 'debug'])
   assert loaded.configs == ['dmc_proprio', 'cpu', 'debug'] and not loaded.cnn_keys
   assert config.names_blocks(['--configs=cpu']) and not config.names_blocks(['--config', 'cpu'])
+  assert config.with_blocks(['gym'], ['--seed', '1']) == ['--configs', 'gym', '--seed', '1']
+  assert config.with_blocks(['gym'], ['--configs=cpu']) == ['--configs=cpu']
 
 
 def test_blocks_fit_the_suite_of_the_tasks_that_a_block_names():
   repeats = lambda *names: config.repeats(config.load('planet', ['--configs', *names]))
   assert repeats('gym', 'multitask', 'cpu') == repeats('multitask', 'cpu')
+
+
+def test_several_tasks_are_remembered_to_the_end():
+  loaded = config.load('planet', ['--configs', 'multitask'])
+  assert loaded.replay_capacity >= loaded.steps
 
 
 def test_worlds_with_a_noisy_screen_fit_the_small_sizes():

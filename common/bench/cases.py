@@ -11,9 +11,7 @@ def measure(agent, case, blocks, text, args, flags):
 
   blocks: of the configuration, unless the flags name some. text: for people, formatted with a row.
   """
-  if blocks and not config_lib.names_blocks(flags):
-    flags = ['--configs', *blocks, *flags]
-  config = config_lib.load(agent, flags)
+  config = config_lib.load(agent, config_lib.with_blocks(blocks, flags) if blocks else flags)
   envs.check(config)
   module = importlib.import_module(f'common.bench.{case}')
   for row in module.measure(config, args.steps):

@@ -27,7 +27,7 @@ def measure_gpu(args, flags):
   if not (0 < args.minutes < math.inf):
     raise UserError(f'--minutes is {args.minutes:g}, must be above 0.')
   for agent in config_lib.AGENTS:
-    envs.check(config_lib.load(agent, with_blocks(PUBLISHED, flags)))
+    envs.check(config_lib.load(agent, config_lib.with_blocks(PUBLISHED, flags)))
   chosen = _chosen(parts(flags, folder), args.parts)
   try:
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,11 +56,6 @@ def _chosen(parts, names):
   return [part._replace(share=part.share / whole) for part in chosen]
 
 
-def with_blocks(blocks, flags):
-  """The flags, with these blocks unless they name some."""
-  return flags if config_lib.names_blocks(flags) else ['--configs', *blocks, *flags]
-
-
 def _speed(row):
   """Whether a row of a run has the speed of one that no longer builds anything."""
   return 'fps' in row and not row.get('building')
@@ -76,11 +71,11 @@ def parts(flags, folder):
   def measure(name, *args, blocks=PUBLISHED):
     return schedule.python(
         'common.bench.gpu_parts', name, '--seconds', schedule.SECONDS, *args,
-        *with_blocks(blocks, flags), schedule.FLAGS)
+        *config_lib.with_blocks(blocks, flags), schedule.FLAGS)
   def train(name, *more):
     return schedule.python(
         'common.bench.following', '--seconds', schedule.SECONDS, '--logdir', str(folder / name),
-        '--task', TASK, *more, *with_blocks(PUBLISHED, flags), schedule.FLAGS)
+        '--task', TASK, *more, *config_lib.with_blocks(PUBLISHED, flags), schedule.FLAGS)
   # Few frames come before those that are timed, and nothing is evaluated between them.
   short = ['--prefill', '1000', '--pretrain', '1', '--eval_episodes', '0', '--log_every', '1']
   part, fixtures = schedule.Part, sorted(GOLDEN.glob('*.npz'))

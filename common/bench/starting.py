@@ -10,8 +10,7 @@ from common.bench import printing
 
 def measure_start(args, flags):
   """Take the steps of a start one after another in this fresh process; returns the exit code."""
-  blocks = [] if config_lib.names_blocks(flags) else ['--configs', 'dmc', 'cpu']
-  config = config_lib.load(args.agent, [*blocks, *flags])
+  config = config_lib.load(args.agent, config_lib.with_blocks(['dmc', 'cpu'], flags))
   envs.check(config)
   seconds = {}
 

@@ -244,6 +244,11 @@ def names_blocks(argv):
   return any(arg.partition('=')[0] == '--configs' for arg in argv)
 
 
+def with_blocks(names, argv):
+  """Arguments of a command line, with these blocks unless they name some."""
+  return list(argv) if names_blocks(argv) else ['--configs', *names, *argv]
+
+
 def _default_logdir(values):
   task = values['task'].replace('/', '-')
   name = '-'.join([values['agent'], *values['configs']])
