@@ -88,8 +88,8 @@ def rows(path, name=None, timeless=False):
 
 
 def episodes(path):
-  """Sorted (k, e, rows) of the stored episodes."""
-  names = [file.stem for file in (pathlib.Path(path) / 'episodes').iterdir()]
+  """Sorted (k, e, rows) of the stored episodes; a kill may leave one that was half written."""
+  names = [file.stem for file in (pathlib.Path(path) / 'episodes').glob('[0-9]*.npz')]
   return sorted(tuple(map(int, name.split('-'))) for name in names)
 
 

@@ -385,9 +385,12 @@ def test_sigkill_leaves_no_lock_and_a_second_process_is_refused(tmp_path):
       process.kill()
   assert process.returncode == -signal.SIGKILL
   found = loops.episodes(path)
+  # What the kill may leave, or not: an episode that was half written.
+  (path / 'episodes' / f'.{len(found):06d}-0-11.npz.tmp').write_bytes(b'PK')
   end = 20 * (len(found) + 2)
   loops.start(path, '--steps', end)
   assert loops.episodes(path) == [(k, 0, 11) for k in range(len(found) + 2)]
+  assert not list((path / 'episodes').glob('.*'))
   assert loops.rows(path)[-1]['step'] == end
 
 
