@@ -2,7 +2,7 @@
 
 Runs of one agent, task and setting are one curve: mean and spread over seeds, on common bins.
 Published curves are drawn where they compare: evaluation returns of Dreamer and Plan2Explore, and
-of DreamerV2 on Atari, training returns of DreamerV2 elsewhere; never where episodes have another
+of DreamerV2 on Atari, training returns of DreamerV2 (from vectors DreamerV3) elsewhere; never where episodes have another
 length, frames are counted otherwise, or evaluations are noisy. The legend says why.
 
 Two bins compare. By default a score is that at its frame count: own bins are narrow and drawn at

@@ -258,6 +258,9 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--configs', 'atari', '--expl_min', '1.5'], 'expl_min 1.5 is the probability'),
     (['--tasks', ','], "tasks is ',', which names none"),
     (['--tasks', 'dmc_walker_run:0,dmc_walker_walk', '--batch_length', '900'], 'batch_length 900'),
+    (['--expl', 'completely_random', '--expl_amount', '0.1'], 'expl_amount means nothing with expl comp'),
+    (['--random_style', 'gaussian'], 'random_style means nothing with expl additive_gaussian'),
+    (['--use_value', 'False', '--disclam', '0.5'], 'disclam means nothing with use_value False'),
     (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
   agent = 'planet' if 'multitask' in flags else 'dreamer'
@@ -281,6 +284,7 @@ def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
     (['--expl_replay', 'True', '--expl_horizon', '3'], 'expl_horizon'),
     (['--disag_lr', '1e-3'], 'disag_lr'), (['--disag_units', '9', '--disag_width_factor', '2'], 'disag_width_factor'),
     (['--configs', 'curiosity', '--curiosity_shapes', 'True', '--disag_lr', '1e-3'], 'disag_lr'),
+    (['--expl_freeze', 'True'], 'expl_freeze'),
     (['--intr_reduce', 'jrd', '--intr_ddof', '1'], 'intr_ddof')])
 def test_what_another_explorer_reads_is_refused(flags, key):
   with pytest.raises(config.UserError, match=f'{key} means nothing with (expl_|disag_|curiosity_|intr_)'):
@@ -289,6 +293,9 @@ def test_what_another_explorer_reads_is_refused(flags, key):
 
 @pytest.mark.parametrize('flags', [
     ['--expl_behavior', 'icm', '--disag_lr', '1e-3'], ['--disag_opt', 'own', '--disag_lr', '1e-3'],
+    ['--configs', 'random', '--random_style', 'authors'], ['--expl', 'completely_random', '--random_style', 'gaussian'],
+    ['--use_value', 'False', '--disclam', '0.5'],  # of the explorer's returns
+    ['--expl_until', '1000', '--expl_freeze', 'True'], ['--source', 'there', '--expl_freeze', 'True'],
     ['--expl_behavior', 'rnd', '--rnd_input', 'feat', '--intr_log', 'True']])
 def test_what_this_explorer_reads_is_taken(flags):
   config.load('plan2explore', flags)
