@@ -50,6 +50,20 @@ def golden():
 
 
 @pytest.fixture
+def processor_seconds():
+  """Function that calls another: what that returns, and the time of processes that it waited for.
+
+  Of the processors, which other work on the machine does not stretch.
+  """
+  def measure(function, *args, **kwargs):
+    before = os.times()
+    result = function(*args, **kwargs)
+    after = os.times()
+    return result, sum(after[2:4]) - sum(before[2:4])
+  return measure
+
+
+@pytest.fixture
 def eager():
   """What is compiled runs operation by operation: for few updates that is faster than a graph."""
   import tensorflow as tf  # here, for many tests do without

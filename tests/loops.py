@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from common import agent
 from common import config as config_lib
+from common.data import replay
 from common.loop import checkpoint
 from common.loop import start as run_start
 from common.model import optimizer
@@ -85,6 +86,21 @@ def rows(path, name=None, timeless=False):
     clocks = ('time', 'fps', 'time/env', 'time/policy', 'time/train', 'time/data')
     found = [{k: v for k, v in row.items() if k not in clocks} for row in found]
   return found
+
+
+def checkpoints(path, first):
+  """Those of a run from the one with a number on; older ones are removed when newer ones come."""
+  return [x for x in path.glob('checkpoint/ckpt-*.index') if checkpoint._number(x) >= first]
+
+
+def write_at_once(patch):
+  """Let every episode be on disk before the next step; `patch` is as monkeypatch.setattr."""
+  begin = replay.Replay.begin
+  def function(*args):
+    begun = begin(*args)
+    begun.written.result()
+    return begun
+  patch(replay.Replay, 'begin', function)
 
 
 def episodes(path):

@@ -61,7 +61,7 @@ def stub(argv):
         with (path / 'metrics.jsonl').open('a') as file:
           file.write(json.dumps(row) + '\n')
     except Stop as stop:
-      print(f'{stop}: saved')
+      print(f'{stop}: saved', flush=True)  # before the directory is free
       sys.exit(128 + interrupts.signal)
     logdir.save_run(path, 1.0, config.steps)
 

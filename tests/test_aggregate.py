@@ -89,14 +89,15 @@ def test_t_intervals_are_those_of_students_table():
   assert np.isnan(aggregate.mean_interval([5.0, 7.0], [1.0, np.nan], [3, 3])).all()
 
 
-def runs(path, task, values, steps=1_000_000, agent='dreamer', argv=('--configs', 'dmc'), **more):
+def runs(
+    path, task, values, steps=1_000_000, agent='dreamer', argv=('--configs', 'dmc'), every=10_000, **more):
   """Runs of some seeds that score the same in every evaluation, as on disk."""
   for seed, value in enumerate(values):
     folder = path / f'{agent}-{task}-{seed}-{steps}'
     folder.mkdir(parents=True)
     config = config_lib.load(agent, [*argv, '--task', task, '--seed', str(seed)])
     config_lib.save(config.replace(logdir=str(folder), **more), folder / 'config.yaml')
-    frames = [*range(5000, steps, 10_000), steps]
+    frames = [*range(every // 2, steps, every), steps]
     (folder / 'metrics.jsonl').write_text(''.join(
         json.dumps({'step': step, 'eval/return': value}) + '\n' for step in frames))
 
@@ -153,6 +154,15 @@ def test_on_published_bins_scores_are_those_of_the_last_complete_one(tmp_path):
   assert known.estimates['mean'][0] == pytest.approx(value / 1000)
   own, known, *_ = rows(tmp_path, width=chart.PUBLISHED, at=5e5)[0]
   assert (own.frames, known.frames) == ('405k to 505k', '505k')
+
+
+def test_of_wide_published_bins_the_last_one_that_all_have_counts(tmp_path):
+  """Those of games are up to 10M frames wide in the end, and evaluations 1M apart."""
+  flags = dict(argv=('--configs', 'atari', 'dreamerv2'), every=1_000_000)
+  runs(tmp_path, 'atari_pong', [10.0], steps=99_200_000, **flags)
+  runs(tmp_path, 'atari_pong', [20.0], steps=150_500_000, **flags)
+  own = rows(tmp_path, width=chart.PUBLISHED)[0][0]
+  assert own.frames.endswith('to 50M') and own.seeds == (2,)
 
 
 def test_printed_scores_stand_only_beside_runs_of_as_many_frames(tmp_path):

@@ -307,7 +307,7 @@ def test_the_view_and_the_pictures_are_timed_against_updates(capsys):
 
 def test_games_are_timed_against_the_bare_emulator(capsys):
   pytest.importorskip('ale_py')
-  assert run('emulator', '--steps', '20') == 0
+  assert run('emulator', '--steps', '400') == 0
   row, = answers(capsys)
   assert row['task'] == 'atari_pong' and 0 < row['wrapper'] < row['bare'] and 0 < row['share'] < 1
 

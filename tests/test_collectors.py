@@ -209,7 +209,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path):
   began = time.monotonic()
   result = subprocess.run(
       train(tmp_path / 'run', '--ray', '127.0.0.1:1'), capture_output=True, text=True, check=False)
-  assert result.returncode == 2 and time.monotonic() - began < 10
+  assert result.returncode == 2 and time.monotonic() - began < 60
   assert result.stderr.startswith('config: no Ray cluster at --ray 127.0.0.1:1 (')
   assert not (tmp_path / 'run').exists()
 
@@ -238,15 +238,17 @@ def nodes(tmp_path, monkeypatch):
          '--object-store-memory', '100000000', '--block']
   head = ['--head', '--port', address.split(':')[1], '--include-dashboard=false']
   started = []
-  with (tmp_path / 'ray.log').open('w') as log:
-    for own in (head, ['--address', address]):
-      started.append(subprocess.Popen([*ray, *own], stdout=log, stderr=log, start_new_session=True))
-      wait_for_cpus(address, len(started))
-  yield address
-  for process in started[::-1]:
-    process.terminate()
-  for process in started:
-    process.wait(60)
+  try:
+    with (tmp_path / 'ray.log').open('w') as log:
+      for own in (head, ['--address', address]):
+        started.append(subprocess.Popen([*ray, *own], stdout=log, stderr=log, start_new_session=True))
+        wait_for_cpus(address, len(started))
+    yield address
+  finally:
+    for process in started[::-1]:
+      process.terminate()
+    for process in started:
+      process.wait(60)
 
 
 def test_two_nodes_of_a_cluster_make_the_run_of_local_processes(nodes, tmp_path, monkeypatch):

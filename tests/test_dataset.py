@@ -37,8 +37,12 @@ def batches(store, seed, first, count, batch, length, keys=None, transform=None)
   return taken(loader.burst(first, count))
 
 
-def threads():
-  return [x for x in threading.enumerate() if x.name.startswith('dataset')]
+@pytest.fixture(name='threads')
+def _threads():
+  """The threads of loaders that are there now, but for what tests before have left."""
+  before = {*threading.enumerate()}
+  return lambda: [
+      x for x in threading.enumerate() if x.name.startswith('dataset') and x not in before]
 
 
 def assert_same(one, two):
@@ -60,7 +64,7 @@ def test_only_the_named_keys_are_served(store):
 
 
 @pytest.mark.parametrize('count', [0, 1, dataset.AHEAD, dataset.AHEAD + 1, 30])
-def test_a_burst_has_exactly_its_number_of_batches(store, count):
+def test_a_burst_has_exactly_its_number_of_batches(store, count, threads):
   assert len(list(batches(store, 0, 5, count, 2, 10))) == count
   assert not threads()
 
@@ -92,7 +96,7 @@ def test_transform_runs_on_a_background_thread(store):
   assert all(name.startswith('dataset') for name in names)
 
 
-def test_an_error_on_the_thread_arrives_where_its_batch_would_have_come(store):
+def test_an_error_on_the_thread_arrives_where_its_batch_would_have_come(store, threads):
   calls = itertools.count()
   def transform(data):
     if next(calls) >= 4:
@@ -106,7 +110,7 @@ def test_an_error_on_the_thread_arrives_where_its_batch_would_have_come(store):
 
 
 @pytest.mark.parametrize('taken', [0, 1, 5])
-def test_closing_early_leaves_no_thread(store, taken):
+def test_closing_early_leaves_no_thread(store, taken, threads):
   loader = dataset.Loader(store, 0, 2, 10)
   burst = loader.burst(0, 1000)
   for _ in range(taken):
@@ -145,7 +149,7 @@ def test_batches_in_work_are_bounded(store):
   assert next(made) <= dataset.AHEAD + 1
 
 
-def test_nothing_usable_is_reported_before_any_thread_starts(store):
+def test_nothing_usable_is_reported_before_any_thread_starts(store, threads):
   with pytest.raises(config.UserError, match='batch_length 41'):
     batches(store, 0, 0, 5, 2, 41)
   assert not threads()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from common.data.faults import GaveUp
 from common.data.replay import Replay
 from common.loop import checkpoint
 from common.loop.interrupts import Stop
+from common.loop.learner import Learner
 from common.loop import parts
 from common.loop import run
 from common.loop.logger import Logger
@@ -108,6 +110,21 @@ def test_a_killed_run_ends_bit_identical_if_asked_to(
   assert identical(whole / name, tmp_path)
 
 
+@pytest.mark.parametrize('owner, method', [(Replay, 'set_aside'), (Logger, 'rewind')])
+def test_a_run_that_is_killed_while_it_goes_back_ends_bit_identical(
+    toy, whole, tmp_path, monkeypatch, owner, method):
+  """Once when an episode and its row were there and no checkpoint, then right after one of both went."""
+  for where, name, call in ((Driver, '_step', 15), (owner, method, 1)):
+    with monkeypatch.context() as patch:
+      patch.setattr(parts.Parts, 'close', lambda self: None)
+      loops.write_at_once(patch.setattr)
+      loops.kill_at(patch, where, name, call, after=True)
+      with pytest.raises(loops.Kill):
+        loops.start(tmp_path, *EXACT)
+  loops.start(tmp_path, *EXACT)
+  assert identical(whole / 'one', tmp_path)
+
+
 @pytest.mark.parametrize('owner, call', [(Driver, 45), (Driver, 12)])
 def test_an_interrupted_run_ends_bit_identical_if_asked_to(
     toy, whole, tmp_path, monkeypatch, capsys, owner, call):
@@ -157,15 +174,16 @@ def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
   with command(code, *argv) as killed:
     try:
       deadline = time.monotonic() + 200
-      while not list(tmp_path.glob('killed/checkpoint/ckpt-[2-9].index')):  # older ones go
+      while not loops.checkpoints(tmp_path / 'killed', 2):
         assert killed.poll() is None, killed.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     finally:
       killed.kill()
+  assert killed.returncode == -signal.SIGKILL  # it had not ended by itself
   with command(code, *argv) as resumed:
     loops.start(tmp_path / 'whole', *flags)
-    assert resumed.wait(200) == 0, resumed.stderr.read()
+    assert resumed.wait() == 0, resumed.stderr.read()
   assert identical(tmp_path / 'whole', tmp_path / 'killed')
   assert len(loops.rows(tmp_path / 'whole', 'agent/actor_loss')) == 5
 
@@ -189,7 +207,7 @@ def compiled(tmp_path_factory):
   commands = [command(EACH, json.dumps(argv), path / process) for process in 'ab']
   for one in commands:
     with one:
-      assert one.wait(500) == 0, one.stderr.read()
+      assert one.wait() == 0, one.stderr.read()
   return path
 
 
@@ -259,15 +277,27 @@ def test_a_burst_that_is_due_when_an_interrupt_comes_is_made_later(toy, tmp_path
 
 
 def test_a_burst_that_gives_up_while_an_interrupt_is_handled_is_saved(toy, tmp_path, monkeypatch):
-  train, calls = loops.Toy.train, []
+  train, prepare, step = loops.Toy.train, Learner.prepare, Driver._step
+  calls, due, sent = [], [], threading.Event()
   def last(*args):
     calls.append(1)
     if len(calls) == 6:
       os.kill(os.getpid(), signal.SIGTERM)
+      sent.set()
       time.sleep(0.3)
       raise GaveUp('another machine is gone')
     return train(*args)
+  def look(learner, *args):
+    batches = prepare(learner, *args)
+    due.append(learner.updates + learner._values['owed'])
+    return batches
+  def after(*args):
+    if due and due[-1] >= 6:  # the burst of the sixth update has begun
+      assert sent.wait(60)
+    return step(*args)
   monkeypatch.setattr(loops.Toy, 'train', last)
+  monkeypatch.setattr(Learner, 'prepare', look)
+  monkeypatch.setattr(Driver, '_step', after)
   flags = ['--overlap', True, '--parallel', 'none', '--eval_every', 200, '--steps', 300]
   with pytest.raises(GaveUp, match='another machine is gone') as end:
     loops.start(tmp_path, *flags)

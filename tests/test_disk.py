@@ -162,7 +162,7 @@ def test_a_run_gives_up_in_the_end_and_goes_on_later(
     calls = refuse(patch, two, owner, name, call)
     started = time.monotonic()
     assert code(lambda: loops.start(two, '--deterministic', True, '--disk_wait', 1)) == 2
-    assert time.monotonic() - started > 1 and calls[0] > call + 3
+    assert time.monotonic() - started > 1 and calls[0] > call + 1
   said = capsys.readouterr()
   assert said.out.count(PAUSE) == 1 and 'for 1 s.' in said.out and 'goes on' not in said.out
   assert said.err.count('\n') == 1 and 'then start the same command again' in said.err
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_the_pause(
   once_it_waits(monkeypatch, interrupt)
   refuse(monkeypatch, tmp_path, owner, name, call)
   assert code(lambda: loops.start(tmp_path)) == 128 + number
-  assert time.monotonic() - since[0] < 2
+  assert time.monotonic() - since[0] < 20
   out, err = capsys.readouterr()
   assert out.count(PAUSE) == 1 and 'saved at' not in out and not err
   assert out.splitlines()[-1].startswith(f'{number.name}: {tmp_path}')
@@ -205,9 +205,9 @@ def test_an_interrupt_after_room_was_made_saves(
   assert whole(tmp_path)
 
 
-def test_ctrl_c_twice_ends_a_pause_at_once(toy, tmp_path, monkeypatch):
+def test_ctrl_c_twice_ends_a_pause_at_once(toy, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(disk, 'EVERY', 30.0)
-  monkeypatch.setattr(disk, 'LOOK', 1.0)
+  monkeypatch.setattr(disk, 'LOOK', 60.0)  # so long the first is not seen
   def twice():
     for _ in range(2):
       os.kill(os.getpid(), signal.SIGINT)
@@ -216,24 +216,20 @@ def test_ctrl_c_twice_ends_a_pause_at_once(toy, tmp_path, monkeypatch):
   refuse(monkeypatch, tmp_path, episodes, 'write', 3)
   started = time.monotonic()
   assert code(lambda: loops.start(tmp_path)) == 130
-  assert time.monotonic() - started < 20
+  assert time.monotonic() - started < 25 and 'Interrupted.' in capsys.readouterr().err
 
 
 def test_what_is_optional_ends_no_run_and_is_said_once(calm, tmp_path, monkeypatch, capsys):
   loops.use_toy(monkeypatch.setattr, curve=True)
   one, two = calm, tmp_path / 'run'
   (two / 'curve.png').mkdir(parents=True)  # nothing can be renamed to that
-  write, begin = logger.TensorBoard._write, replay.Replay.begin
+  write = logger.TensorBoard._write
   def torn(self, step, summary):
     with full():
       write(self, step, summary)
-  def at_once(*args):  # the limit is that of all threads
-    begun = begin(*args)
-    begun.written.result()
-    return begun
   with monkeypatch.context() as patch:
     patch.setattr(logger.TensorBoard, '_write', torn)
-    patch.setattr(replay.Replay, 'begin', at_once)
+    loops.write_at_once(patch.setattr)  # the limit is that of all threads
     loops.start(two)
   out = capsys.readouterr().out
   assert out.count('The run goes on without.') == 2 and PAUSE not in out
@@ -263,7 +259,7 @@ def test_events_before_and_after_a_full_disk_can_be_read(tmp_path, capsys):
     log.write(step, {'a': step}, 'train')
   log.close()
   found = []
-  for file in sorted(tmp_path.glob('events*'), key=lambda x: x.stat().st_mtime):
+  for file in sorted(tmp_path.glob('events*'), key=lambda x: int(x.name.split('.')[-2])):
     assert file.stat().st_size
     with contextlib.suppress(tf.errors.DataLossError):  # where the disk was full
       for record in tf.data.TFRecordDataset([str(file)]):
@@ -321,12 +317,26 @@ def test_mistakes_are_not_waited_for(toy):
   assert not tape.said
 
 
+class Clock(threading.Event):
+  """An event, and a clock that goes on only while the event is waited for."""
+  now = 0.0
+
+  def monotonic(self):
+    return self.now
+
+  def wait(self, seconds):
+    self.now += seconds
+    return self.is_set()
+
+
 def test_the_last_attempt_is_at_the_end_of_the_time(monkeypatch):
-  monkeypatch.setattr(disk, 'EVERY', 0.3)
-  tape, started = Tape(100, seconds=0.7), time.monotonic()
+  monkeypatch.setattr(disk, 'EVERY', 0.25)
+  tape, clock = Tape(100, seconds=0.625), Clock()
+  tape.disk._over = clock
+  monkeypatch.setattr(disk, 'time', clock)
   with pytest.raises(disk.DiskError):
     tape.disk.insist(tape.write)
-  assert 0.7 <= time.monotonic() - started < 2 and tape.calls == 4
+  assert clock.now == 0.625 and tape.calls == 4
   # Nothing else waits then, for the run ends.
   with pytest.raises(disk.DiskError):
     tape.disk.insist(tape.write)
@@ -352,9 +362,10 @@ def test_the_end_of_a_run_ends_waiting_threads():
       errors.append(error)
   thread = threading.Thread(target=wait)
   thread.start()
-  time.sleep(0.1)
+  while not tape.said:
+    time.sleep(0.01)
   tape.disk.end()
-  thread.join(5)
+  thread.join(60)
   assert len(errors) == 1 and tape.calls == 2
 
 

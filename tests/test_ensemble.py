@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 import tensorflow_probability as tfp
 
 from common import config as config_lib
@@ -21,7 +22,7 @@ def rows(size, *lead, seed=0):
 
 
 def net(members=5, **changes):
-  tf.random.set_seed(0)
+  tf_keras.utils.set_random_seed(0)
   return ensemble.Ensemble(**{**dict(
       inputs=4, action_size=2, targets=3, members=members, units=16, act='elu'), **changes})
 

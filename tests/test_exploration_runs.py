@@ -87,10 +87,15 @@ def test_a_copy_that_is_killed_before_its_first_burst_keeps_its_grid(explored, t
       '--steps', '600', '--eval_every', '90', '--train_every', '100', '--logdir', str(tmp_path), '--quiet']
   with monkeypatch.context() as patch:
     patch.setattr(parts.Parts, 'close', lambda self: None)
+    loops.write_at_once(patch.setattr)
     loops.kill_at(patch, Driver, '_step', 125)  # in the second episode after the evaluation
     with pytest.raises(loops.Kill):
       plan2explore.main(argv)
   assert [row['step'] for row in rows(tmp_path, 'train/return')] == [480]
+  # The same source in other words.
+  monkeypatch.setenv('HOME', str(explored.parent))
+  argv[argv.index('--source'):][:2] = []
+  argv += [f'--source=~/{explored.name}']
   plan2explore.main(argv)
   assert [row['step'] for row in rows(tmp_path, 'eval/return')] == [420, 540, 600]
 
@@ -341,16 +346,27 @@ def test_evaluation_sees_neither_coordinates_nor_further_rewards():
 
 def test_coverage_counts_cells_of_the_last_episodes():
   count = coverage.Coverage()
-  assert count.add({'reward': np.zeros(3)}) == {}
-  first = count.add({'log_state': np.array([[0.0, 0.0], [0.01, 0.01], [1.0, 1.0]])})
+  assert count.add({'reward': np.zeros(3)}, (0, 0)) == {}
+  first = count.add({'log_state': np.array([[0.0, 0.0], [0.01, 0.01], [1.0, 1.0]])}, (1, 0))
   assert first['train/coverage'] == 2
   np.testing.assert_allclose(
       first['train/coverage_entropy'], -(2 / 3 * np.log(2 / 3) + np.log(1 / 3) / 3))
-  for _ in range(coverage.EPISODES):
-    last = count.add({'log_state': np.full((3, 2), 0.5)})
+  for k in range(coverage.EPISODES):
+    last = count.add({'log_state': np.full((3, 2), 0.5)}, (k + 2, 0))
   assert (last['train/coverage'], last['train/coverage_total']) == (1, 3)
-  again = coverage.Coverage([{'log_state': np.full((3, 2), 0.5)}])
-  assert again.add({'log_state': np.zeros((1, 2))})['train/coverage_total'] == 2
+  again = coverage.Coverage([({'log_state': np.full((3, 2), 0.5)}, (0, 0))])
+  assert again.add({'log_state': np.zeros((1, 2))}, (1, 0))['train/coverage_total'] == 2
+
+
+def test_coverage_is_the_same_whichever_environment_ends_first(monkeypatch):
+  monkeypatch.setattr(coverage, 'EPISODES', 3)
+  episodes = {(k, e): {'log_state': np.full((1, 1), (2 * k + e) / 10)} for k in range(4) for e in range(2)}
+  orders = sorted(episodes), sorted(episodes, key=lambda number: number[::-1])  # as in a directory; one is faster
+  found = []
+  for order in orders:
+    count = coverage.Coverage([(episodes[number], number) for number in order])
+    found.append(count.add({'log_state': np.full((1, 1), 0.95)}, (4, 0)))
+  assert found[0] == found[1] and found[0]['train/coverage'] == 3
 
 
 def test_coverage_goes_on_from_all_episodes_on_disk_whatever_memory_holds(tmp_path):
@@ -358,7 +374,7 @@ def test_coverage_goes_on_from_all_episodes_on_disk_whatever_memory_holds(tmp_pa
     files.write(tmp_path / files.name(k, 0, 2), {'log_state': np.full((2, 1), place)})
   (tmp_path / files.name(3, 0, 2)).write_text('torn')
   again = coverage.Coverage(coverage.stored(tmp_path))
-  assert again.add({'log_state': np.full((1, 1), 0.6)})['train/coverage_total'] == 4
+  assert again.add({'log_state': np.full((1, 1), 0.6)}, (4, 0))['train/coverage_total'] == 4
   assert list(coverage.stored(tmp_path / 'none')) == []
   files.write(tmp_path / files.name(0, 0, 2), {'reward': np.zeros(2)})  # of another tool
   assert len(list(coverage.stored(tmp_path))) == 2

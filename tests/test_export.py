@@ -1,5 +1,6 @@
 """Trained agents to share: small files that act, dream, and are not trained on."""
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,20 @@ def test_it_is_evaluated_and_filmed_and_left_as_it_was(shared, tmp_path, capsys)
           ('dream', 'png'))}
   assert f'The first episode: {tmp_path / "out.gif"}' in said
   assert {path: path.read_bytes() for path in shared.rglob('*') if path.is_file()} == before
+
+
+def test_it_knows_the_frames_that_its_weights_have_seen(trained, tmp_path):
+  going = tmp_path / 'going'
+  shutil.copytree(trained, going)
+  with (going / 'metrics.jsonl').open('a') as file:  # the run goes on, after its checkpoint
+    file.write('{"step": 90, "train/return": 1.0}\n{"step": 100, "tr')
+  export.main(['--logdir', str(going), '--out', str(tmp_path / 'out')])
+  assert evaluate.evaluate(tmp_path / 'out', 1)[0]['step'] == 60
+  # Those of earlier versions do not say; the last whole row does.
+  with np.load(tmp_path / 'out' / 'weights.npz') as file:
+    arrays = {name: file[name] for name in file.files if name != weights.FRAMES}
+  np.savez(tmp_path / 'out' / 'weights.npz', **arrays)
+  assert evaluate.evaluate(tmp_path / 'out', 1)[0]['step'] == 90
 
 
 def test_it_is_reported_like_a_run(shared, tmp_path):

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from common import config as config_lib
 from common.model import cells
@@ -18,7 +19,7 @@ KINDS = ('rssm', 'ssm', 'drnn')
 
 def make(kind, mean_only=False, embed=E, action=A, sizes=(5, 7, 6), **options):
   """A model in PlaNet's form; sizes of stoch, deter and hidden."""
-  tf.random.set_seed(0)
+  tf_keras.utils.set_random_seed(0)
   stoch, deter, hidden = sizes
   latent = stochastic.GaussianLatent(stoch, mean_only=mean_only)
   if kind == 'ssm':

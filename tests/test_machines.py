@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ import loops
 from common import config as config_lib
 from common.config import UserError
 from common.loop import machines
+from common.loop import wire
 
 MACHINE = pathlib.Path(__file__).with_name('machine.py')
 FLAGS = [*map(str, loops.BASE), '--batch_size', '4']
@@ -27,6 +29,8 @@ PICTURES = [
     '--image_background', 'True']
 ENDLESS = ['--steps', '1e6', '--train_steps', '1000000', '--log_every', '1']
 SECONDS = 120
+# Threads of two processes that wait for each other take the cores from both.
+ENVIRON = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
 
 
 def tf_config(addresses, index=0, kind='worker'):
@@ -36,13 +40,19 @@ def tf_config(addresses, index=0, kind='worker'):
 
 
 def ports(count):
-  """Ports of this machine whose successors are free, too."""
+  """Ports of this machine whose successors are free, too.
+
+  They are below those that connections begin at, or one might come to be both ends of itself.
+  """
+  below = pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range')
+  below = int(below.read_text().split()[0]) if below.exists() else 32768
   found = []
   with contextlib.ExitStack() as stack:
     while len(found) < count:
-      first = stack.enter_context(socket.create_server(('', 0))).getsockname()[1]
+      first = random.randrange(below // 3, below - 1)
       with contextlib.suppress(OSError):
-        stack.enter_context(socket.create_server(('', first + 1)))
+        for port in (first, first + 1):
+          stack.enter_context(socket.create_server(('', port)))
         found.append(first)
   return found
 
@@ -50,13 +60,11 @@ def ports(count):
 def begin(path, *flags):
   """Start two machines; the run is in path/run. Returns their processes."""
   addresses = [f'127.0.0.1:{port}' for port in ports(2)]
-  # Threads of two processes that wait for each other take the cores from both.
-  environ = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
   return [
       subprocess.Popen(
           [sys.executable, MACHINE, path / f'{i}.npz', *FLAGS, '--machines', 'True', '--logdir',
            path / ('run' if i == 0 else 'none'), *flags],
-          env={**environ, 'TF_CONFIG': tf_config(addresses, i)}, text=True,
+          env={**ENVIRON, 'TF_CONFIG': tf_config(addresses, i)}, text=True,
           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
       for i in range(2)]
 
@@ -94,7 +102,7 @@ def test_two_machines_make_the_run_of_one(tmp_path, ends):
     assert [code for code, _ in results] == [0, 0], results
     subprocess.run(
         [sys.executable, MACHINE, tmp_path / 'one.npz', *FLAGS, '--logdir', one, '--steps', steps],
-        check=True, stdout=subprocess.DEVNULL)
+        check=True, env=ENVIRON, stdout=subprocess.DEVNULL)
     first, other, alone = (weights(tmp_path / f'{name}.npz') for name in ('0', '1', 'one'))
     assert all(map(np.array_equal, first, other))
     assert max(np.abs(a - b).max() for a, b in zip(first, alone, strict=True)) < 1e-5
@@ -121,9 +129,14 @@ def test_all_machines_draw_on_the_picture_that_the_first_begins_with(tmp_path):
     pytest.param(1, signal.SIGTERM, (1, 0), marks=pytest.mark.slow)])
 def test_a_machine_that_ends_ends_the_run_which_is_saved(tmp_path, machine, number, codes):
   processes = begin(tmp_path, *ENDLESS)
-  until_updates(processes)
-  time.sleep(0.5)
-  processes[machine].send_signal(number)
+  try:
+    until_updates(processes)
+    time.sleep(0.5)
+    processes[machine].send_signal(number)
+  except BaseException:
+    for process in processes:
+      process.kill()
+    raise
   results = end(processes)
   assert tuple(code for code, _ in results) == codes, results
   assert ('Machine 1' in results[0][1] or 'A machine' in results[0][1]) == (machine == 1)
@@ -156,17 +169,10 @@ def test_a_batch_that_they_cannot_share_is_refused(monkeypatch):
 def test_who_is_no_machine_is_sent_away(monkeypatch, capsys):
   port, = ports(1)
   monkeypatch.setenv('TF_CONFIG', tf_config([f'127.0.0.1:{port}', 'b:1']))
-  def connect(words):
-    while True:
-      with contextlib.suppress(ConnectionRefusedError):
-        other = socket.create_connection(('127.0.0.1', port + 1), 10)
-        break
-    other.sendall(words)
-    return other
   strangers = [b'GET / HTTP/1.1', struct.pack('>I', 0), struct.pack('>I', 2), struct.pack('>I', 1)]
   with futures.ThreadPoolExecutor(1) as pool:
     met = pool.submit(machines.First, config_lib.load('dreamer', FLAGS))
-    others = [connect(words) for words in strangers]
+    others = [connected(port, words) for words in strangers]
     with met.result(30):
       assert [other.recv(4) != b'' for other in others[2:]] == [False, True]
   for other in others:
@@ -174,13 +180,13 @@ def test_who_is_no_machine_is_sent_away(monkeypatch, capsys):
   assert capsys.readouterr().out.count('Waiting for b:1') == 1
 
 
-def connected(port, index):
-  """A connection to the first machine, that says which one it is."""
+def connected(port, said):
+  """A connection to the first machine, that says which one it is, or some words."""
   until = time.monotonic() + 20
   while time.monotonic() < until:
     with contextlib.suppress(ConnectionRefusedError):
       other = socket.create_connection(('127.0.0.1', port + 1), 10)
-      other.sendall(struct.pack('>I', index))
+      other.sendall(said if isinstance(said, bytes) else struct.pack('>I', said))
       return other
   raise AssertionError
 
@@ -197,7 +203,7 @@ def test_a_machine_that_is_started_again_before_all_are_there_is_taken(monkeypat
       assert first._missing() == set()
       for other in (again, last):
         with other.makefile('rb') as file:
-          assert machines._read(file)[0]['config']['agent'] == 'dreamer'
+          assert wire.read(file)[0]['config']['agent'] == 'dreamer'
         other.close()
   assert 'b:1 has gone again' in capsys.readouterr().out
 
@@ -216,6 +222,19 @@ def test_a_machine_that_cannot_join_is_told_at_the_first(monkeypatch):
         with contextlib.nullcontext() if agrees else pytest.raises(UserError, match='b:1 does not join'):
           first.agree()
         other.close()
+
+
+def test_a_connection_to_itself_is_none():
+  port, = ports(1)
+  create = socket.create_connection
+  def both_ends(address, timeout):
+    return create(address, timeout, source_address=address)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(socket, 'create_connection', both_ends)
+    with pytest.raises(ConnectionRefusedError):
+      wire.reach('127.0.0.1', port)
+  with socket.create_server(('127.0.0.1', port)):  # the port is free again
+    wire.reach('127.0.0.1', port).close()
 
 
 def test_a_machine_that_is_sent_away_says_what_may_be_wrong(monkeypatch, capsys):

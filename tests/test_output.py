@@ -1,4 +1,5 @@
 """What is only said ends no run: pipes nobody reads, full devices, closed streams, old terminals."""
+import contextlib
 import io
 import os
 import pathlib
@@ -11,6 +12,7 @@ import pytest
 
 from common.loop import interrupts
 from common.loop import output
+import loops
 
 LOOPS = os.path.join(os.path.dirname(__file__), 'loops.py')
 
@@ -110,7 +112,7 @@ def test_ctrl_c_on_a_pipe_saves(tmp_path):
       stderr=subprocess.PIPE, text=True) as process:
     try:
       deadline = time.monotonic() + 100
-      while not list(pathlib.Path(tmp_path).glob('checkpoint/ckpt-[2-9].index')):
+      while not loops.checkpoints(tmp_path, 2):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
       reader = subprocess.run(
@@ -123,5 +125,6 @@ def test_ctrl_c_on_a_pipe_saves(tmp_path):
           os.kill(int(pid), signal.SIGINT)
       assert process.wait(60) == 130, process.stderr.read()
     finally:
-      process.kill()
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
   assert (tmp_path / 'run.json').exists()

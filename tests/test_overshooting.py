@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from common.model import overshooting
 from common.model import rssm
@@ -12,7 +13,7 @@ B, T, A, E = 2, 6, 2, 5
 
 
 def model(mean_only=True):
-  tf.random.set_seed(1)
+  tf_keras.utils.set_random_seed(1)
   return rssm.RSSM(A, E, stochastic.GaussianLatent(3, mean_only=mean_only), 4, 5, gru='block')
 
 

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from common import config as config_lib
 from common.model import devices
@@ -26,7 +27,7 @@ def settings(*blocks, **changes):
 
 
 def make(*blocks, size=2, **changes):
-  tf.random.set_seed(0)
+  tf_keras.utils.set_random_seed(0)
   return PlaNet(settings(*blocks, **changes), toys.IMAGE, toys.actions(size))
 
 

@@ -211,6 +211,25 @@ def test_a_late_first_evaluation_is_still_that_of_the_untrained_agent(tmp_path):
   assert list(bins.frames) == [5_000, 105_000] and list(bins.mean) == [7, 1]
 
 
+def test_a_published_bin_counts_only_from_its_beginning(tmp_path):
+  points = evaluations(lambda step: step, 205_000)
+  run = make(tmp_path / 'run', [point for point in points if point[0] > 50_000])
+  bins, = chart.on_bins('dmc_walker_walk', groups(run), 'eval/return', chart.PUBLISHED).bins
+  assert list(bins.frames) == [205_000]
+
+
+def test_seeds_that_go_on_from_runs_of_their_own_are_one_curve(tmp_path):
+  for name in ('disagreement', 'random'):
+    for seed in (0, 1, 10):
+      make(
+          tmp_path / f'{name}-{seed}', [(5000, 1.0)], agent='plan2explore', seed=seed,
+          source=f'/there/{name}-{seed}')
+  found = groups(tmp_path)
+  assert [len(group.runs) for group in found] == [3, 3]
+  assert [group.name.endswith(f'source /there/{name}-*') for group, name in zip(
+      found, ('disagreement', 'random'))] == [True, True]
+
+
 def test_on_published_bins_explorers_have_the_windows_of_their_own_file(tmp_path):
   run = make(tmp_path / 'run', evaluations(lambda step: 1.0), agent='plan2explore')
   curve, = chart.on_bins('dmc_walker_walk', groups(run), 'eval/return', chart.PUBLISHED).references

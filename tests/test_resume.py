@@ -372,11 +372,11 @@ def test_sigkill_leaves_no_lock_and_a_second_process_is_refused(tmp_path):
   with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
     try:
       deadline = time.monotonic() + 100
-      # Older ones are removed: the third may come and go between two looks.
-      while not [x for x in path.glob('checkpoint/ckpt-*.index') if checkpoint._number(x) >= 3]:
+      while not loops.checkpoints(path, 3):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-      process.send_signal(signal.SIGSTOP)  # what changes now, the second process has changed
+      process.send_signal(signal.SIGSTOP)
+      os.waitpid(process.pid, os.WUNTRACED)  # what changes now, the second process has changed
       files = sorted(x for x in path.iterdir())
       with pytest.raises(UserError, match='another process is training here'):
         loops.start(path)

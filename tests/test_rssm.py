@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from common.model import dists
 from common.model import rssm
@@ -12,7 +13,7 @@ SEED = tf.constant([3, 4])
 
 
 def make(shared_noise=False, hidden=HIDDEN):
-  tf.random.set_seed(0)
+  tf_keras.utils.set_random_seed(0)
   return rssm.RSSM(A, E, stochastic.GaussianLatent(S, 0.1, shared_noise), D, hidden)
 
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import types
 
 import numpy as np
@@ -540,14 +539,11 @@ def check_debug_run(path, *losses):
 
 @pytest.mark.integration
 def test_debug_block_runs_the_whole_loop_from_pixels_as_a_command(tmp_path):
-  started = time.monotonic()
   command = ('-m dreamer.train --configs dmc debug --task dmc_cartpole_balance --logdir').split()
   done = subprocess.run(
       [sys.executable, *command, tmp_path], capture_output=True, text=True, timeout=250)
   assert done.returncode == 0, done.stderr
   assert 'Traceback' not in done.stderr
-  if len(os.sched_getaffinity(0)) / max(os.getloadavg()[0], 1) >= 1:  # not on a busy machine
-    assert time.monotonic() - started < 90
   check_debug_run(tmp_path, 'agent/image_loss')
   assert [x[2] for x in loops.episodes(tmp_path)] == [51] * 6
 

@@ -138,7 +138,8 @@ def _settled(values):
     values['logdir'] = _default_logdir(values)
   for key in PATHS:
     files.expand(values.get(key) or '.', key)
-  values['logdir'] = os.path.expanduser(values['logdir'])
+    if values.get(key):
+      values[key] = os.path.expanduser(values[key])
   config = Config(values)
   try:
     consistency.check(config)

@@ -34,14 +34,15 @@ def connect(address, command, store=STORE):
   Raises:
     UserError: no cluster answers.
   """
-  # Read at the import. Nothing is reported to its makers; who does not answer at once, won't.
+  # Read at the import. Nothing is reported to its makers.
   os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
-  os.environ.setdefault('RAY_NUM_REDIS_GET_RETRIES', '2')
   own = {}
   if address == 'local':
     own = dict(include_dashboard=False, object_store_memory=store)
     # What Ray does elsewhere than on Linux: listen on this machine alone.
     os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
+  else:  # who does not answer at once, won't
+    os.environ.setdefault('RAY_NUM_REDIS_GET_RETRIES', '2')
   try:
     host, _, port = address.removeprefix('ray://').rpartition(':')
     if port.isdecimal():  # Ray itself would try for many minutes

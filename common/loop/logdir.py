@@ -158,7 +158,8 @@ def save_run(path, seconds, finished_at=None):
 def last_step(path):
   """Frames of the last row of metrics, for a copy of a run without its episodes; 0 without rows."""
   with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
-    return int(json.loads((path / 'metrics.jsonl').read_bytes().splitlines()[-1])['step'])
+    whole = (path / 'metrics.jsonl').read_bytes().rpartition(b'\n')[0]  # a copy may end within a row
+    return int(json.loads(whole.splitlines()[-1])['step'])
   return 0
 
 

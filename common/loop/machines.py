@@ -19,19 +19,15 @@ import struct
 import time
 from typing import NamedTuple
 
-import numpy as np
-
 from common.config import UserError
 from common.data.faults import GaveUp
 from common.loop import logdir
+from common.loop import wire
 from common.loop.interrupts import SIGNALS
 
 PATIENCE = 600  # seconds for the first machine to answer
 HELLO = 5       # seconds in which who connects has to say which machine it is
 SLOWEST = 120   # seconds in which a machine has to take what it is sent
-# Seconds of silence after which the system asks whether the other is there, between such questions,
-# and how many may be left without an answer. Who loses its power says nothing.
-ALIVE = {'TCP_KEEPIDLE': 30, 'TCP_KEEPINTVL': 10, 'TCP_KEEPCNT': 3}
 FITS = b'\1'    # what a machine says once it can join
 
 
@@ -182,7 +178,7 @@ class First:
     problem = 'it ended, or was asked to' if _has_ended(other) else None
     try:
       if not problem:
-        _write(other, message, arrays)
+        wire.write(other, message, arrays)
     except OSError as error:
       problem = error.strerror or str(error)
     if problem:
@@ -200,7 +196,7 @@ def follow(config):
   addresses, index = cluster()
   with _connect(addresses[0], index) as first, first.makefile('rb') as file:
     try:
-      told = _read(file)[0]['config']
+      told = wire.read(file)[0]['config']
     except EOFError:
       raise UserError(
           f'config: machines: the first one ended before all were there, or another one has the index '
@@ -226,20 +222,20 @@ def _follow(config, first, file, told):
   if set(told) != set(config) or told['agent'] != config.agent:
     raise UserError('config: machines: the first one has another agent or version.')
   first.sendall(FITS)
-  _read(file)  # or who fits would wait for who does not
+  wire.read(file)  # or who fits would wait for who does not
   config = devices.setup(config.replace(**told))
   _leave_when_asked(first)  # not before: TensorFlow takes SIGTERM for itself when machines join
-  told = _read(file)[0]
+  told = wire.read(file)[0]
   if config.precision != told['config']['precision']:
     raise UserError(
         f'config: precision is {config.precision} here, but {told["config"]["precision"]} on the '
         'first machine. Pass --precision float32 or mixed_float16 to all.')
   agent = checkpoint.agent_class(config.agent)(
       config.replace(**told['config']), *logdir.spaces(told['obs_space'], told['act_space']))
-  for variable, value in zip(_state(agent), _read(file)[1], strict=True):
+  for variable, value in zip(_state(agent), wire.read(file)[1], strict=True):
     variable.assign(value)
   while True:
-    told, arrays = _read(file)
+    told, arrays = wire.read(file)
     agent.train(agent.distribute(dict(zip(told['keys'], arrays))), told['frames'])
 
 
@@ -283,7 +279,7 @@ def _connect(address, index):
   print(f'Waiting for {address}', flush=True)
   while True:
     try:
-      first = socket.create_connection((host, port), timeout=10)
+      first = wire.reach(host, port)
     except OSError as error:
       if time.monotonic() > until:
         raise UserError(
@@ -291,11 +287,6 @@ def _connect(address, index):
             f'({error.strerror or error}). Start the command there.') from None
       time.sleep(0.5)
       continue
-    first.settimeout(None)
-    first.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in ALIVE.items():
-      if hasattr(socket, name):  # macOS lacks one
-        first.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     first.sendall(struct.pack('>I', index))
     return first
 
@@ -306,33 +297,3 @@ def _greeting(other):
   with contextlib.suppress(struct.error, OSError):
     return struct.unpack('>I', other.recv(4))[0]
   return None
-
-
-def _write(sock, message, arrays):
-  arrays = [np.asarray(array, order='C') for array in arrays]
-  head = json.dumps({
-      'message': message, 'arrays': [[x.dtype.str, x.shape] for x in arrays]}).encode()
-  sock.sendall(struct.pack('>I', len(head)) + head)
-  for array in arrays:
-    sock.sendall(array.reshape(-1).view(np.uint8))
-
-
-def _read(file):
-  """(message, arrays) as written. Raises EOFError at the end."""
-  head = json.loads(_exactly(file, struct.unpack('>I', _exactly(file, 4))[0]))
-  arrays = []
-  for kind, shape in head['arrays']:
-    kind = np.dtype(kind)
-    data = _exactly(file, kind.itemsize * int(np.prod(shape)))
-    arrays.append(np.frombuffer(data, kind).reshape(shape))
-  return head['message'], arrays
-
-
-def _exactly(file, size):
-  try:
-    data = file.read(size)
-  except OSError as error:  # the other one, or the net, is gone
-    raise EOFError from error
-  if len(data) < size:
-    raise EOFError
-  return data

@@ -235,11 +235,16 @@ def _restore(config, parts):
     raise UserError(
         f'{parts.logdir}: metrics.jsonl tells of episodes, but episodes and checkpoint are not there to '
         'go on from. Copy them, too, or pass another --logdir.')
+  # Checkpoints of earlier versions have it as it was typed.
+  taken_over = config.get('source') and (
+      config_lib.expand(values['source']) != config_lib.expand(config.source))
   if config.deterministic and not config.offline:
-    # What came after the checkpoint is collected again.
+    # What came after the checkpoint is collected again. Rows go first: those of episodes that are not
+    # there, and a checkpoint neither, would be taken for a copy that was left incomplete.
     with _refused(parts.logdir):
+      parts.logger.rewind(0 if taken_over else values['rows'])
       replay.set_aside({int(e): k for e, k in values['episodes'].items()})
-  if config.get('source') and values['source'] != config.source:
+  if taken_over:
     # Of what the other run had to do, nothing is left to do.
     values.update(
         source=config.source, frames=0, episodes={}, rows=0, owed=0, logged=None, trained=replay.frames,
@@ -255,10 +260,10 @@ def _restore(config, parts):
     _tell_lost(config, parts, count, lost)
   values['lost'] = lost
   begun = resumed and values['pretrained']
-  if config.deterministic or (config.offline and begun):  # they go back to the checkpoint
+  if config.offline and (begun or config.deterministic):  # it goes back to the checkpoint, too
     with _refused(parts.logdir):
       parts.logger.rewind(values['rows'])
-  elif begun:
+  elif begun and not config.deterministic:
     _pass_over(config, parts.logger, values, count)
   if resumed or count:
     parts.view.say(f'Continuing at {count:,} frames, {parts.agent.update_count:,} updates.')

@@ -29,7 +29,7 @@ class Ended(NamedTuple):
   """An episode that may still be written."""
   begun: object    # of Replay.begin
   episode: dict
-  e: int           # its environment
+  number: tuple    # (k, e), the k-th of environment e
   went_on: bool    # with the game of the episode before
   goes_on: bool    # in the next episode
   faults: dict     # counts at its end
@@ -254,7 +254,7 @@ class Run:
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
     self._ended.append(Ended(
-        self._replay.begin(episode, k, e), episode, e, went_on, goes_on,
+        self._replay.begin(episode, k, e), episode, (k, e), went_on, goes_on,
         dict(self._progress.values['faults'])))
 
   def _count(self, wait=True):
@@ -263,9 +263,9 @@ class Run:
     wait: until all are written. Else those that still are may come later: nothing counts them yet.
     """
     while self._ended and (wait or self._ended[0].begun.written.done()):
-      begun, episode, e, went_on, goes_on, faults = self._ended.popleft()
+      begun, episode, (k, e), went_on, goes_on, faults = self._ended.popleft()
       self._replay.finish(begun)
-      covered = self._coverage.add(episode)
+      covered = self._coverage.add(episode, (k, e))
       # A game that a fault cut off counts no further.
       game = self._games.pop(e, (0.0, 0))
       score, length = game if went_on else (0.0, 0)

@@ -7,8 +7,11 @@ from common.data.episodes import UNREADABLE
 from common.model.optimizer import Optimizer
 
 
+FRAMES = 'saved_frames'  # after which they were saved; files of earlier versions lack it
+
+
 def save(path, agent, dtype=np.float16):
-  """Write the weights and counters of an agent, as .npz.
+  """Write the weights and counters of an agent, as .npz, and the frames after which it was saved.
 
   Args:
     path: of the file.
@@ -17,7 +20,7 @@ def save(path, agent, dtype=np.float16):
   Raises:
     UserError: a weight is too large for it.
   """
-  arrays = {}
+  arrays = {} if agent.saved_frames is None else {FRAMES: agent.saved_frames}
   for name, variable in named(agent).items():
     value = variable.numpy()
     with np.errstate(over='ignore'):
@@ -29,7 +32,7 @@ def save(path, agent, dtype=np.float16):
 
 
 def load(path, agent):
-  """Give an agent the weights in a file. Raises UserError if they are not its own."""
+  """Give an agent the weights in a file, and `saved_frames`. Raises UserError: they are not its own."""
   variables = named(agent)
   try:
     with np.load(path, allow_pickle=False) as file:
@@ -37,6 +40,8 @@ def load(path, agent):
   except UNREADABLE as error:
     raise UserError(
         f'{path}: cannot be read ({error or type(error).__name__}). Fetch it again.') from None
+  frames = arrays.pop(FRAMES, None)
+  agent.saved_frames = None if frames is None else int(frames)
   wrong = sorted(
       name for name in variables.keys() | arrays.keys()
       if name not in arrays or name not in variables

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -156,10 +157,10 @@ def grouped(runs):
     task, agent, blocks, label = place
     parts = {}
     for run in members:
-      values = tuple(str(run.config[key]) for key in own[place])
+      values = tuple(_shape(run.config, key) for key in own[place])
       parts.setdefault(values, []).append(run)
     named = [
-        [f'{key} {str(part[0].config[key]) or repr("")}'
+        [f'{key} {_shape(part[0].config, key) or repr("")}'
          for key in sorted(named_by[place[1:]]) if key in part[0].config]
         for part in parts.values()]
     shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
@@ -175,7 +176,15 @@ def differing(runs):
   """Return the keys that shape a run and have different values in the configs of some, sorted."""
   shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
   return sorted(
-      key for key in shared if len({str(run.config[key]) for run in runs}) > 1)
+      key for key in shared if len({_shape(run.config, key) for run in runs}) > 1)
+
+
+def _shape(config, key):
+  """A value in words; a run that was begun from by its number, which is the seed, as /a/run-*."""
+  text = str(config[key])
+  if key in ('source', 'offline'):
+    return re.sub(rf'(?<!\d){config.get("seed")}/*$', '*', text)
+  return text
 
 
 def kept_unlike(runs):
@@ -258,7 +267,7 @@ def windowed(runs, windows, frames):
 
 
 def reach(run, width):
-  """Return the frames up to which windows of a width are complete in a run that is not empty."""
+  """Return the frames up to which windows of widths [N] are complete in a run that is not empty."""
   gap = _gap(run)
   return run.frames[-1] + gap - _slack(gap, width)
 
@@ -271,7 +280,9 @@ def _window_means(run, windows):
   first, last = (np.searchsorted(run.frames, edge + slack, 'right') for edge in (low, high))
   with np.errstate(invalid='ignore'):  # 0 / 0 where it has nothing
     means = (sums[last] - sums[first]) / (last - first)
-  return np.where(run.frames[-1] + gap >= high + slack, means, np.nan)
+  through = (run.frames[-1] + gap >= high + slack) & (
+      (low <= 0) | (run.frames[0] - gap <= low + slack))
+  return np.where(through, means, np.nan)
 
 
 def _gap(run):

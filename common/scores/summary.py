@@ -181,9 +181,9 @@ def _window(task, group, metric, width, at, runs):
     return Window(end - (width or np.clip(end / 10, every, 10 * every)), end, None, np.nan)
   for curve in protocol.references(task, [group], metric, binned=True):
     windows = published.windows(curve.method, curve.task, curve.observation)
-    size = published.BIN_WIDTHS[curve.source]
     # Bins of 1M frames may end a little later.
-    end = min(curves.reach(run, size) for run in runs) if at is None else at + size / 20
+    end = at + published.BIN_WIDTHS[curve.source] / 20 if at is not None else np.min(
+        [curves.reach(run, windows[:, 1] - windows[:, 0]) for run in runs], 0)
     reached = np.flatnonzero(windows[:, 1] <= end)
     if len(reached):
       return Window(*windows[reached[-1]], curve, curve.frames[reached[-1]])

@@ -198,19 +198,23 @@ def _begin(run, frames):
   return explored if protocol.few_shot(run.config) and explored < frames else 0
 
 
-def _evaluated(run, task, frames):
-  """(row, returns) of an evaluation of a run near some frames, or None.
+def longest(evaluations, returns):
+  """The newest of those with EVALUATIONS episodes, or else with the most.
 
-  The newest of those with EVALUATIONS episodes, or else with the most.
+  Args:
+    evaluations: not empty, the newest at the end.
+    returns: function of one of them that gives its list of returns.
   """
-  best = None
-  for row in reversed(run.evaluations):
-    if abs(row['step'] - frames) <= run.config['eval_every']:
-      returns = row['returns']
-      returns = returns.get(task) if isinstance(returns, dict) else returns
-      if returns and (best is None or min(len(returns), EVALUATIONS) > len(best[1])):
-        best = row, returns
-  return best
+  return max(reversed(evaluations), key=lambda each: min(len(returns(each)), EVALUATIONS))
+
+
+def _evaluated(run, task, frames):
+  """(row, returns) of an evaluation of a run near some frames, or None."""
+  near = [row for row in run.evaluations if abs(row['step'] - frames) <= run.config['eval_every']]
+  returns = [row['returns'] for row in near]
+  returns = [found.get(task) if isinstance(found, dict) else found for found in returns]
+  pairs = [pair for pair in zip(near, returns) if pair[1]]
+  return longest(pairs, lambda pair: pair[1]) if pairs else None
 
 
 def _end(runs, facts):

@@ -5,6 +5,7 @@ import re
 from common import config as config_lib
 from common.scores import published
 from common.scores import verdict
+from common.study import comparison
 from common.study.page import join, tag
 
 PROTOCOLS = {'eval': 'evaluation', 'train': 'training', 'unknown': 'protocol not stated'}
@@ -45,9 +46,9 @@ def own_words(score):
 
 def without_learning(entry):
   """{'zero', 'random'}: returns of actions that nothing has learned, means over seeds, where known."""
-  evaluations = [run.evaluations[-1] for run in entry.runs if run.evaluations]
   # Those of a row are means over all tasks of the run.
-  single = [row for row in evaluations if isinstance(row['returns'], list)]
+  single = [[row for row in run.evaluations if isinstance(row['returns'], list)] for run in entry.runs]
+  single = [comparison.longest(rows, lambda row: row['returns']) for rows in single if rows]
   return {
       name: sum(row[f'{name}_return'] for row in single) / len(single)
       for name in ('zero', 'random') if single and all(f'{name}_return' in row for row in single)}

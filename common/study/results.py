@@ -66,6 +66,10 @@ def facts(path, config):
   broken = sum(value is None for row in training for value in row.values())
   if broken:
     problems.append(f'{broken:,} logged training metrics were not finite')
+  # What was never finite between two rows is left out of them.
+  told = ['agent/model_loss' in row for row in training]
+  if any(told) and not all(told):
+    problems.append(f'{told.count(False):,} rows of training metrics have no loss: none was finite')
   commit = run.get('commit') or ''
   if commit.endswith('-dirty'):
     problems.append(f'its code was commit {commit[:10]} with changes that were not committed')

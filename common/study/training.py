@@ -19,10 +19,11 @@ def train(runs, pool, view):
 
   def ready(job):
     run = of[job.name]
+    held = sources.held(run.path)  # first: who lets go in between has finished
     if logdir.finished(run.path, run.config):
       view.tell(run, 'skipped', 'finished already')
       return jobs.NEVER
-    if sources.held(run.path):
+    if held:
       if state(run) != 'held':
         view.tell(run, 'held', 'another process trains here')
       return jobs.LATER
