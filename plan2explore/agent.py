@@ -162,7 +162,8 @@ class Plan2Explore(agent.Agent):
   def novelty_of(self, rows):
     """Raw novelty float32 numpy [B, T] of replayed rows, a dict of arrays [B, T, ...] as stored.
 
-    That is the reward of having reached each row, for analysis. Needs an explorer that is paid.
+    That is the reward of having reached each row, for analysis; of the first, whose row before is not
+    there, as if it had been the same. Needs an explorer that is paid.
     """
     wm = self.world_model
     data = wm.preprocess({key: tf.constant(rows[key]) for key in wm.obs_keys + ['action']})

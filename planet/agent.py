@@ -44,11 +44,12 @@ class PlaNet(agent.Agent):
     c, wm = self.config, self.world_model
     reward_fn = lambda states: wm.reward(wm.rssm.get_feat(states)).mode()
     effort = c.planner_eval_effort if mode == 'eval' else 1
+    together = c.shared_noise or c.rssm_ensemble > 1  # all candidates have the same luck
     found = planner.plan(
         wm.rssm, reward_fn, latent, self.action_size, seed, horizon=c.planner_horizon,
         iterations=c.planner_iterations, amount=effort * c.planner_amount,
         topk=effort * c.planner_topk, discount=c.planner_discount,
-        parts=1 if c.jit or c.shared_noise or effort * c.planner_amount % 2 else 2)
+        parts=1 if c.jit or together or effort * c.planner_amount % 2 else 2)
     return found.mean[-1]
 
   def optimizers(self):

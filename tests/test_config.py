@@ -225,6 +225,7 @@ def test_values_take_the_type_of_their_key():
     ('--time_limit 4000 --batch_length 600', 'batch_length 600 suite 1000 501'),
     ('--deterministic True --prune_disk True', 'deterministic prune_disk'),
     ('--devices 3', 'batch_size 50 devices'),
+    ('--configs contrastive --devices 2', 'contrastive whole batch --devices'),
     (['--cnn_keys', ''], 'cnn_keys mlp_keys empty'),
     ('--seed', '--seed needs a value'),
     ('--seed 2147483647', 'seed 2e+09'),
@@ -308,6 +309,12 @@ def test_what_this_explorer_reads_is_taken(flags):
 def test_the_remedy_for_long_sequences_helps(line, words, not_words):
   sentence = refusal(line)
   assert words in sentence and not_words not in sentence
+
+
+def test_the_block_after_dreamerv2_explores_without_noise_after_every_suite():
+  for suite in ('dmc', 'atari', 'discrete'):
+    loaded = config.load('plan2explore', ['--configs', suite, 'p2e_v2'])
+    assert (loaded.expl_amount, loaded.expl_min, loaded.expl_decay) == (0, 0, 0)
 
 
 def test_blocks_after_a_second_configs_come_after_the_first():

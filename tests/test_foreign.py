@@ -62,6 +62,11 @@ def test_numbers_of_classes_become_vectors_and_other_actions_are_refused():
     data, notes, problem = foreign.understand(episode(action=action), discrete)
     assert not problem and data['action'].argmax(1).tolist() == [0, 0, 1, 2, 1, 0]
     assert data['action'].sum(1).tolist() == [0, 1, 1, 1, 1, 1] and 'classes' in notes[0]
+  late = np.array([0, 2, 1, 2, 1, 0], np.float32)
+  for action, told in ((late, False), (late[1:], True)):  # what is done in row 0 is told there
+    data = {key: value[:len(action)] for key, value in episode().items()}
+    notes = foreign.understand({**data, 'action': action}, discrete)[1]
+    assert (foreign.FIRST_ROW in notes) == told
   for action in (np.full((6, 1), 3.0), np.full((6, 1), 0.5)):
     assert 'no class from 0 to 2' in foreign.understand(episode(action=action), discrete)[2]
   continuous = {'action': gymnasium.spaces.Box(-1, 1, (3,), np.float32)}

@@ -12,6 +12,7 @@ from common.config import UserError
 from common.model import actor_critic
 from common.model import devices
 from common.model import dists
+from common.model import divergence
 from plan2explore import ensemble
 from plan2explore.agent import Plan2Explore
 from plan2explore.novelty import random_explorer
@@ -570,6 +571,46 @@ def test_the_ensemble_has_the_published_size():
   agent = Plan2Explore(devices.setup(config), toys.IMAGE, toys.actions(6))
   size = sum(np.prod(v.shape) for v in agent.novelty.ensemble.trainable_variables)
   assert abs(size / 5 - 2.53e6) < 0.01e6
+
+
+def over_shares(function, shares):
+  """What the shares of a batch come to, each on a device that is told the means over all."""
+  found = []
+  for share in shares:
+    with divergence.means_of_shares() as means:
+      function(share)
+    found.append(means)
+  results = []
+  for share in shares:
+    with divergence.means_known([tf.add_n(list(each)) / len(shares) for each in zip(*found)]):
+      results.append(function(share))
+  return results
+
+
+def test_rewards_that_count_weigh_the_same_on_whichever_device():
+  model, rng = toys.model(), np.random.default_rng(0)
+  mask = np.zeros((4, 5), np.float32)
+  mask[0], mask[1, 2] = 1, 1  # of the second share none counts
+  rows = {
+      'feat': rng.normal(size=(4, 5, model.rssm.feat_size)).astype(np.float32), 'reward_mask': mask,
+      'reward': rng.normal(size=(4, 5)).astype(np.float32)}
+  like = lambda data: model.reward_likelihood(model.reward, tf.constant(data['feat']), data)
+  shares = [{key: value[part] for key, value in rows.items()} for part in (slice(2), slice(2, 4))]
+  assert np.mean(over_shares(like, shares)) == pytest.approx(float(like(rows)), rel=1e-5)
+  shares = shares[:1] + [{**shares[1], 'reward_mask': mask[:2]}]
+  whole = {**rows, 'reward_mask': np.concatenate([mask[:2], mask[:2]])}
+  assert np.mean(over_shares(like, shares)) == pytest.approx(float(like(whole)), rel=1e-5)
+
+
+@pytest.mark.parametrize('scale', [
+    scales.RunningStd(), scales.RunningStd(2), scales.StreamNorm(0.5), scales.StreamNorm(0.0)])
+def test_novelty_has_the_same_scale_on_whichever_device(scale):
+  x = tf.constant(np.random.default_rng(0).normal(2, 3, (6, 2)), tf.float32)
+  normed, whole = scale(x)
+  results = over_shares(scale, tf.split(x, 3))
+  np.testing.assert_allclose(tf.concat([part for part, _ in results], 0), normed, rtol=1e-5)
+  for _, stats in results:
+    tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, whole)
 
 
 FROZEN = """

@@ -31,6 +31,18 @@ def make(*blocks, size=2, **changes):
   return PlaNet(settings(*blocks, **changes), toys.IMAGE, toys.actions(size))
 
 
+@pytest.mark.parametrize('changes, parts', [({}, 2), ({'shared_noise': True}, 1), ({'rssm_ensemble': 3}, 1)])
+def test_candidates_that_share_their_luck_are_rolled_together(monkeypatch, changes, parts):
+  agent, seen = make(jit=False, **changes), []
+  def plan(*args, **kwargs):
+    seen.append(kwargs['parts'])
+    raise InterruptedError
+  monkeypatch.setattr(planner, 'plan', plan)
+  with pytest.raises(InterruptedError):
+    agent._plan(agent.world_model.rssm.initial(1), None)
+  assert seen == [parts]
+
+
 def tensors(data):
   return {key: tf.convert_to_tensor(value) for key, value in data.items()}
 

@@ -56,6 +56,10 @@ def check(config):
     raise UserError(
         f'config: batch_size {c.batch_size} cannot be shared by {c.devices} devices. '
         f'Pass a multiple of {c.devices}.')
+  if c.get('obs_loss') == 'contrastive' and (c.machines or c.devices != 1):
+    raise UserError(
+        'config: obs_loss contrastive tells the rows of a whole batch apart, of which devices see a share '
+        'each. Pass --devices 1 and --machines False, or another --obs_loss.')
   if not c.cnn_keys and not c.mlp_keys:
     raise UserError(
         'config: cnn_keys and mlp_keys are both empty, so nothing would be observed. '

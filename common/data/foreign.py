@@ -24,13 +24,14 @@ def understand(data, spaces):
     (data, notes, problem): arrays in the form of the environment, sentences on what was done, and
     what is wrong, or ''.
   """
-  data, notes = dict(data), []
+  data, notes, first = dict(data), [], False
   for key, space in spaces.items():
     if key not in data:
       return {}, [], f'no key {key!r}'
     value, form = data[key], tuple(space.shape)
     convert = _image if is_image(space) else _action if key == 'action' else None
     if convert:
+      first = first or (key == 'action' and value[:1].any())  # a class, too, may be told too early
       value, note, problem = convert(key, value, space)
       if problem:
         return {}, [], problem
@@ -43,7 +44,7 @@ def understand(data, spaces):
   problem = _numbers(data)
   if problem:
     return {}, [], problem
-  if data['reward'][0] or data['action'][0].any():
+  if first or data['reward'][0] or data['action'][0].any():
     notes.append(FIRST_ROW)
   return data, notes, ''
 

@@ -52,7 +52,7 @@ def free_nats(kl, free, mode):
     return tf.reduce_mean(tf.maximum(kl, free))
   # The floor is under the mean of the whole batch, so replicas agree on it.
   mean = tf.reduce_mean(kl)
-  held = _replica_mean(mean) < free
+  held = replica_mean(mean) < free
   return tf.where(held, free, mean)
 
 
@@ -84,8 +84,8 @@ def means_known(means):
     del _means.known
 
 
-def _replica_mean(x):
-  """Mean of `x` over the devices that share a batch, to compare with; it has no gradient."""
+def replica_mean(x):
+  """Mean of `x` over the devices that share a batch, through which no gradient may be asked for."""
   if hasattr(_means, 'found'):
     _means.found.append(x)
     return x

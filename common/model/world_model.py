@@ -179,8 +179,8 @@ class WorldModel(tf.Module):
     if 'reward_mask' not in data:
       return tf.reduce_mean(like)
     mask = data['reward_mask']
-    return tf.reduce_sum(mask * tf.where(mask > 0, like, 0.0)) / tf.maximum(
-        tf.reduce_sum(mask), 1.0)
+    count = divergence.replica_mean(tf.reduce_sum(mask))  # or a share with few would count for more
+    return tf.math.divide_no_nan(tf.reduce_sum(mask * tf.where(mask > 0, like, 0.0)), count)
 
   def _further_terms(self, post, action, seed):
     """Dict of name to (scale, float32 scalar) of those terms that are switched on."""

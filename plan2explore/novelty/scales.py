@@ -1,6 +1,7 @@
 """Running scales of rewards for novelty, whose size nobody knows beforehand."""
 import tensorflow as tf
 
+from common.model.divergence import replica_mean
 
 ROUNDING = 1e-6
 LEAST, LEAST_OF_COLUMNS = 1e-20, 1e-8  # variances: of errors, which get small; of what is seen
@@ -25,8 +26,8 @@ class RunningStd(tf.Module):
     blend = lambda old, new: self.MOMENTUM * old + (1 - self.MOMENTUM) * new
     weight = blend(self.weight, 1.0)
     # Unbiased while little has come in.
-    mean = blend(self.weight * self.mean, tf.reduce_mean(x, axes)) / weight
-    square = blend(self.weight * self.square, tf.reduce_mean(x ** 2, axes)) / weight
+    mean = blend(self.weight * self.mean, replica_mean(tf.reduce_mean(x, axes))) / weight
+    square = blend(self.weight * self.square, replica_mean(tf.reduce_mean(x ** 2, axes))) / weight
     stats = dict(mean=mean, square=square, weight=weight)
     return x / self.spread(stats), stats
 
@@ -60,7 +61,7 @@ class StreamNorm(tf.Module):
 
   def __call__(self, x):
     """(normed float32, new mag) of float32 [N...]."""
-    size = tf.stop_gradient(tf.reduce_mean(tf.abs(x)))
+    size = replica_mean(tf.stop_gradient(tf.reduce_mean(tf.abs(x))))
     mag = self._momentum * self.mag + (1 - self._momentum) * size
     return x / (mag + self._eps) * self._scale, mag
 
