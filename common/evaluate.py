@@ -8,6 +8,7 @@ episodes.
 
 import argparse
 import json
+import os
 import sys
 
 from common import config as config_lib
@@ -36,6 +37,7 @@ def main(argv=None):
   logdir = config_lib.expand(args.logdir)
   _, obs_space, _ = logdir_lib.load_config(logdir)
   images = [key for key, space in obs_space.items() if len(space.shape) == 3]
+  args.video = args.video and config_lib.expand(args.video)
   if args.video:
     video.check(args.video)
   if not images:
@@ -65,8 +67,12 @@ def main(argv=None):
 def _keep(path, row):
   """Append a row to a file, or say that it is not kept."""
   try:
-    with path.open('a') as file:
-      file.write(json.dumps(row) + '\n')
+    with path.open('a+b') as file:
+      end = file.seek(0, os.SEEK_END)
+      file.seek(max(0, end - 1))
+      whole = file.read() in (b'', b'\n')  # a copy may have ended within a line
+      file.write(b'' if whole else b'\n')
+      file.write(json.dumps(row).encode() + b'\n')
   except OSError as error:
     print(f'{path}: cannot be written ({error.strerror}), so this is not kept.', file=sys.stderr)
 

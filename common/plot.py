@@ -14,6 +14,7 @@ interquartile mean with stratified bootstrap intervals (Agarwal et al. 2021). Pu
 stand beside them over the same tasks at the same frames. --aggregate draws them.
 """
 import argparse
+import os
 
 from common import config as config_lib
 from common.config import UserError
@@ -79,15 +80,13 @@ def main(argv=None):
       *(f'{group.task}, {group.name}: of several commits ({", ".join(made)}). '
         'LABEL=DIR draws directories apart.'
         for group in groups if len(made := curves.commits(group.runs)) > 1), *notes]
-  for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
-               *[''] * bool(notes), *notes, args.out]:
-    print(line)
   if args.csv:
     points.save(groups, args.metric, args.csv)
-    print(args.csv)
   if args.aggregate:
     figures.save(aggregate_chart.draw(rows), args.aggregate)
-    print(args.aggregate)
+  for line in [*chart.describe(groups, args.metric, args.bin, args.band), *summary.lines(rows),
+               *[''] * bool(notes), *notes, *filter(None, (args.out, args.csv, args.aggregate))]:
+    print(line)
 
 
 def _bin(text):
@@ -105,6 +104,9 @@ def _check(args):
     value = getattr(args, name)
     if isinstance(value, float) and not 1 <= value < float('inf'):
       raise UserError(f'plot: --{name} is {value:g} but must be a number of frames, at least 1.')
+  files = [config_lib.expand(path) for path in (args.out, args.csv, args.aggregate) if path]
+  if len({os.path.abspath(path) for path in files}) < len(files):
+    raise UserError('plot: --out, --csv and --aggregate name one file twice. Pass different ones.')
   if not protocol.returns(args.metric):
     for name in ('at', 'aggregate'):
       if getattr(args, name) is not None:

@@ -112,7 +112,7 @@ def _line(entry):
 
 def _write(path, text):
   with config_lib.replacing(path) as temporary:
-    temporary.write_text(text, encoding='utf-8')
+    temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 if __name__ == '__main__':

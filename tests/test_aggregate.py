@@ -163,6 +163,8 @@ def test_of_wide_published_bins_the_last_one_that_all_have_counts(tmp_path):
   runs(tmp_path, 'atari_pong', [20.0], steps=150_500_000, **flags)
   own = rows(tmp_path, width=chart.PUBLISHED)[0][0]
   assert own.frames.endswith('to 50M') and own.seeds == (2,)
+  notes = rows(tmp_path, width=chart.PUBLISHED, at=1e8)[1]
+  assert any('it ends at 99,200,000' in note for note in notes)
 
 
 def test_printed_scores_stand_only_beside_runs_of_as_many_frames(tmp_path):

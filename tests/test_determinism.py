@@ -1,4 +1,5 @@
 """The same command gives the same metrics; a killed run can end bit-identical to a whole one."""
+import contextlib
 import json
 import os
 import signal
@@ -165,6 +166,16 @@ def command(code, *argv):
       stderr=subprocess.PIPE, text=True)
 
 
+@contextlib.contextmanager
+def ended(process):
+  """The process, which is not there afterwards, whatever happens."""
+  with process:
+    try:
+      yield process
+    finally:
+      process.kill()
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(700)
 def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
@@ -181,7 +192,7 @@ def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
     finally:
       killed.kill()
   assert killed.returncode == -signal.SIGKILL  # it had not ended by itself
-  with command(code, *argv) as resumed:
+  with ended(command(code, *argv)) as resumed:
     loops.start(tmp_path / 'whole', *flags)
     assert resumed.wait() == 0, resumed.stderr.read()
   assert identical(tmp_path / 'whole', tmp_path / 'killed')
@@ -204,9 +215,9 @@ def compiled(tmp_path_factory):
   """Directory with the runs of two processes, a/AGENT and b/AGENT."""
   path = tmp_path_factory.mktemp('compiled')
   argv = {name: [str(arg) for arg in [*XLA, *flags]] for name, flags in AGENTS.items()}
-  commands = [command(EACH, json.dumps(argv), path / process) for process in 'ab']
-  for one in commands:
-    with one:
+  with contextlib.ExitStack() as stack:
+    for one in [
+        stack.enter_context(ended(command(EACH, json.dumps(argv), path / process))) for process in 'ab']:
       assert one.wait() == 0, one.stderr.read()
   return path
 

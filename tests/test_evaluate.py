@@ -125,6 +125,15 @@ def test_a_run_without_a_checkpoint_is_refused_and_left_alone(trained, tmp_path)
   assert [x.name for x in tmp_path.iterdir()] == ['config.yaml']
 
 
+@pytest.mark.parametrize('before, kept', [
+    (b'', []), (b'{"a": 1}\n', ['{"a": 1}']), (b'{"a": 1}', ['{"a": 1}']), (b'{"a": 1}\n{"to', ['{"a": 1}', '{"to'])])
+def test_a_row_begins_a_line_of_its_own(tmp_path, before, kept):
+  path = tmp_path / 'evaluate.jsonl'
+  path.write_bytes(before)
+  evaluate._keep(path, {'b': 2})
+  assert path.read_text().splitlines() == [*kept, '{"b": 2}'] and path.read_bytes().endswith(b'}\n')
+
+
 def test_the_command_appends_a_row_with_zero_and_random_returns(trained, capsys):
   argv = ['--logdir', str(trained), '--episodes', '2', '--video']
   evaluate.main([*argv, str(trained / 'film.gif')])

@@ -94,7 +94,8 @@ def test_a_copy_that_is_killed_before_its_first_burst_keeps_its_grid(explored, t
   assert [row['step'] for row in rows(tmp_path, 'train/return')] == [480]
   # The same source in other words.
   monkeypatch.setenv('HOME', str(explored.parent))
-  argv[argv.index('--source'):][:2] = []
+  place = argv.index('--source')
+  del argv[place:place + 2]
   argv += [f'--source=~/{explored.name}']
   plan2explore.main(argv)
   assert [row['step'] for row in rows(tmp_path, 'eval/return')] == [420, 540, 600]

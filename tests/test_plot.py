@@ -1,5 +1,6 @@
 """Learning curves: runs found, grouped and binned, published curves only where they compare."""
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -163,6 +164,8 @@ def test_a_torn_last_line_does_not_hide_the_rest(tmp_path):
     (['{}/run', '--out', '{}/a.png', '--at', '0'], 'at least 1'),
     (['{}/run', '--out', '{}/a.png', '--metric', 'agent/kl', '--aggregate', '{}/b.png'], 'returns'),
     (['{}/run', '--out', '{}/a.png', '--aggregate', '{}/b.svg'], 'Expected one of'),
+    (['{}/run', '--out', '{}/a.png', '--aggregate', '{}/a.png'], 'name one file twice'),
+    (['{}/run', '--metric', 'agent/kl', '--out', '{}/' + 'a' * 250 + '.png'], 'cannot be written'),
     (['{}/run', '--out', '{}/a.png'], 'no evaluation yet'),
     (['{}/run', '--out', '{}/a.png', '--metric', 'agent/kk'], 'agent/kl')])
 def test_mistakes_are_one_sentence(tmp_path, capsys, argv, message):
@@ -433,6 +436,32 @@ def test_labels_draw_directories_apart_that_have_the_same_settings(tmp_path, cap
   with pytest.raises(SystemExit) as stop:
     plot.main([str(tmp_path), *out, '--csv', str(tmp_path / 'a.txt')])
   assert stop.value.code == 2 and 'ends in .csv' in capsys.readouterr().err
+
+
+def difference_of(folder, capsys, **ends):
+  """The printed difference of runs with labels; `ends` has the frames of each run's rows by label."""
+  for label, seeds in ends.items():
+    for seed, frames in enumerate(seeds):
+      make(folder / label / str(seed), [(step, step / 1e3 + seed) for step in frames], seed=seed)
+  plot.main([*(f'{label}={folder / label}' for label in ends), '--out', str(folder / 'a.png')])
+  return [line for line in capsys.readouterr().out.splitlines() if 'Welch' in line]
+
+
+def test_a_difference_is_at_frames_that_all_runs_have_reached(tmp_path, capsys):
+  long, short = range(5_000, 100_000, 10_000), range(5_000, 60_000, 10_000)
+  line, = difference_of(tmp_path / 'one', capsys, one=[long] * 3, two=[long, long, short])
+  assert ': 0, 95 %' in line and 'at 55,000 frames' in line
+  later = range(1_005_000, 1_100_000, 10_000)
+  assert not difference_of(tmp_path / 'apart', capsys, one=[long] * 3, two=[later] * 3)
+
+
+@pytest.mark.parametrize('sources', [
+    ['/there/explorer/0'] * 3, ['/there/explorer/0', '/there/explorer/0/', '/there/./explorer/0'],
+    ['/there/0', '/there/1/', '/there/2'], ['~/0', str(pathlib.Path.home() / '1'), '~/2']])
+def test_seeds_that_go_on_from_one_run_or_from_own_ones_are_one_curve(tmp_path, sources):
+  for seed, source in enumerate(sources):
+    make(tmp_path / str(seed), [(5000, 1.0)], agent='plan2explore', seed=seed, source=source)
+  assert [len(group.runs) for group in groups(tmp_path)] == [3]
 
 
 def test_a_path_with_an_equals_sign_is_a_path(tmp_path):

@@ -10,7 +10,6 @@ import zlib
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.internal.conjecture import providers
 import numpy as np
 import pytest
 
@@ -27,8 +26,10 @@ from common.scores import curves
 from common.scores import figures
 
 
-# Or examples would have constants of the modules that other tests have imported by then.
-providers.is_local_module_file = lambda path: False
+with contextlib.suppress(ImportError):  # of versions that take none
+  from hypothesis.internal.conjecture import providers
+  # Or examples would have constants of the modules that other tests have imported by then.
+  providers.is_local_module_file = lambda path: False
 
 
 def examples(count):

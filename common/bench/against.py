@@ -27,7 +27,7 @@ class Checkout:
     Raises:
       UserError: there is no such code.
     """
-    self._path = pathlib.Path(path).expanduser().resolve()
+    self._path = config_lib.expand(path).resolve()
     if not (self._path / 'common' / 'config.py').exists() and not (
         self._path / 'common' / 'config').exists():
       raise config_lib.UserError(

@@ -6,7 +6,10 @@ import math
 
 def at_least(low, kind, text):
   """The number of a text. Raises argparse.ArgumentTypeError below `low`, and for what is no number."""
-  number = kind(text)
+  try:
+    number = kind(text)
+  except ValueError:
+    raise argparse.ArgumentTypeError(f'{text!r} is no {"whole " if kind is int else ""}number') from None
   if not low <= number < math.inf:
     raise argparse.ArgumentTypeError(f'must be at least {low}')
   return number

@@ -16,8 +16,8 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[2] / 'tests' / 'golden'
 
 def measure_gpu(args, flags):
   """Run the parts and write args.out; returns the exit code, 1 if a part failed."""
-  out = pathlib.Path(args.out).expanduser()
-  folder = pathlib.Path(args.runs or f'{out}.runs').expanduser()
+  out = config_lib.expand(args.out)
+  folder = config_lib.expand(args.runs or f'{out}.runs')
   for path in (out, folder):
     if path.exists():
       raise UserError(f'{path} exists. Pass another --out or --runs.')

@@ -4,7 +4,6 @@ Sums in another order differ in their last digit, and learning makes more of tha
 How much more is measured, not guessed: `repeat` makes a run once under each of KERNELS.
 """
 import os
-import pathlib
 import subprocess
 import sys
 import time
@@ -41,7 +40,7 @@ def repeat(folder, agent, flags):
   Raises:
     UserError: the flags are refused, or a run failed.
   """
-  folder = pathlib.Path(folder).expanduser()
+  folder = config_lib.expand(folder)
   if agent not in config_lib.AGENTS:
     raise UserError(
         f'verify: there is no agent {agent!r}. {config_lib.nearest(agent, config_lib.AGENTS)}')

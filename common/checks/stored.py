@@ -159,7 +159,7 @@ def _episodes(run, kind):
     raise UserError(
         f'{run}: collects episodes of its own, so its rows cannot be compared one by one. Make '
         'exact runs with --offline DIR.')
-  files = sorted((pathlib.Path(source).expanduser() / 'episodes').glob('*.npz'))
+  files = sorted((config_lib.expand(source) / 'episodes').glob('*.npz'))
   if not files:
     raise UserError(
         f'{run}: learned from {source}, which is not there. Start the command where it is.')
@@ -186,7 +186,7 @@ def _read_json(path):
 def _path(name):
   """File of a reference: a path if it ends in .json, else in the package."""
   if str(name).endswith('.json'):
-    return pathlib.Path(name).expanduser()
+    return config_lib.expand(name)
   if not re.fullmatch(r'[\w.-]+', str(name)):
     raise UserError(
         f'verify: {name!r} is no name of stored metrics. Pass letters, digits, "-" and "_", or the '

@@ -8,7 +8,10 @@ from common.config.errors import UserError
 
 
 def _open_streams():
-  """Give closed standard streams to /dev/null, or the next files that open would take their numbers."""
+  """Give closed standard streams to /dev/null, or the next files that open would take their numbers.
+
+  Characters that standard output lacks become question marks.
+  """
   for number, name, mode in ((0, 'stdin', 'r'), (1, 'stdout', 'w'), (2, 'stderr', 'w')):
     try:
       os.fstat(number)
@@ -17,6 +20,8 @@ def _open_streams():
       os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if getattr(sys, name) is None:
       setattr(sys, name, open(number, mode, encoding='utf-8', closefd=False))
+    elif name == 'stdout' and hasattr(sys.stdout, 'reconfigure'):
+      sys.stdout.reconfigure(errors='replace')  # what a terminal lacks ends no command
 
 
 def entry(main):

@@ -32,7 +32,8 @@ def save(config, path, extra=None):
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except BaseException:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
     raise
 
 
@@ -77,7 +78,8 @@ def replacing(path):
   except OSError as error:
     raise UserError(f'{path}: cannot be written ({error.strerror}).') from None
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # or it would hide what is told
+      temporary.unlink(missing_ok=True)
 
 
 def difference(old, new, keys):

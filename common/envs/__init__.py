@@ -70,7 +70,7 @@ def raw(config):
   if suite == 'gym':
     return gym.build(name)
   if suite == 'py':
-    return find_function(name)()
+    return _callable(name)()
   return _make_env(suite, name, config, config.seed, 'eval')
 
 

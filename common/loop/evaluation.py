@@ -105,7 +105,7 @@ def evaluate(logdir, agent, episodes):
 
 
 def _frames(config, agent, logdir):
-  """Frames after which an agent was saved; of one that was exported those of its run."""
+  """Frames after which an agent was saved; of exports of earlier versions those of the run."""
   if config.offline:
     return sources.frames(config, agent.update_count)
   return agent.saved_frames or max(

@@ -237,7 +237,7 @@ def _restore(config, parts):
         'go on from. Copy them, too, or pass another --logdir.')
   # Checkpoints of earlier versions have it as it was typed.
   taken_over = config.get('source') and (
-      config_lib.expand(values['source']) != config_lib.expand(config.source))
+      not values['source'] or config_lib.expand(values['source']) != config_lib.expand(config.source))
   if config.deterministic and not config.offline:
     # What came after the checkpoint is collected again. Rows go first: those of episodes that are not
     # there, and a checkpoint neither, would be taken for a copy that was left incomplete.

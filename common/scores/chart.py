@@ -106,7 +106,7 @@ def describe(groups, metric, width=None, band='std'):
           spread = _spread(mean, std, _seeds_at(curve, end), band)
           parts.append(f'{name_of(curve.method)}, published: {spread}')
       lines.append(' | '.join(parts))
-    lines += difference.lines(task, members, metric, panel.bins)
+    lines += difference.lines(task, members, metric, panel.bins, panel.width)
   return lines
 
 

@@ -155,13 +155,14 @@ def grouped(runs):
   groups = []
   for place, members in sorted(alike.items(), key=lambda item: item[0]):
     task, agent, blocks, label = place
-    parts = {}
+    parts, shapes = {}, {
+        key: dict(zip(map(id, members), _shapes(members, key)))
+        for key in named_by[place[1:]] if all(key in run.config for run in members)}
     for run in members:
-      values = tuple(_shape(run.config, key) for key in own[place])
+      values = tuple(shapes[key][id(run)] for key in own[place])
       parts.setdefault(values, []).append(run)
     named = [
-        [f'{key} {_shape(part[0].config, key) or repr("")}'
-         for key in sorted(named_by[place[1:]]) if key in part[0].config]
+        [f'{key} {shapes[key][id(part[0])] or repr("")}' for key in sorted(shapes)]
         for part in parts.values()]
     shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
     for words, part in zip(named, parts.values()):
@@ -176,15 +177,22 @@ def differing(runs):
   """Return the keys that shape a run and have different values in the configs of some, sorted."""
   shared = set.intersection(*(set(run.config) for run in runs)) - set(FREE)
   return sorted(
-      key for key in shared if len({_shape(run.config, key) for run in runs}) > 1)
+      key for key in shared if len(set(_shapes(runs, key))) > 1)
 
 
-def _shape(config, key):
-  """A value in words; a run that was begun from by its number, which is the seed, as /a/run-*."""
-  text = str(config[key])
-  if key in ('source', 'offline'):
-    return re.sub(rf'(?<!\d){config.get("seed")}/*$', '*', text)
-  return text
+def _shapes(runs, key):
+  """The value of each run in words; of a run that each seed began from an own one, /a/run-SEED, as /a/run-*."""
+  texts = [str(run.config[key]) for run in runs]
+  if key not in ('source', 'offline'):
+    return texts
+  texts = [text and os.path.normpath(os.path.expanduser(text)) for text in texts]
+  seeds = [run.config.get('seed') for run in runs]
+  users = {}
+  for text, seed in zip(texts, seeds):
+    users.setdefault(text, set()).add(seed)
+  return [
+      re.sub(rf'(?<!\d){seed}$', '*', text) if users[text] == {seed} else text
+      for text, seed in zip(texts, seeds)]
 
 
 def kept_unlike(runs):

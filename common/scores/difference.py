@@ -5,7 +5,7 @@ from common.scores import aggregate
 from common.scores.references import own_name
 
 
-def lines(task, groups, metric, bins):
+def lines(task, groups, metric, bins, width):
   """A line on the difference of two groups with several runs each, or an empty list.
 
   Args:
@@ -13,11 +13,15 @@ def lines(task, groups, metric, bins):
     groups: list of curves.Group.
     metric: full name.
     bins: list of curves.Bins, one for each group.
+    width: frames of a bin; NaN for bins as published.
   """
   if len(groups) != 2 or not all(len(part.frames) for part in bins):
     return []
-  end = min(part.frames[-1] for part in bins)
+  # Where all runs of both still are, and on the same frames.
+  end = min(part.frames[part.count == part.count.max()][-1] for part in bins)
   places = [np.argmin(np.abs(part.frames - end)) for part in bins]
+  if any(abs(part.frames[i] - end) > (0 if np.isnan(width) else width / 2) for part, i in zip(bins, places)):
+    return []
   mean, std, count = (
       np.array([getattr(part, name)[i] for part, i in zip(bins, places)])
       for name in ('mean', 'std', 'count'))

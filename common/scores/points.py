@@ -27,7 +27,7 @@ def save(groups, metric, path):
     UserError: it cannot be written.
   """
   with config_lib.replacing(config_lib.expand(path)) as temporary:
-    with temporary.open('w', newline='', encoding='utf-8') as file:
+    with temporary.open('w', newline='', encoding='utf-8', errors='backslashreplace') as file:
       table = csv.writer(file, lineterminator='\n')
       table.writerow(['task', 'group', 'seed', 'run', 'frames', metric])
       for group in groups:

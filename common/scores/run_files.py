@@ -28,7 +28,7 @@ def below(path):
       folders.clear()
       continue
     seen.add(real)
-    if {'metrics.jsonl', 'config.yaml'} <= set(files):
+    if {'metrics.jsonl', 'config.yaml'} <= set(files) and os.path.exists(f'{folder}/metrics.jsonl'):
       folders.clear()  # thousands of episodes, no further runs
       yield pathlib.Path(folder)
 

@@ -154,8 +154,8 @@ def _take(name, tasks, metric, width, at, notes):
     pairs = [(run, *_score(run, window)) for run in group.runs]
     notes += [
         f'{run.path}: left out of the aggregates at {window.high:,.0f} frames, as ' + (
-            f'its first row is at {run.frames[0]:,.0f}.' if run.frames[0] > window.high else
-            f'it ends at {run.frames[-1]:,.0f}.')
+            f'it ends at {run.frames[-1]:,.0f}.' if _ends_before(run, window) else
+            f'its first row is at {run.frames[0]:,.0f}.')
         for run, score, _ in pairs if not np.isfinite(score)]
     kept = [(score, frames) for _, score, frames in pairs if np.isfinite(score)]
     if kept:
@@ -188,6 +188,13 @@ def _window(task, group, metric, width, at, runs):
     if len(reached):
       return Window(*windows[reached[-1]], curve, curve.frames[reached[-1]])
   return None
+
+
+def _ends_before(run, window):
+  """Whether a run does not reach the end of a window."""
+  published_bin = window.curve is not None
+  end = curves.reach(run, window.high - window.low) if published_bin else run.frames[-1]
+  return end < window.high
 
 
 def _score(run, window):

@@ -1,5 +1,6 @@
 """The newest films of runs, as many as fit into a page."""
 import io
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -30,7 +31,7 @@ def newest(logdir):
   """Return the newest Film of each kind and observation that can be shown, by kind."""
   found = {}
   folder = pathlib.Path(logdir) / 'pictures'
-  for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+  for path in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
     match = NAME.fullmatch(path.name)
     if match and _can_be_shown(path):
       kind, key, frames = match.groups()

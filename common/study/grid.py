@@ -1,5 +1,6 @@
 """The runs of a sweep: tasks times seeds, checked before the first one starts."""
 import math
+import glob
 import pathlib
 import re
 from typing import NamedTuple
@@ -42,7 +43,8 @@ def runs(args, flags):
   settings = []
   for task in task_groups.expand(args.tasks) if args.tasks else [None]:
     argv = [*blocks, *(['--task', task] if task else []), *flags]
-    begun = any(args.logdir.glob('*/config.yaml'))  # the runs look at their own again
+    name = '-'.join([args.agent, *args.configs])
+    begun = any(args.logdir.glob(f'{glob.escape(name)}-*/config.yaml'))  # the runs look at their own again
     config = config_lib.load(args.agent, argv, new=not begun)
     envs.check(config)
     trackers.check(config)

@@ -67,7 +67,7 @@ def facts(path, config):
   if broken:
     problems.append(f'{broken:,} logged training metrics were not finite')
   # What was never finite between two rows is left out of them.
-  told = ['agent/model_loss' in row for row in training]
+  told = ['agent/model_loss' in row for row in training if row['agent/updates']]
   if any(told) and not all(told):
     problems.append(f'{told.count(False):,} rows of training metrics have no loss: none was finite')
   commit = run.get('commit') or ''
@@ -155,7 +155,12 @@ def _rows(path, problems, sound):
   """Rows of a file of JSON lines; lines that are none, or not `sound`, become a problem."""
   rows, torn = [], 0
   if os.path.isfile(path):
-    for line in path.read_bytes().splitlines():
+    try:
+      lines = path.read_bytes().splitlines()
+    except OSError as error:
+      problems.append(f'{path.name} cannot be read ({error.strerror})')
+      lines = []
+    for line in lines:
       try:
         row = json.loads(line)
       except ValueError:

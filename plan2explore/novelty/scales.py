@@ -61,7 +61,9 @@ class StreamNorm(tf.Module):
 
   def __call__(self, x):
     """(normed float32, new mag) of float32 [N...]."""
-    size = replica_mean(tf.stop_gradient(tf.reduce_mean(tf.abs(x))))
+    if self._momentum == 1:  # which needs to know nothing of other devices
+      return x / (self.mag + self._eps) * self._scale, self.mag.value()
+    size = tf.stop_gradient(replica_mean(tf.reduce_mean(tf.abs(x))))
     mag = self._momentum * self.mag + (1 - self._momentum) * size
     return x / (mag + self._eps) * self._scale, mag
 

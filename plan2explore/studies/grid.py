@@ -14,6 +14,7 @@ from common.loop.output import forgiving
 from common.scores import aggregate
 from common.study import jobs
 
+MOST = 10_000  # seeds
 LINES = ('-', '--', ':', '-.')
 
 # What collects, as blocks of configs.yaml.
@@ -54,7 +55,10 @@ def check(args):
   """Refuse numbers that make no study, and write out the path. Raises UserError."""
   if min(args.seeds, args.jobs, args.steps) < 1:
     raise UserError('study: --seeds, --jobs and --steps must be at least 1.')
-  args.out = args.out.expanduser()
+  if args.seeds > MOST:
+    raise UserError(f'study: --seeds {args.seeds} is more than {MOST}.')
+  args.out = config_lib.expand(args.out)
+  args.worlds, args.methods = (list(dict.fromkeys(names)) for names in (args.worlds, args.methods))
   if args.single:
     world, method, seed = args.single
     if method not in METHODS or not seed.isdecimal():
@@ -112,7 +116,7 @@ def run(module, args, more=()):
 
 def _refuse_longer(path, steps):
   """Refuse a run made for more frames, which would count as one of fewer."""
-  if (path / 'config.yaml').exists():
+  if os.path.exists(path / 'config.yaml'):
     planned, made = config_lib.read(path / 'config.yaml').get('steps', 0), logdir.last_step(path)
     if planned > steps and made > steps:
       raise UserError(
