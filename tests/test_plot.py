@@ -438,6 +438,16 @@ def test_labels_draw_directories_apart_that_have_the_same_settings(tmp_path, cap
   assert stop.value.code == 2 and 'ends in .csv' in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings('error')
+def test_axes_keep_their_height_above_a_long_legend(tmp_path):
+  for number in range(14):
+    make(tmp_path / str(number), [(5000, 1.0), (15000, 2.0)], horizon=number + 2, discount=0.9 + number / 1000)
+  figure = chart.draw(groups(tmp_path), 'eval/return')
+  figure.canvas.draw()
+  axes, = figure.axes
+  assert axes.get_window_extent().height / figure.dpi > 2
+
+
 def difference_of(folder, capsys, **ends):
   """The printed difference of runs with labels; `ends` has the frames of each run's rows by label."""
   for label, seeds in ends.items():

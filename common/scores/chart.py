@@ -294,6 +294,14 @@ def _add_legend(figure, legend, band, title):
       [_label(text, band, *entry[1:]) for text, entry in own_first],
       loc='outside lower center', frameon=False, fontsize='small', handlelength=4, ncols=columns,
       title=title, title_fontsize='small')
+  make_room(figure, columns)
+
+
+def make_room(figure, columns=1):
+  """Make a figure higher for a long legend, which would leave its axes nothing."""
+  lines = sum(
+      text.get_text().count('\n') + 1 for legend in figure.legends for text in legend.get_texts())
+  figure.set_figheight(figure.get_figheight() + 0.17 * max(0, lines / columns - 6))
 
 
 def _axis_name(metric):

@@ -56,6 +56,7 @@ def _curve(task, metric, groups):
   figure.set_size_inches(width, height * (1 + 0.35 * (len(figure.axes) - 1)))
   for text in [text for legend in figure.legends for text in legend.get_texts()]:
     text.set_text('\n    '.join(textwrap.wrap(' '.join(text.get_text().split()), LEGEND)))
+  chart.make_room(figure)
   buffer = io.BytesIO()
   # The same page for the same runs: neither dates nor random names.
   with canvas.fixed_names(task):
