@@ -14,7 +14,8 @@
     python -m common.benchmark gpu --out FILE.json   all that is worth knowing of a GPU machine
 
 Each prints a table for people and JSON lines. Other flags are those of `python -m dreamer.train`
-(of planet.train for plan, of plan2explore.train for explore, of --agent), except --steps. Exit code 1 if a variant failed, 2 for a mistake in the command.
+(of planet.train for plan, of plan2explore.train for explore, of --agent), except --steps. Exit code
+1 if a variant failed, 2 for a mistake in the command.
 """
 import argparse
 import functools

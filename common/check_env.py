@@ -39,8 +39,10 @@ def main(argv=None):
   args, options = parser.parse_known_args(argv)
   if args.episodes < 1 or args.steps < 1:
     raise config_lib.UserError('check_env: --episodes and --steps must be at least 1.')
-  if any(option.partition('=')[0] == '--tasks' for option in options):
-    raise config_lib.UserError('check_env: --tasks names several. Check one TASK after the other.')
+  if any(option.partition('=')[0] in ('--task', '--tasks') for option in options):
+    raise config_lib.UserError(
+        f'check_env: {args.task} is checked, whatever --task and --tasks say. Leave them out. Check one '
+        'TASK after the other.')
   options = config_lib.with_blocks(['gym'], ['--task', args.task, *options])
   config = config_lib.load('dreamer', ['--seed', str(args.seed), *options])
   envs.check(config)

@@ -45,6 +45,8 @@ def main(argv=None):
         shutil.copyfile(logdir / name, temporary / name)
     temporary.rename(out)
   except OSError as error:
+    if str(error.filename).startswith(f'{logdir}{os.sep}'):
+      raise UserError(f'{error.filename}: cannot be read ({error.strerror}).') from None
     raise UserError(f'{out}: cannot be written ({error.strerror}).') from None
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

@@ -448,6 +448,15 @@ def test_axes_keep_their_height_above_a_long_legend(tmp_path):
   assert axes.get_window_extent().height / figure.dpi > 2
 
 
+def test_runs_with_different_main_tasks_are_told_apart_on_a_further_one(tmp_path, capsys):
+  metric = 'eval/return/dmc_walker_run'
+  for task in ('dmc_walker_walk', 'dmc_walker_stand'):
+    make(tmp_path / task, [(5000, 1.0)], metric, agent='plan2explore', task=task, zero_shot_tasks='dmc_walker_run')
+  figure = chart.draw(groups(tmp_path, metric=metric), metric)
+  assert 'plan2explore (dmc), dmc_walker_stand, ' in legend(figure)
+  assert 'plan2explore (dmc), dmc_walker_walk, ' in legend(figure)
+
+
 def difference_of(folder, capsys, **ends):
   """The printed difference of runs with labels; `ends` has the frames of each run's rows by label."""
   for label, seeds in ends.items():

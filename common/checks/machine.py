@@ -134,7 +134,9 @@ def rendering():
   """Whether one picture of DeepMind Control can really be drawn."""
   done = _python(RENDER)
   if done.returncode:
-    return Finding('fail', f'no picture can be drawn ({_last_line(done.stderr)})', GL)
+    chosen = os.environ.get('MUJOCO_GL')
+    text = 'no picture can be drawn' + (f' with MUJOCO_GL={chosen}' if chosen else '')
+    return Finding('fail', f'{text} ({_last_line(done.stderr)})', 'unset MUJOCO_GL' if chosen else GL)
   last = done.stdout.strip().splitlines()[-1]
   backend, how, name = (last.split(' ', 2) + ['', ''])[:3]
   text = f'drew a picture of 64x64 with MUJOCO_GL={backend} by {name}'
@@ -161,7 +163,7 @@ def atari():
 
 def disk():
   """Room for log directories."""
-  folder = pathlib.Path('~/logs').expanduser()
+  folder = pathlib.Path(os.path.expanduser('~/logs')).absolute()
   while not folder.exists():
     folder = folder.parent
   free = shutil.disk_usage(folder).free / GB

@@ -6,7 +6,6 @@ import numpy as np
 
 from common import config as config_lib
 from common import envs
-from common.envs import protocol
 from common.envs import values
 from common.envs.checks import flatten
 

@@ -35,7 +35,7 @@ class Drawn:
       picture = env.render()
     except Exception as error:  # whatever draws, of whatever library
       raise UserError(
-          f'{task}: cannot be drawn: {" ".join(str(error).split()).rstrip(".")}. Install what is '
+          f'{task}: cannot be drawn: {" ".join((str(error) or repr(error)).split()).rstrip(".")}. Install what is '
           'missing, or leave out gym_draw.') from error
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
       raise UserError(

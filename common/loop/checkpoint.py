@@ -213,6 +213,7 @@ def load(logdir):
     return agent
   progress = Progress()
   if not Checkpoint(logdir / 'checkpoint', agent, progress).restore():
-    raise UserError(f'{logdir}: has no checkpoint yet. Train for longer, or, if this is a copy, copy checkpoint/, too.')
+    raise UserError(
+        f'{logdir}: has no checkpoint yet. Train for longer, or, if this is a copy, copy checkpoint/, too.')
   agent.saved_frames = progress.values.get('frames')
   return agent

@@ -2,7 +2,6 @@
 import contextlib
 import importlib.util
 import os
-import signal
 import socket
 
 import cloudpickle

@@ -52,10 +52,11 @@ def draw(groups, metric, width=None, band='std', each=False, below=None):
     each: whether each run has a thin line, too.
     below: function that draws on an axis below that of a single task, or None.
   """
-  panels = protocol.panels(groups, metric)
+  panels = protocol.named_panels(groups, metric)
   small = len(panels) > MANY
   figure, axes = _figure(len(panels), small) if not below else _pair()
-  styles = {name: i for i, name in enumerate(dict.fromkeys(group.name for group in groups))}
+  names = dict.fromkeys(group.name for members in panels.values() for group in members)
+  styles = {name: i for i, name in enumerate(names)}
   legend, widths = {}, []  # text: (handle, what is counted, counts)
   for axis, (task, members) in zip(axes, panels.items()):
     panel = on_bins(task, members, metric, width, each)
@@ -85,7 +86,7 @@ def describe(groups, metric, width=None, band='std'):
   for the difference of two.
   """
   lines = []
-  for task, members in protocol.panels(groups, metric).items():
+  for task, members in protocol.named_panels(groups, metric).items():
     panel = on_bins(task, members, metric, width)
     for group, bins in zip(members, panel.bins):
       parts = [task, own_name(group, metric)]

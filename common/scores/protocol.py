@@ -3,6 +3,8 @@
 Nothing else is drawn or printed beside them. What keeps a group of runs from being compared is said
 in its name.
 """
+import collections
+
 from common import config as config_lib
 from common.config import schedules
 from common.scores import published
@@ -136,6 +138,19 @@ def panels(groups, metric):
   for group in groups:
     found.setdefault(own or group.task, []).append(group)
   return found
+
+
+def named_panels(groups, metric):
+  """As `panels`; groups of one name on a task, whose runs have different main tasks, tell these."""
+  return {task: named_apart(members) for task, members in panels(groups, metric).items()}
+
+
+def named_apart(groups):
+  """The groups of one task; those of one name have that of their main task, too."""
+  names = collections.Counter(group.name for group in groups)
+  return [
+      group._replace(name=f'{group.name}, {group.task}') if names[group.name] > 1 else group
+      for group in groups]
 
 
 def _methods(task, groups, metric):

@@ -1,4 +1,5 @@
 """Scores that runs reached, beside the published ones: one Entry a task and setting."""
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -97,8 +98,13 @@ def load_at(paths, at=None):
         _entry(group, facts, task, f'/{task}' if len(tasks) > 1 else '', at) for task in tasks]
   if not entries:
     raise UserError(f'report: no run goes to {at:,.0f} frames. Pass a smaller --at.')
-  return sorted(
-      entries, key=lambda entry: (entry.task, entry.group.agent, entry.group.name)), left
+  entries.sort(key=lambda entry: (entry.task, entry.group.agent, entry.group.name))
+  found = []
+  for _, same in itertools.groupby(entries, key=lambda entry: entry.task):
+    same = list(same)
+    groups = protocol.named_apart([entry.group for entry in same])
+    found += [entry._replace(group=group) for entry, group in zip(same, groups)]
+  return found, left
 
 
 def _entry(group, facts, task, part, at):

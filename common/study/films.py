@@ -31,7 +31,8 @@ def newest(logdir):
   """Return the newest Film of each kind and observation that can be shown, by kind."""
   found = {}
   folder = pathlib.Path(logdir) / 'pictures'
-  for path in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
+  there = os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+  for path in sorted(folder.iterdir()) if there else ():
     match = NAME.fullmatch(path.name)
     if match and _can_be_shown(path):
       kind, key, frames = match.groups()

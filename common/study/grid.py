@@ -1,6 +1,7 @@
 """The runs of a sweep: tasks times seeds, checked before the first one starts."""
 import math
 import glob
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -44,7 +45,8 @@ def runs(args, flags):
   for task in task_groups.expand(args.tasks) if args.tasks else [None]:
     argv = [*blocks, *(['--task', task] if task else []), *flags]
     name = '-'.join([args.agent, *args.configs])
-    begun = any(args.logdir.glob(f'{glob.escape(name)}-*/config.yaml'))  # the runs look at their own again
+    # The runs look at their own again.
+    begun = bool(glob.glob(os.path.join(glob.escape(str(args.logdir)), f'{glob.escape(name)}-*', 'config.yaml')))
     config = config_lib.load(args.agent, argv, new=not begun)
     envs.check(config)
     trackers.check(config)
@@ -68,7 +70,7 @@ def runs(args, flags):
 
 def check(runs, folder):
   """Refuse a folder that cannot hold the runs, or has some of other settings; make it."""
-  if (folder / 'config.yaml').exists():
+  if os.path.exists(folder / 'config.yaml'):
     raise UserError(f'{folder}: is a run itself. Pass another --logdir.')
   for run in runs:
     sources.check(run.config)
