@@ -108,6 +108,9 @@ def test_without_gl_the_packages_are_named(monkeypatch):
   found = machine.rendering()
   assert found.status == 'fail' and 'neither EGL nor OSMesa' in found.text
   assert found.fix.startswith('sudo apt-get install libegl1')
+  monkeypatch.setenv('MUJOCO_GL', 'glfw')  # wants a screen, whatever is installed
+  found = machine.rendering()
+  assert 'MUJOCO_GL=glfw' in found.text and found.fix == 'unset MUJOCO_GL'
 
 
 def test_an_empty_picture_is_a_failure(monkeypatch):

@@ -136,7 +136,8 @@ def rendering():
   if done.returncode:
     chosen = os.environ.get('MUJOCO_GL')
     text = 'no picture can be drawn' + (f' with MUJOCO_GL={chosen}' if chosen else '')
-    return Finding('fail', f'{text} ({_last_line(done.stderr)})', 'unset MUJOCO_GL' if chosen else GL)
+    other = chosen not in (None, '', 'egl', 'osmesa')  # which the packages would not help
+    return Finding('fail', f'{text} ({_last_line(done.stderr)})', 'unset MUJOCO_GL' if other else GL)
   last = done.stdout.strip().splitlines()[-1]
   backend, how, name = (last.split(' ', 2) + ['', ''])[:3]
   text = f'drew a picture of 64x64 with MUJOCO_GL={backend} by {name}'

@@ -83,7 +83,6 @@ def check_used(c, keys):
   # disag_lr is that of all networks for novelty.
   disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   explores_on = explorer != 'greedy' and not (c.get('expl_until', 1) or c.get('source'))
-  acts_randomly = c.expl == 'completely_random'
   for reason, unread, names in (
       ('overlap False', not c.overlap, ('act_on',)),
       ('latent categorical', c.get('latent') == 'categorical',
@@ -100,9 +99,7 @@ def check_used(c, keys):
        ('expl_min',)),
       (f'expl_behavior {explorer}', explorer != 'curiosity',
        [key for key in c if key.startswith('curiosity_')]),
-      ('expl completely_random', acts_randomly,
-       ('expl_amount', 'expl_decay', 'expl_min', 'expl_schedule')),
-      (f'expl {c.expl}', not acts_randomly and explorer != 'random', ('random_style',)),
+      (f'expl {c.expl}', c.expl != 'completely_random' and explorer != 'random', ('random_style',)),
       ('expl_until 0', explores_on, ('expl_freeze',)),
       ('use_value False', not c.get('use_value', 1) and 'expl_behavior' not in c, ('disclam',)),
       ('expl_replay True', c.get('expl_replay', False),
