@@ -276,7 +276,7 @@ def test_steps_of_the_environment_are_no_decisions_where_actions_repeat(monkeypa
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--tasks', 'a,b'], 'Check one TASK'), (['--steps', '1.5'], 'invalid number'),
+    (['--tasks', 'a,b'], 'Check one TASK'), (['--task', 'py_own:Many'], 'Leave them out'), (['--steps', '1.5'], 'invalid number'),
     (['--steps', 'inf'], 'invalid number')])
 def test_options_that_cannot_be_are_refused_in_a_sentence(monkeypatch, capsys, flags, words):
   assert run(monkeypatch, Good, *flags) == 2

@@ -1,4 +1,5 @@
 """Commands refuse mistakes at once in a sentence, and leave directories to their owners."""
+import os
 import subprocess
 import sys
 
@@ -57,6 +58,13 @@ def test_a_reader_that_has_seen_enough_of_the_help_leaves_no_traceback():
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b'' and process.wait() in (0, 141)
+
+
+def test_characters_that_a_terminal_lacks_end_no_command():
+  code = 'from common import config\nconfig.entry(lambda argv: print("90 \u00b1 1"))([])'
+  done = subprocess.run(
+      [sys.executable, '-c', code], env={**os.environ, 'PYTHONIOENCODING': 'ascii'}, capture_output=True)
+  assert (done.returncode, done.stdout, done.stderr) == (0, b'90 ? 1\n', b'')
 
 
 def test_a_mistake_is_refused_within_three_seconds_and_without_tensorflow(tmp_path, processor_seconds):

@@ -209,7 +209,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path):
   began = time.monotonic()
   result = subprocess.run(
       train(tmp_path / 'run', '--ray', '127.0.0.1:1'), capture_output=True, text=True, check=False)
-  assert result.returncode == 2 and time.monotonic() - began < 60
+  assert result.returncode == 2 and time.monotonic() - began < 10
   assert result.stderr.startswith('config: no Ray cluster at --ray 127.0.0.1:1 (')
   assert not (tmp_path / 'run').exists()
 

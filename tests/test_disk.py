@@ -162,7 +162,8 @@ def test_a_run_gives_up_in_the_end_and_goes_on_later(
     calls = refuse(patch, two, owner, name, call)
     started = time.monotonic()
     assert code(lambda: loops.start(two, '--deterministic', True, '--disk_wait', 1)) == 2
-    assert time.monotonic() - started > 1 and calls[0] > call + 1
+    # A checkpoint takes its time before it fails.
+    assert time.monotonic() - started > 1 and calls[0] > call + (1 if name == 'save' else 3)
   said = capsys.readouterr()
   assert said.out.count(PAUSE) == 1 and 'for 1 s.' in said.out and 'goes on' not in said.out
   assert said.err.count('\n') == 1 and 'then start the same command again' in said.err
@@ -186,7 +187,7 @@ def test_an_interrupt_ends_the_pause(
   once_it_waits(monkeypatch, interrupt)
   refuse(monkeypatch, tmp_path, owner, name, call)
   assert code(lambda: loops.start(tmp_path)) == 128 + number
-  assert time.monotonic() - since[0] < 20
+  assert time.monotonic() - since[0] < 20 and disk.LOOK < 1  # seconds between two looks
   out, err = capsys.readouterr()
   assert out.count(PAUSE) == 1 and 'saved at' not in out and not err
   assert out.splitlines()[-1].startswith(f'{number.name}: {tmp_path}')

@@ -69,11 +69,12 @@ def test_an_exploration_stores_all_rewards_and_reports_every_task(explored):
   assert evaluate.evaluate(explored, 1)[0]['returns'].keys() == {'toy_maze_vector', SIBLING}
 
 
-def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_path):
+def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_path, monkeypatch):
   before = contents(explored)
+  monkeypatch.chdir(explored)  # in whose directory the command is started
   plan2explore.main([
       '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source',
-      str(explored), '--steps', '600', '--logdir', str(tmp_path / 'run'), '--quiet'])
+      '.', '--steps', '600', '--logdir', str(tmp_path / 'run'), '--quiet'])
   assert contents(explored) == before
   found = rows(tmp_path / 'run', 'eval/return')
   assert found[0]['step'] == 420 and found[-1]['step'] == 600

@@ -126,6 +126,14 @@ def test_planets_tasks_keep_its_action_repeats():
       'dmc_finger_spin': 2, 'dmc_cup_catch': 4, 'dmc_walker_walk': 2}
 
 
+def test_tasks_that_are_given_twice_add_up():
+  once, twice = (
+      [run.name for run in runs_of('--agent', 'dreamer', '--configs', 'dmc', *tasks)] for tasks in (
+          ['--tasks', 'dmc_walker_walk', 'dmc_walker_run'],
+          ['--tasks', 'dmc_walker_walk', '--tasks', 'dmc_walker_run']))
+  assert once == twice and len(once) == 2
+
+
 def test_without_tasks_the_blocks_decide():
   run, = runs_of('--agent', 'dreamer', '--configs', 'multitask')
   assert run.config.task == 'dmc_multitask' and '--task' not in run.argv

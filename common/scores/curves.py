@@ -181,7 +181,10 @@ def differing(runs):
 
 
 def _shapes(runs, key):
-  """The value of each run in words; of a run that each seed began from an own one, /a/run-SEED, as /a/run-*."""
+  """The value of a key in the words of each run.
+
+  Paths of runs that only the seed at their end names began from, such as /a/run-SEED, are /a/run-*.
+  """
   texts = [str(run.config[key]) for run in runs]
   if key not in ('source', 'offline'):
     return texts

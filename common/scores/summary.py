@@ -4,7 +4,6 @@ Scores are normalised: DeepMind Control by the length of an episode, of which a 
 most; games by random and human play. A score is that of one run: the mean of its rows in a window
 of frames, the same for all runs of a group.
 """
-import collections
 from typing import NamedTuple
 
 import numpy as np
@@ -114,13 +113,10 @@ def _methods(groups, metric, notes):
     told.setdefault(group.name, []).append(flags(group))
   for task, members in protocol.panels(groups, metric).items() if protocol.returns(metric) else ():
     suite = config_lib.suite(task)
-    names = collections.Counter(group.name for group in members)
-    for group in members:
+    for group, named in zip(members, protocol.named_apart(members)):
       # Tasks are one method also where an option differs between them.
       same = all(words == told[group.name][0] for words in told[group.name])
-      name = own_name(group, metric, told[group.name][0] if same else [])
-      if names[group.name] > 1:  # of one of the tasks of runs that differ in their main task
-        name = f'{name}, {group.task}'
+      name = own_name(named, metric, told[group.name][0] if same else [])
       if suite not in UNITS:
         notes.append(f'{task}: not aggregated, there is no scale that it shares with other tasks.')
       elif protocol.episode(group, metric) != protocol.EPISODES[suite]:

@@ -13,8 +13,8 @@ from common.loop import logdir
 from common.loop.output import forgiving
 from common.scores import aggregate
 from common.study import jobs
+from common.study.grid import MOST
 
-MOST = 10_000  # seeds
 LINES = ('-', '--', ':', '-.')
 
 # What collects, as blocks of configs.yaml.
