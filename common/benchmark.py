@@ -15,7 +15,7 @@
 
 Each prints a table for people and JSON lines. Other flags are those of `python -m dreamer.train`
 (of planet.train for plan, of plan2explore.train for explore, of --agent), except --steps. Exit code
-1 if a variant failed, 2 for a mistake in the command.
+1 if a variant failed, 2 for a mistake in the command, such as a checkout that makes no updates.
 """
 import argparse
 import functools
@@ -40,9 +40,10 @@ def main(argv=None):
   step = add('train_step', help='seconds of an update and their share of the matmul peak')
   step.add_argument('--size', choices=[*sizes.SIZES, 'both'], help='default: both; with --configs theirs')
   step.add_argument('--steps', type=positive, help='timed updates; default 2, with --against 10, with --vary 30')
-  step.add_argument('--onednn', choices=['both', 'True', 'False'], default='both')
-  step.add_argument('--timeout', type=float, default=600, help='seconds that a variant may work')
-  step.add_argument('--memory', type=float, default=14, help='GB that a variant may take')
+  step.add_argument('--onednn', choices=['both', 'True', 'False'], help='default: both')
+  step.add_argument(
+      '--timeout', type=float, help=f'seconds that a variant may work; default {updates.TIMEOUT}')
+  step.add_argument('--memory', type=float, help=f'GB that a variant may take; default {updates.MEMORY}')
   other = step.add_mutually_exclusive_group()
   other.add_argument(
       '--vary', nargs=3, metavar=('KEY', 'VALUE', 'VALUE'), help='compare two agents instead')

@@ -104,7 +104,7 @@ def make_pool(args, config):
   """Where the runs go: processes of this machine, or a Ray cluster."""
   if args.ray:
     return ray_jobs.Cluster(
-        args.ray, args.cpus_per_run or 1, args.gpus_per_run, config.devices or 1)
+        args.ray, args.cpus_per_run or 1, args.gpus_per_run, config.devices)
   gpus = jobs.visible_gpus(os.environ)
   each = config.devices or len(gpus) or 1
   return jobs.Processes(args.jobs or max(1, len(gpus) // each), gpus)

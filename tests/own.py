@@ -89,6 +89,31 @@ class KwReset(Own):
     return super().reset(seed)
 
 
+class Level(Own):
+  """What reset takes is no seed."""
+  given = None
+
+  def reset(self, level=None):
+    self.given = level
+    return super().reset()
+
+
+class Named(Level):
+  """A seed by another name."""
+
+  def reset(self, episode_seed=None):
+    self.given = episode_seed
+    return Own.reset(self, episode_seed)
+
+
+class Needs(Level):
+  """Has to be given what says nothing of itself."""
+
+  def reset(self, s):
+    self.given = s
+    return Own.reset(self, s)
+
+
 class NoSeed(Own):
   """reset without a seed."""
 

@@ -115,6 +115,37 @@ def test_pcont_adds_heads_and_leaves_out_the_last_rows():
   assert more['heads on the posterior'] > parts['heads on the posterior']
 
 
+def test_an_actor_that_is_only_reinforced_looks_through_nothing():
+  flags = ('--imag_start', 'True', '--action_dist', 'onehot')
+  parts, less = (count(*flags, '--actor_grad', kind) for kind in ('dynamics', 'reinforce'))
+  for name in ('prior steps', 'heads on dreams'):
+    assert less[name] == pytest.approx(parts[name] / 2)
+  assert less['value, for the actor'] == 0 < parts['value, for the actor']
+  # What follows the value is a network of its own, and is asked first.
+  slow = count(*flags, '--actor_grad', 'reinforce', '--slow_value', '100')
+  assert slow['value, for the actor'] == pytest.approx(parts['value, for the actor'])
+
+
+def test_layers_and_members_of_the_latent_model_are_counted():
+  parts = count()
+  steps = 2 * 2e-9 * 2500 * 15
+  assert count('--rssm_layers', '2')['prior steps'] - parts['prior steps'] == pytest.approx(
+      steps * 2 * 200 ** 2)
+  assert count('--rssm_ensemble', '3')['prior steps'] - parts['prior steps'] == pytest.approx(
+      steps * 2 * (200 ** 2 + 200 * 60))
+
+
+def test_an_explorer_without_a_value_at_the_end_dreams_a_step_more():
+  from common.bench import exploring
+  from common.bench import trial
+  one, two = (
+      exploring.count(trial.Trial(config.load('plan2explore', [
+          '--configs', 'debug', '--expl_horizon', '4', '--expl_bootstrap', value])))
+      for value in ('True', 'False'))
+  for name in ('ensemble on dreams', 'explorer: actor'):
+    assert two[name] == pytest.approx(one[name] * 5 / 4)
+
+
 def test_vectors_are_counted_as_perceptrons():
   parts = count('--configs', 'dmc_proprio', spaces=VECTOR)
   assert parts['encoder'] == pytest.approx(2e-9 * 2500 * (2 * 24 * 400 + 3 * 3 * 400 ** 2))
@@ -127,6 +158,17 @@ def test_vectors_are_counted_as_perceptrons():
     (['train_step', '--configs', 'debgu'], 'debug'),
     (['train_step', '--vary', 'jjit', 'True', 'False'], 'jit'),
     (['train_step', '--size', 'smal'], 'small'),
+    (['train_step', '--size', 'published', '--configs', 'debug'], 'Leave one of them out'),
+    (['train_step', '--latent_model', 'ssm'], 'counted for latent_model rssm, not ssm'),
+    (['train_step', '--vary', '.*_lr', '1e-4', '1e-3'], 'by its whole name'),
+    (['train_step', '--vary', 'deterministic', 'True', 'False'], 'of a whole process'),
+    (['train_step', '--vary', 'horizon', '5', '6', '--onednn', 'False'], 'are of variants'),
+    (['parts', '--latent_model', 'drnn'], 'not drnn'),
+    (['plan', '--latent_model', 'ssm'], 'not ssm'),
+    (['explore', '--configs', 'dmc', 'rnd'], 'but it is rnd'),
+    (['env', '--envs', '2'], '--envs is what the benchmark varies'),
+    (['loop', '--steps', '1000'], '--steps is what the benchmark itself chooses'),
+    (['loop', '--envs=2'], '--envs is what'),
     (['train_step', '--steps', '0'], 'at least 1'),
     (['train_step', '--against', 'nowhere'], 'no checkout'),
     (['train_step', '--against', 'tests', '--vary', 'jit', 'True', 'False'], 'not allowed'),

@@ -72,16 +72,18 @@ def test_the_state_carries_what_was_seen_until_an_episode_begins(agent):
   assert not np.array_equal(again['latent']['deter'].numpy()[1], deter[1])
 
 
-@pytest.mark.parametrize('folder', ['file', 'run'])
+@pytest.mark.parametrize('folder', ['file', 'run', 'other'])
 def test_films_that_could_not_be_kept_are_refused_before_playing(trained, tmp_path, capsys, folder):
   (tmp_path / 'file').write_text('')
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other' / 'config.yaml').write_text('')
   before = (trained / 'evaluate.jsonl').exists() and (trained / 'evaluate.jsonl').read_text()
   with pytest.raises(SystemExit) as ended:
     evaluate.main([
         '--logdir', str(trained), '--episodes', '1',
-        '--pictures', str(trained if folder == 'run' else tmp_path / 'file')])
+        '--pictures', str(trained if folder == 'run' else tmp_path / folder)])
   assert ended.value.code == 2
-  assert {'file': 'cannot be made', 'run': 'keeps its own'}[folder] in capsys.readouterr().err
+  assert {'file': 'cannot be made'}.get(folder, 'keeps its own') in capsys.readouterr().err
   assert before == (
       (trained / 'evaluate.jsonl').exists() and (trained / 'evaluate.jsonl').read_text())
 

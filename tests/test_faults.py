@@ -21,6 +21,13 @@ from common.loop import parts
 Box = gymnasium.spaces.Box
 
 
+class NoClose(own.Own):
+  """What it has opened cannot be closed."""
+
+  def close(self):
+    raise RuntimeError('the display is gone')
+
+
 class Odd(own.Own):
   """At decision 4 of the second episode of each object, something goes wrong."""
   kind = ''
@@ -110,6 +117,20 @@ def test_what_fails_is_built_anew_and_the_others_go_on(tmp_path, kind):
   assert all(rows == 7 for _, _, rows in ended) and counts == {'env/restarts': 1}
   assert len(said) == 1 and '\n' not in said[0] and 'step 4 of episode 1' in said[0]
   assert 'Traceback' in (tmp_path / 'faults.log').read_text()
+
+
+def test_text_that_no_file_takes_is_written_all_the_same(tmp_path):
+  append(tmp_path / 'faults.log', 'raised: \udcff')
+  assert (tmp_path / 'faults.log').read_text() == 'raised: \\udcff'
+
+
+@pytest.mark.parametrize('strategy', ['none', 'thread', 'process'])
+def test_closing_costs_nothing_that_was_done(strategy):
+  env = Parallel(NoClose, strategy)
+  env.reset()()
+  env.restart()
+  env.reset()()
+  env.close()
 
 
 @pytest.mark.parametrize('kind, words', [

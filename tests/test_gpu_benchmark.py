@@ -224,7 +224,7 @@ def test_updates_are_timed_and_a_kind_that_fails_is_a_row(capsys, monkeypatch, a
       capsys, 'updates', '--agent', agent, '--seconds', '600', '--configs', *blocks)
   assert failed['problem'] == 'ValueError: why' and failed['arithmetic'] == 'float32'
   assert row['ms'] > 0 and row['burst_ms'] > 0 and row['first_call'] > 0 and row['traces'] == 1 and row['memory_gb'] > 0
-  assert ('share' in row) == ('dreamerv2' not in blocks)
+  assert 0 < row['share'] and row['gflop'] > 0
 
 
 @pytest.mark.integration
@@ -260,6 +260,18 @@ def test_what_runs_use_is_timed_first(monkeypatch, agent, first):
       lambda c: c.replace(precision={'auto': 'mixed_float16'}.get(c.precision, c.precision)))
   found = gpu_parts.kinds(config_lib.load(agent, ['--configs', 'dmc']))
   assert found[:2] == [(first, False), (first, True)] and len(set(found)) == 6
+
+
+@pytest.mark.parametrize('flags, jits', [
+    ([], [False, True]), (['--jit', 'False'], [False]), (['--jit=True'], [True])])
+def test_a_flag_says_whether_xla_compiles(capsys, flags, jits):
+  found = rows(capsys, 'updates', '--seconds', '-1', '--configs', 'dmc', 'debug', *flags)
+  assert [row['jit'] for row in found] == jits
+
+
+def test_blocks_of_the_user_are_no_dreamerv2(tmp_path):
+  names = lambda *flags: [part.name for part in gpu.parts(list(flags), tmp_path)]
+  assert set(names()) - set(names('--configs', 'dmc', 'debug')) == {'updates of dreamerv2'}
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_a_failure(capsys, monkeypatch):

@@ -149,7 +149,7 @@ def test_pictures_that_are_not_what_is_declared_are_refused(monkeypatch, make_va
 def test_whole_numbers_do_not_wrap_around_where_floats_are_declared(monkeypatch):
   space, kept = odd.Box(0, 1, (64, 64, 3), np.float32), np.full((64, 64, 3), 200, np.uint8)
   monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(space, make=lambda: kept), raising=False)
-  with pytest.raises(ValueError, match='holds 5.1e[+]04 to 5.1e[+]04, declared is float32'):
+  with pytest.raises(ValueError, match='holds 200 to 200, declared is float32 from 0 to 1'):
     make('py_odd:Made').reset()
   kept[:] = 1
   assert make('py_odd:Made').reset()['image'].min() == 255
@@ -200,6 +200,15 @@ def test_limits_of_time_and_resets_of_own_environments(capsys):
     assert checked(f'py_own:{name}', capsys)[0] == 0
   first, second = (make('py_own:KwReset').reset(5)['vector'] for _ in range(2))
   np.testing.assert_array_equal(first, second)
+
+
+def test_only_what_is_a_seed_is_seeded(capsys):
+  for name, seeded in (('Level', False), ('Named', True), ('Needs', True)):
+    env = make(f'py_own:{name}')
+    env.reset(5)
+    assert inner(env).given == (5 if seeded else None)
+    code, out = checked(f'py_own:{name}', capsys)
+    assert code == 0 and ('cannot be repeated' in out) != seeded
 
 
 def test_many_discrete_states_cost_no_more_than_few(monkeypatch):

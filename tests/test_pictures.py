@@ -48,6 +48,14 @@ def test_each_kind_goes_to_files_and_to_tensorboard(tmp_path, folder):
   assert Image.open(folder / 'eval_image-000000500.gif').n_frames == 20
 
 
+def test_films_of_nested_observations_have_plain_names(tmp_path, folder):
+  kept = pictures.Pictures(tmp_path, Log(), None, 4)
+  for step in range(500, 3001, 500):
+    kept.episode(step, 'camera/front', film(rows=2))
+  assert sorted(path.name for path in folder.iterdir()) == [
+      f'eval_camera_front-{step:09d}.gif' for step in (500, 2000, 2500, 3000)]
+
+
 def test_a_long_run_keeps_the_first_and_the_last_few(tmp_path, folder):
   kept = pictures.Pictures(tmp_path, Log(), None, 4)
   (tmp_path / 'pictures').mkdir()

@@ -203,6 +203,9 @@ def test_few_shot_runs_are_judged_by_the_frames_since_their_actor_collects(tmp_p
     ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0, null]}'),
     ('evaluate.jsonl', '{"step": 500000, "return": NaN, "returns": [NaN]}'),
     ('evaluate.jsonl', '{"step": null, "return": 1.0, "returns": [1.0]}'),
+    ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "random_return": null}'),
+    ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "return_std": "x"}'),
+    ('metrics.jsonl', '{"agent/updates": 3, "time": 1.0}'),
     ('metrics.jsonl', '{"step": null, "time": 1.0}')])
 def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text):
   run = make(tmp_path / 'run', published())
@@ -211,6 +214,34 @@ def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text
   found = entry(run)
   assert len(found.score.values) == 1 and np.isfinite(found.score.values[0])
   assert f'{file}: 1 torn line left out' in found.runs[0].problems
+
+
+@pytest.mark.parametrize('key, value', [
+    ('finished_at', '500000'), ('seconds', 'long'), ('commit', 7), ('versions', []), ('command', 1)])
+def test_a_run_json_of_other_types_is_a_problem(tmp_path, key, value):
+  run = make(tmp_path / 'run', published(), **{key: value})
+  assert any('run.json cannot be read' in problem for problem in entry(run).runs[0].problems)
+  write_page(tmp_path, run)
+
+
+def test_a_run_that_ends_within_a_tenth_of_a_printed_score_is_not_too_short(tmp_path):
+  def word(end):
+    points = [(step, 500.0) for step in range(10_000, end + 1, 10_000)]
+    path = make(tmp_path / f'{end}', points, ['--configs', 'dmc', '--task', 'dmc_cartpole_swingup'], 'planet')
+    found = entry(path)
+    return found.comparisons[0].reference, found.verdict.word
+  reference, long = word(940_000)
+  assert reference.kind == 'printed' and reference.enough == 900_000
+  assert long != 'too few frames' == word(890_000)[1]
+
+
+def test_a_few_episodes_of_an_evaluation_do_not_replace_many(tmp_path):
+  def how(episodes):
+    run = make(tmp_path / episodes, [(step, 900.0) for step in range(460_000, 500_001, 10_000)], ['--eval_episodes', episodes])
+    evaluate(run, 500_000, [1.0] * 10)
+    return entry(run).score.how
+  assert how('2') == '10 episodes of common.evaluate'
+  assert how('3') == 'mean of the last 5 evaluations'
 
 
 def test_a_copy_of_an_exploration_without_evaluation_has_no_score(tmp_path):

@@ -125,6 +125,29 @@ def test_what_is_above_the_band_is_no_regression(capsys, tmp_path):
   assert code == 0 and 'above' in text
 
 
+def test_the_final_evaluation_of_a_run_that_fell_back_has_the_height_of_its_curve(capsys, tmp_path):
+  write(tmp_path / 'stored', lambda step: 500.0 if 50 < step <= 100 else 0.0, final=150.0)
+  result(capsys, 'store', tmp_path / 'stored', tmp_path / 'x.json')
+  run = write(tmp_path / 'new', lambda step: 500.0 if 50 < step <= 100 else 0.0, final=149.0)
+  code, text = result(capsys, 'run', run, '--against', tmp_path / 'x.json')
+  half = 2.776 * 0.15 * np.sqrt(2) * 500
+  assert code == 0 and f'149 here, 150 +- {half:.3g} stored: within' in text
+
+
+def test_the_first_frames_that_are_below_are_told_first(tmp_path):
+  write(tmp_path / 'stored', line)
+  for path, evaluated, trained in (('stored', line, line), ('new', lambda step: line(step) * (step <= 150), lambda step: 0.0)):
+    run = tmp_path / path
+    if path == 'new':
+      write(run, evaluated)
+    with (run / 'metrics.jsonl').open('a') as file:
+      file.writelines(json.dumps({'step': step, 'time': 1.0, 'train/return': trained(step)}) + '\n' for step in range(10, 201, 10))
+  _, reference = stored.store(tmp_path / 'stored', str(tmp_path / 'x.json'), 'learning')
+  assert list(reference['seeds'][0])[1:3] == ['eval/return', 'train/return']
+  ok, lines = bands.compare(reference | {'name': 'x'}, [tmp_path / 'new'])
+  assert not ok and 'first train/return at 100 frames' in lines[-1]
+
+
 @pytest.mark.parametrize('argv, words', [
     (['--against', 'dreamer-toy-toy_lok-0'], 'Nearest: dreamer-toy-toy_lock-0'),
     (['--against', 'planet-dmc-cpu-dmc_cartpole_swingup-0'], "'planet' there, 'dreamer' here"),

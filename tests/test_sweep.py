@@ -139,6 +139,31 @@ def test_without_tasks_the_blocks_decide():
   assert run.config.task == 'dmc_multitask' and '--task' not in run.argv
 
 
+def test_runs_that_have_not_begun_are_checked_as_new_ones(tmp_path):
+  argv = ['--agent', 'dreamer', '--configs', 'dmc', '--logdir', tmp_path]
+  for name in ('dreamer-dmc-cpu-dmc_walker_walk-0', 'dreamer-dmc-dmc_walker_walk-1'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'config.yaml').write_text('')
+  with pytest.raises(config_lib.UserError, match='stoch_classes means nothing'):
+    runs_of(*argv, '--seeds', '0-1', '--stoch_classes', '16')
+  run, = runs_of(*argv, '--seeds', '1,', '--stoch_classes', '16')  # looks at its own again
+  assert run.config.stoch_classes == 16
+
+
+def test_the_threads_of_a_node_are_what_its_environment_says(tmp_path, monkeypatch):
+  given = []
+  def launch(job, env, cwd):
+    given.append(env)
+    return subprocess.Popen(['true']), 0
+  monkeypatch.setattr(jobs, 'launch', launch)
+  monkeypatch.setenv('TF_NUM_INTRAOP_THREADS', '7')
+  monkeypatch.setenv('PYTHONPATH', 'here')
+  job = jobs.Job('a', [], tmp_path / 'log.txt')
+  assert ray_jobs.work(job, jobs.threads(2), {'PYTHONPATH': 'there'}, str(tmp_path)) == (0, '')
+  assert given[0]['TF_NUM_INTRAOP_THREADS'] == '7' and given[0]['PYTHONPATH'] == 'there'
+  assert given[0]['TF_NUM_INTEROP_THREADS'] == '2'
+
+
 def test_the_default_folder_is_named_after_agent_and_blocks():
   run, = runs_of('--agent', 'dreamer', '--configs', 'toy', 'debug')
   path = pathlib.Path('~/logs/dreamer-toy-debug/dreamer-toy-debug-toy_lock-0')
@@ -415,6 +440,7 @@ def test_a_cluster_without_room_for_a_run_is_refused():
   nodes = [{'CPU': 8.0}, {'CPU': 4.0, 'GPU': 2.0}]
   ray_jobs.check_fits(nodes, 8, 0)
   ray_jobs.check_fits(nodes, 4, 2)
+  assert ray_jobs.default_gpus(nodes, 0) == 2  # all of a node
   assert ray_jobs.default_gpus(nodes, 1) == 1 and ray_jobs.default_gpus(nodes[:1], 1) == 0
   for cpus, gpus in ((9, 0), (8, 1), (1, 4)):
     with pytest.raises(config_lib.UserError, match='no node of the cluster has'):

@@ -173,6 +173,16 @@ def test_images_that_uint8_would_wrap_around_are_refused(values, words):
   assert whole.dtype == np.uint8 and (whole == 255).all()
 
 
+def test_floats_beyond_their_bounds_by_rounding_are_pictures_and_others_are_told_in_their_unit():
+  form = images.form('image', gymnasium.spaces.Box(0, 1, (40, 40, 3), np.float32))
+  value = np.full((40, 40, 3), 1.0000001, np.float32)
+  value[0] = -1e-7
+  assert form.image(value).max() == 255 and form.image(value).min() == 0
+  for wrong, words in ((1.01, '1.01 to 1.01'), (-0.01, '-0.01 to -0.01'), (np.nan, 'nan to nan')):
+    with pytest.raises(ValueError, match=f'holds {words}, declared is float32 from 0 to 1$'):
+      form.image(np.full((40, 40, 3), wrong, np.float32))
+
+
 def test_an_observation_of_another_shape_than_declared_is_refused():
   inner = own.Own()
   inner.obs_space = {'vector': gymnasium.spaces.Box(-1, 1, (4,), np.float32)}

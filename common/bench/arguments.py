@@ -1,7 +1,9 @@
-"""Numbers of a benchmark's command line, each refused in a sentence where it means nothing."""
+"""What a benchmark's command line may say, refused in a sentence where it means nothing."""
 import argparse
 import functools
 import math
+
+from common.config import UserError
 
 
 def at_least(low, kind, text):
@@ -13,6 +15,13 @@ def at_least(low, kind, text):
   if not low <= number < math.inf:
     raise argparse.ArgumentTypeError(f'must be at least {low}')
   return number
+
+
+def refuse(flags, names, why):
+  """Raise UserError for flags of a run that a benchmark chooses itself, or would pass over."""
+  for name in names:
+    if any(flag.partition('=')[0] == f'--{name}' for flag in flags):
+      raise UserError(f'--{name} {why}. Leave it out.')
 
 
 positive, counted, milliseconds = (

@@ -2,7 +2,9 @@
 import statistics
 
 from common.bench import operations
+from common.bench import sizes
 from common.bench import trial
+from common.config import UserError
 
 # One linear member: nothing else of the update changes, and what it pays is always 0.
 NEARLY_NONE = dict(disag_models=1, disag_layers=0)
@@ -18,7 +20,14 @@ def measure(config, updates):
     List of one dict of update and without (seconds, medians), gflop (of an update), time_share and
     operations_share (of the ensemble), ratio (of these shares), peak (GFLOP/s of the run), share
     (of the peak) and memory (GB).
+  Raises:
+    UserError: the explorer has no ensemble that disagrees.
   """
+  if config.expl_behavior != 'plan2explore':
+    raise UserError(
+        f'benchmark: explore times the ensemble of expl_behavior plan2explore, but it is '
+        f'{config.expl_behavior}. Leave out the block or flag that says so.')
+  sizes.check_counted(config)
   configs = {True: config, False: config.replace(**NEARLY_NONE)}
   trials = {whole: trial.Trial(c) for whole, c in configs.items()}
   seconds, peaks = {True: [], False: []}, []
@@ -47,7 +56,9 @@ def count(made):
   """
   c = made.agent.config
   parts = made.operations()
-  explorer = made.operations(horizon=c.expl_horizon)
+  # As the explorer is made: without a value at the end it dreams a step more.
+  horizon = c.expl_horizon + (not c.expl_bootstrap)
+  explorer = made.operations(horizon=horizon, use_value=c.expl_bootstrap)
   parts.update({
       f'explorer: {name}': explorer[name] for name in (
           'actor', 'prior steps', 'value, for the actor', 'value, for its loss')})
@@ -63,5 +74,5 @@ def count(made):
   # One member never disagrees, and is not asked.
   asked = (c.disag_models > 1) * (1 + c.disag_reward_grad)
   parts['ensemble on dreams'] = operations.passes(
-      c.batch_size * c.batch_length * c.expl_horizon, layers(c.intr_reduce == 'jrd'), asked)
+      c.batch_size * c.batch_length * horizon, layers(c.intr_reduce == 'jrd'), asked)
   return parts

@@ -6,6 +6,7 @@ import platform
 
 from common import config as config_lib
 from common import envs
+from common.bench import arguments
 from common.bench import schedule
 from common.config import UserError
 
@@ -21,9 +22,7 @@ def measure_gpu(args, flags):
   for path in (out, folder):
     if path.exists():
       raise UserError(f'{path} exists. Pass another --out or --runs.')
-  for name in ('logdir', 'task'):
-    if any(flag.partition('=')[0] == f'--{name}' for flag in flags):
-      raise UserError(f'--{name} is chosen for each part. Leave it out.')
+  arguments.refuse(flags, ('logdir', 'task'), 'is chosen for each part')
   if not (0 < args.minutes < math.inf):
     raise UserError(f'--minutes is {args.minutes:g}, must be above 0.')
   for agent in config_lib.AGENTS:
@@ -99,5 +98,6 @@ def parts(flags, folder):
       part('searches of planet', 0.05, measure('searches')),
       part('updates of plan2explore', 0.07, measure('updates', '--agent', 'plan2explore')),
       part('published command', 0, train('published'), endless=True, awaited=_speed)]
-  # An installed package has no fixtures.
-  return [one for one in found if fixtures or one.name != 'fixtures']
+  # An installed package has no fixtures. Blocks that are passed are of one size for all parts.
+  missing = {'fixtures': not fixtures, 'updates of dreamerv2': config_lib.names_blocks(flags)}
+  return [one for one in found if not missing.get(one.name)]

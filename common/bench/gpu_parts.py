@@ -103,6 +103,8 @@ def updates(args):
   ends = time.monotonic() + 0.8 * args.seconds  # the start took some, too
   config = config_lib.load(args.agent, args.flags)
   for name, jit in kinds(config):
+    if jit not in _jits(args.flags):
+      continue
     row = dict(
         agent=args.agent, configs=config.configs, arithmetic=name, jit=jit,
         device=devices.describe())
@@ -125,6 +127,14 @@ def kinds(config):
   return [
       (name, jit) for some in (names[:1], names[1:])
       for jit, name in itertools.product((False, True), some)]
+
+
+def _jits(flags):
+  """Whether XLA compiles: both ways, unless a flag says which."""
+  parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+  parser.add_argument('--jit')
+  given = parser.parse_known_args(flags)[0].jit
+  return {'True': (True,), 'False': (False,)}.get(given, (False, True))
 
 
 @contextlib.contextmanager
@@ -157,11 +167,12 @@ def _time_updates(config, name, jit, ends, row):
 
 
 def _operations(made):
-  """GFLOP of an update, or None where no formula counts them: for DreamerV2's further layers."""
+  """GFLOP of an update, or None where no formula counts them."""
   config = made.agent.config
-  if config.latent == 'categorical':
+  ensemble = config.agent == 'plan2explore' and config.expl_behavior == 'plan2explore'
+  if config.latent_model != 'rssm' or (config.agent == 'plan2explore' and not ensemble):
     return None
-  parts = exploring.count(made) if config.agent == 'plan2explore' else made.operations()
+  parts = exploring.count(made) if ensemble else made.operations()
   return sum(parts.values())
 
 
@@ -210,7 +221,7 @@ def searches(args):
   config = config_lib.load('planet', args.flags)
   # With the precision of a run here.
   config = config.replace(precision=devices.setup(config).precision)
-  for jit in (False, True):
+  for jit in _jits(args.flags):
     row = dict(agent='planet', configs=config.configs, jit=jit)
     with _problem_in(row):
       row.update(planning.measure(config, 3, (jit,))[0])

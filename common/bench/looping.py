@@ -1,28 +1,32 @@
 """Host time of the real loop: driver, replay, batches and files around stand-ins of known speed."""
 import os
 import pathlib
+import sys
 import tempfile
 import time
 
 import numpy as np
 
 from common import config as config_lib
+from common.bench import arguments
 from common.bench import printing
 from common.bench import standins
 from common.data import episodes
 from common.loop import overlap
 from common.loop import parts
 from common.loop import run
-from common.loop.interrupts import Interrupts
+from common.loop.interrupts import Interrupts, Stop
 from common.model import devices
 
 ROWS = 101       # of the episodes that are stored already
 WARM_UP = 2_000  # frames before those that count
 BURSTS = {100: 1000, 1: 10}  # updates in a burst: frames between two, at the published ratio
+OWN = ('logdir', 'task', 'steps', 'prefill', 'train_every', 'eval_every', 'envs')  # of this file
 
 
 def measure_loop(args, flags):
   """Time the loop at several numbers of stored episodes and sizes of bursts; returns the exit code."""
+  arguments.refuse(flags, OWN, 'is what the benchmark itself chooses')
   for stored in args.stored:
     for train_steps in args.train_steps:
       row = _measure(stored, train_steps, args, flags)
@@ -45,9 +49,9 @@ def _measure(stored, train_steps, args, flags):
         '--task', 'py_common.bench.standins:SlowEnv', '--cnn_keys', '',
         '--mlp_keys', '.*', '--action_repeat', '2', '--time_limit', '1000', '--prefill', '2000',
         '--pretrain', '3', '--batch_size', '50', '--batch_length', '50', '--eval_episodes', '0',
-        '--eval_every', str(WARM_UP), '--steps', '1e9', '--replay_capacity', '0',
-        '--log_every', '1000', '--quiet', '--logdir', directory,
-        '--train_every', str(BURSTS[train_steps]), '--train_steps', str(train_steps), *flags])
+        '--steps', '1e9', '--replay_capacity', '0', '--log_every', '1000', '--quiet',
+        '--logdir', directory, '--train_every', str(BURSTS[train_steps]),
+        '--train_steps', str(train_steps), *flags])
     if config.collectors:
       raise config_lib.UserError(
           'benchmark: what collectors wait for is not seen from here. Pass --collectors 0.')
@@ -59,8 +63,11 @@ def _measure(stored, train_steps, args, flags):
       loop = kind(config, built, interrupts)
       loop.prefill()
       loop.pretrain()
+      built.progress.values['next_eval'] = loop.frames + WARM_UP
       loop.collect()
       return _collect(loop, built, stored, train_steps, args, config)
+    except Stop:
+      sys.exit(128 + interrupts.signal)
     finally:
       built.close()
 
@@ -80,6 +87,9 @@ def _collect(loop, built, stored, train_steps, args, config):
   wall = time.perf_counter() - started
   waited = {name: total - before[name] for name, total in waits().items()}
   updates = built.agent.waiters['update'].count - count
+  if not updates:
+    raise config_lib.UserError(
+        f'benchmark: no update was due in {args.frames} frames. Pass more --frames.')
   bound = sum(waited.values())
   if config.overlap:
     bound = max(waited['update'], bound - waited['update'])

@@ -31,23 +31,33 @@ def count(config, spaces, action_size, value_twice=False):
   encoder, decoder, embed = _observation_layers(c, spaces, feat)
   head = lambda layers, out=1: _dense(feat, *[c.num_units] * layers, out)
   heads = head(c.reward_layers) + head(c.pcont_layers) * c.pcont
+  hiddens = [hidden] * c.rssm_layers
   prior = (
-      _dense(stoch + action_size, hidden) + _dense(hidden + c.deter_size, 3 * c.deter_size)
-      + _dense(c.deter_size, hidden, params))
-  post = _dense(c.deter_size + embed, hidden, params)
+      _dense(stoch + action_size, *hiddens) + _dense(hidden + c.deter_size, 3 * c.deter_size)
+      + _dense(c.deter_size, *hiddens, params) * c.rssm_ensemble)
+  post = _dense(c.deter_size + embed, *hiddens, params)
   actor = head(c.actor_layers, action_size * (1 if c.action_dist == 'onehot' else 2))
   value = head(c.value_layers)
+  through = looks_through(c)
+  # The value that returns are made of is that of the value loss, or of a network that follows it.
+  slow = c.slow_value > 0
   parts = {
       'encoder': passes(rows, sum(encoder, []), 3) - passes(rows, [x[0] for x in encoder], 1),
       'decoder': passes(rows, decoder, 3 * (c.obs_loss == 'reconstruction')),
       'posterior scan': passes(rows, prior + post, 3),
       'heads on the posterior': passes(rows, heads, 3),
       'actor': passes(dreams, actor, 3) - passes(dreams, actor[:1], 1),
-      'prior steps': passes(dreams, prior, 2),
-      'heads on dreams': passes(dreams, heads, 2),
-      'value, for the actor': passes(dreams, value, c.use_value * (1 + value_twice)),
+      'prior steps': passes(dreams, prior, 1 + through),
+      'heads on dreams': passes(dreams, heads, 1 + through),
+      'value, for the actor': passes(
+          dreams, value, c.use_value * (slow + through + (value_twice and not slow))),
       'value, for its loss': passes(dreams, value, 3) - passes(dreams, value[:1], 1)}
   return parts
+
+
+def looks_through(config):
+  """Whether the actor takes gradients through what it dreams; not where it is reinforced alone."""
+  return config.actor_grad != 'reinforce'
 
 
 def passes(rows, layers, passes):

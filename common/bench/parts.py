@@ -12,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from common import config as config_lib
+from common.bench import operations
 from common.bench import printing
 from common.bench import sizes
 from common.bench import trial as trial_lib
@@ -43,6 +44,7 @@ def measure_parts(args, flags):
   """Time the parts of an update and print them; returns the exit code."""
   size = sizes.name_of(args, flags, 'small')
   config = config_lib.load('dreamer', sizes.flags(size) + flags)
+  sizes.check_counted(config)
   line = lambda name, cells: print(f'{name:36}' + ''.join(f'{cell:>15}' for cell in cells))
   line(f'{size}, batch {config.batch_size} x {config.batch_length}', [x[0] for x in COLUMNS])
   rows = measure(config, args.steps)
@@ -216,7 +218,8 @@ def _dreams(trial):
   seed = tf.constant([0, 0])
   imagine = lambda *start: behaviour.imagine(model, pack(start), seed)
   pack = lambda flat: tf.nest.pack_sequence_as(start, flat)
-  steps = (counts['actor'] / 3 + counts['prior steps'] / 2) / 2
+  through = 1 + operations.looks_through(config)
+  steps = (counts['actor'] / 3 + counts['prior steps'] / through) / 2
   yield Part(
       'dreaming', imagine, tf.nest.flatten(start), list(behaviour.actor.trainable_variables), steps,
       passes=(counts['actor'] + counts['prior steps']) / 2 / steps, input_back=False)
@@ -225,7 +228,7 @@ def _dreams(trial):
   def losses(feat):
     reward = model.reward(feat).mode()
     return behaviour.losses(feat, reward, model.pcont(feat), entropy, log_prob)[:2]
-  forward = sum(counts[name] for name in ('heads on dreams', 'value, for its loss')) / 4
+  forward = counts['heads on dreams'] / through / 2 + counts['value, for its loss'] / 4
   total = sum(counts[name] for name in (
       'heads on dreams', 'value, for the actor', 'value, for its loss'))
   yield Part(

@@ -3,6 +3,7 @@ import time
 
 import tensorflow as tf
 
+from common.bench import sizes
 from common.bench import trial
 
 
@@ -17,6 +18,7 @@ def measure(config, calls, kinds=(False, True)):
     List of a dict for each with jit, wall (seconds, the least), gflop, peak (GFLOP/s of the whole
     measurement) and share.
   """
+  sizes.check_counted(config)
   trials = {jit: trial.Trial(config.replace(jit=jit)) for jit in kinds}
   searches = {}
   for jit, made in trials.items():
@@ -47,6 +49,6 @@ def operations(config, action_size=trial.ACTIONS):
   step = (
       chain(c.stoch_size + action_size, *[hidden] * c.rssm_layers)
       + 3 * (hidden + c.deter_size) * c.deter_size
-      + chain(c.deter_size, *[hidden] * c.rssm_layers, 2 * c.stoch_size))
+      + chain(c.deter_size, *[hidden] * c.rssm_layers, 2 * c.stoch_size) * c.rssm_ensemble)
   reward = chain(feat, *[c.num_units] * c.reward_layers, 1)
   return 2e-9 * c.planner_iterations * c.planner_amount * c.planner_horizon * (step + reward)

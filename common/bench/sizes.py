@@ -1,6 +1,7 @@
 """The sizes that updates are timed at."""
 
 from common import config as config_lib
+from common.config import UserError
 from common.config import options
 
 SMALL = {
@@ -18,6 +19,23 @@ def flags(size, agent='dreamer'):
 
 
 def name_of(args, flags, default):
-  """Return the name of the size; blocks have sizes of their own, called `configured`."""
-  return args.size or ('configured' if config_lib.names_blocks(flags) else default)
+  """Return the name of the size; blocks have sizes of their own, called `configured`.
+
+  Raises UserError for blocks beside the published size, whose numbers are those of the defaults.
+  """
+  blocks = config_lib.names_blocks(flags)
+  if blocks and args.size in ('published', 'both'):
+    raise UserError(
+        f'--size {args.size}: the published size is that of the defaults, which --configs changes. '
+        'Leave one of them out.')
+  return args.size or ('configured' if blocks else default)
+
+
+def check_counted(*configs):
+  """Raise UserError for a latent model whose operations no formula here counts."""
+  for config in configs:
+    if config.latent_model != 'rssm':
+      raise UserError(
+          f'benchmark: operations are counted for latent_model rssm, not {config.latent_model}. '
+          'train_step --vary and --against time it without counting.')
 

@@ -5,12 +5,14 @@ import time
 
 from common import config as config_lib
 from common import envs
+from common.bench import arguments
 from common.bench import printing
 from common.envs import parallel
 
 
 def step_environments(args, flags):
   """Time random decisions of the task's environment in three ways; returns the exit code."""
+  arguments.refuse(flags, ('envs', 'parallel'), 'is what the benchmark varies')
   config = config_lib.load('dreamer', flags)
   envs.check(config)
   number = max(2, os.cpu_count() or 1)

@@ -8,7 +8,9 @@ from common.bench import printing
 from common.bench import sizes
 from common.bench import variants
 
-WARMUP = 5    # updates before those that --vary times
+TIMEOUT = 600  # seconds that a variant may work
+MEMORY = 14    # GB that one may take
+WARMUP = 5     # updates before those that --vary times
 COLUMNS = (   # of the table: title, key of the row, format
     ('XLA', 'jit', ''), ('oneDNN', 'onednn', ''), ('wall s', 'wall', '.3f'),
     ('CPU s', 'cpu', '.3f'), ('first call s', 'first_call', '.1f'), ('of peak', 'share', '.1%'),
@@ -23,15 +25,26 @@ def train_step(args, flags):
   if args.agent and not args.against:
     raise config_lib.UserError('--agent: only --against times other agents than Dreamer.')
   agent = args.agent or 'dreamer'
+  compares = '--vary' if args.vary else '--against' if args.against else ''
+  if compares and (args.onednn, args.timeout, args.memory) != (None, None, None):
+    raise config_lib.UserError(
+        f'--onednn, --timeout and --memory are of variants, which {compares} has none of. Leave '
+        'them out.')
   of_size = lambda size, *more: [*sizes.flags(size, agent), *flags, *more]
   load = lambda *words: config_lib.load(agent, of_size(*words))
   if args.vary:
     key, *values = args.vary
     pairs = [(size, [load(size, f'--{key}', value) for value in values]) for size in names]
+    if key not in pairs[0][1][0] or key == 'deterministic':
+      raise config_lib.UserError(
+          '--vary: deterministic is of a whole process, in which both agents are.'
+          if key == 'deterministic' else f'--vary {key}: one option, by its whole name.')
     for size, configs in pairs:
       _vary(size, key, configs, args.steps or 30)
     return 0
   configs = {size: load(size) for size in names}
+  if not args.against:
+    sizes.check_counted(*configs.values())
   if args.against:
     for size, config in configs.items():
       against.show(against.measure(
@@ -76,15 +89,16 @@ def _run_variants(size, config, args):
   As many as fit into memory are made ready first, then timed in turns: these machines are noisy.
   """
   jits = [False, True] if config.jit == 'auto' else [config.jit]
-  onednns = [True, False] if args.onednn == 'both' else [args.onednn == 'True']
+  onednns = [True, False] if args.onednn in (None, 'both') else [args.onednn == 'True']
+  timeout, memory = args.timeout or TIMEOUT, args.memory or MEMORY
   tasks = ['step'] * (args.steps or 2) + ['finish']
   live, rows = [], []
   for jit, onednn in itertools.product(jits, onednns):
-    if live and variants.available_gb() < args.memory:
+    if live and variants.available_gb() < memory:
       variants.take_turns(live, tasks)
       live = []
     variant = variants.Variant(
-        size, config.replace(jit=jit), onednn, args.timeout, args.memory)
+        size, config.replace(jit=jit), onednn, timeout, memory)
     rows.append(variant.row)
     live.append(variant)
     variant.ask('warm up')

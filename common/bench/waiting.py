@@ -52,7 +52,9 @@ def wait_for_data(args, flags):
 
 def _random_replay(directory, trial, config):
   """Episodes as long as the time limit allows."""
-  store = replay.Replay(directory, config.action_repeat)
+  store = replay.Replay(
+      directory, config.action_repeat, last_row=config.dataset_last_row,
+      balance=config.dataset_balance)
   rng = np.random.default_rng(0)
   rows = max(config.time_limit // config.action_repeat + 1, config.batch_length + 1)
   for k in range(EPISODES):

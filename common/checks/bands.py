@@ -84,7 +84,7 @@ def compare(reference, runs):
     raise UserError(
         f'{runs[0]}: has no number at the frames of {reference["name"]}, so there is nothing to '
         'compare. Evaluate as often as the stored runs: --eval_every.')
-  below = [one for one in results if one.verdict == 'below']
+  below = sorted((one for one in results if one.verdict == 'below'), key=lambda one: one.first)
   seeds = [one['seed'] for one in reference['seeds']]
   share = 100 * _half(1.0, [0.0] * len(seeds), len(runs))
   lines = [
@@ -162,15 +162,8 @@ def _metrics(seeds):
 
 def _quarters(metric, stored, here, frames):
   """List of Compared for the quarters in which both sides have points."""
-  size = CELLS // QUARTERS
-  parts = lambda seeds: [
-      [x for x in (_mean(one.get(metric, [])[q * size:(q + 1) * size]) for one in seeds)
-       if x is not None] for q in range(QUARTERS)]
-  old, new = parts(stored), parts(here)
-  low = [x for one in stored for x in one[metric] if x is not None]
-  if metric != 'train/return':
-    low += [one['final']['random_return'] for one in stored if 'final' in one]
-  height = max(np.mean(part) for part in old if part) - min(low)
+  old, new = _parts(metric, stored), _parts(metric, here)
+  height = _height(metric, stored)
   return [
       Compared(
           metric, q * frames // QUARTERS, (q + 1) * frames // QUARTERS, np.mean(old[q]),
@@ -178,8 +171,28 @@ def _quarters(metric, stored, here, frames):
       for q in range(QUARTERS) if old[q] and new[q]]
 
 
+def _parts(metric, seeds):
+  """For each quarter a list of the means of the seeds that have points there."""
+  size = CELLS // QUARTERS
+  return [
+      [x for x in (_mean(one.get(metric, [])[q * size:(q + 1) * size]) for one in seeds)
+       if x is not None] for q in range(QUARTERS)]
+
+
+def _height(metric, stored):
+  """From the lowest that the curves or random actions had to the highest mean of a quarter."""
+  low = [x for one in stored for x in one.get(metric, []) if x is not None]
+  if metric == 'eval/return':  # random actions are one number, the mean over tasks
+    low += [one['final']['random_return'] for one in stored if 'final' in one]
+  means = [np.mean(part) for part in _parts(metric, stored) if part]
+  return max(means, default=0.0) - min(low, default=0.0)
+
+
 def _final(stored, here, frames):
-  """List of one Compared, or empty where a side has no final evaluation."""
+  """List of one Compared, or empty where a side has no final evaluation.
+
+  Its height is that of the evaluations before it, or its own above random actions if that is more.
+  """
   old, new = (
       [one['final']['return'] for one in seeds if 'final' in one] for seeds in (stored, here))
   if not old or not new:
@@ -187,7 +200,7 @@ def _final(stored, here, frames):
   low = min(one['final']['random_return'] for one in stored if 'final' in one)
   return [Compared(
       'final evaluation', frames, frames, np.mean(old), np.mean(new),
-      _half(max(np.mean(old) - low, 0.0), old, len(new)))]
+      _half(max(np.mean(old) - low, _height('eval/return', stored)), old, len(new)))]
 
 
 def _half(height, stored, here):

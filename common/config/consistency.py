@@ -66,6 +66,10 @@ def check(config):
         'Pass --cnn_keys image or --mlp_keys ".*".')
   if c.expl == 'epsilon_greedy':
     check_chances(c)
+  if c.expl == 'completely_random' and 0 < c.get('eval_noise', 0) < 1:
+    raise UserError(
+        f'config: eval_noise {c.eval_noise} is an amount, but with expl completely_random actions are '
+        'all random or none. Pass --eval_noise 0 or 1.')
 
 
 def check_chances(c, where='config'):
@@ -85,6 +89,10 @@ def check_used(c, keys):
   explores_on = explorer != 'greedy' and not (c.get('expl_until', 1) or c.get('source'))
   for reason, unread, names in (
       ('overlap False', not c.overlap, ('act_on',)),
+      ('deterministic True', c.deterministic, ('save_every',)),
+      (f'obs_loss {c.get("obs_loss")}', c.get('obs_loss') != 'reconstruction', ('image_background',)),
+      ('offline, which collects nothing', bool(c.get('offline')),
+       ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk', 'expl_min')),
       ('latent categorical', c.get('latent') == 'categorical',
        ('shared_noise', 'rssm_min_std', 'rssm_std_act', 'rssm_split_heads')),
       (f'expl_behavior {explorer}', explorer != 'plan2explore', disagrees),

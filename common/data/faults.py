@@ -109,7 +109,7 @@ class Faults:
 
 def append(path, text):
   """Append a text to a file, and return its name."""
-  with path.open('a', encoding='utf-8') as file:
+  with path.open('a', encoding='utf-8', errors='backslashreplace') as file:
     file.write(text)
   return str(path)
 

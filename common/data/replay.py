@@ -61,7 +61,7 @@ class Replay:
     self._warn = warn or (lambda message: print(message, file=sys.stderr))
     self._disk = disk or Disk()
     self._reader = reading.Reader(self._directory, spaces or {}, self._warn)
-    self._lost = 0  # frames that were once counted and whose files are gone
+    self._lost = self._gone = 0  # frames and episodes that once counted and whose files are gone
     self._rows = {}  # (k, e) -> rows, of every episode that counts
     self._broken, self._memory = set(), []  # (k, e) of skipped files; Episodes sorted by (k, e)
     self._forms = None  # key -> shape without rows, which the episodes in memory share
@@ -79,8 +79,8 @@ class Replay:
 
   @property
   def episodes(self):
-    """Number of finished episodes, the pruned ones included."""
-    return len(self._rows)
+    """Number of finished episodes, the pruned and the lost ones included."""
+    return len(self._rows) + self._gone
 
   @property
   def longest(self):
@@ -108,8 +108,9 @@ class Replay:
       frames: of the episodes that there were once.
       counts: {e: number of the episode after these}, as count_per_env gave them then.
     """
-    there = sum(self._frames(e, rows) for (k, e), rows in self._rows.items() if k < counts.get(e, 0))
-    self._lost = max(0, frames - there)
+    there = [self._frames(e, rows) for (k, e), rows in self._rows.items() if k < counts.get(e, 0)]
+    self._lost = max(0, frames - sum(there))
+    self._gone = max(0, sum(counts.values()) - len(there)) if self._lost else 0
     for e, k in counts.items():
       self._next[e] = max(self._next.get(e, 0), k)
     return self._lost

@@ -64,7 +64,11 @@ class Raw:
     self._below = None
     if not self.own:
       self._env, self._below = protocol.modernize(env)
-    self._seeded = protocol.takes_through(self._env, 'seed')
+    seeded = protocol.takes_through(self._env, 'seed')
+    plain = lambda seed: protocol.reset_plain(self._env, seed)
+    self._reset = (
+        protocol.own_reset(env)[0] if self.own
+        else (lambda seed: self._env.reset(seed=seed)) if seeded else plain)
     self.plain = None  # the name of the only observation, if it comes without a dict
 
   @property
@@ -79,7 +83,7 @@ class Raw:
 
   def reset(self, seed):
     """Returns (obs, old): whether it came alone, as from Gym before 0.26."""
-    result = self._env.reset(seed=seed) if self._seeded else protocol.reset_plain(self._env, seed)
+    result = self._reset(seed)
     if protocol.is_pair(result):
       return result[0], bool(self._below and self._below.alone)
     return result, not self.own

@@ -67,7 +67,7 @@ def form(key, space):
   def image(value):
     # In float32, in which a uint8 that does not lie between 0 and 1 cannot wrap around.
     value = np.asarray(value) * np.float32(scale) if scale != 1 else value
-    value = whole_image(key, value, space, scale != 1)
+    value = whole_image(key, value, space, scale)
     return value.reshape(full) if len(shape) == 2 else value.transpose(axes)
   note = f'{where}: taken for an image, {", ".join(notes)}' if notes else ''
   return Form(gymnasium.spaces.Box(0, 255, full, np.uint8), image, note)
@@ -102,14 +102,14 @@ def _scale(space):
   return 255 if low == 0 and high == 1 and space.dtype.kind == 'f' else None
 
 
-def whole_image(key, value, space, scaled=False):
+def whole_image(key, value, space, scale=1):
   """An image as uint8, if its values say that it is one.
 
   Args:
     key: name of the observation.
     value: array [H, W, C] of any dtype.
     space: Box that declares it.
-    scaled: the values are floats that were scaled to 0 to 255.
+    scale: what floats that were given were multiplied with.
   Returns:
     uint8 [H, W, C].
   Raises:
@@ -117,13 +117,16 @@ def whole_image(key, value, space, scaled=False):
   """
   if value.dtype == np.uint8:
     return value
-  floats = scaled or space.dtype.kind == 'f'
+  floats = scale != 1 or space.dtype.kind == 'f'
   kinds = 'iubf' if floats else 'iub'
-  inside = not value.size or (value.min() >= 0 and value.max() <= 255)  # NaN is not
+  low, high = (0, 255)
+  if floats and value.dtype.kind == 'f':  # what is calculated may be beyond by its rounding
+    low, high = np.nextafter(-0.5, 0), np.nextafter(255.5, 0)
+  inside = not value.size or (value.min() >= low and value.max() <= high)  # NaN is not
   if value.dtype.kind not in kinds or not inside:
-    held = f'{value.min():.4g} to {value.max():.4g}' if value.size else 'nothing'
+    held = f'{value.min() / scale:.7g} to {value.max() / scale:.7g}' if value.size else 'nothing'
     raise ValueError(
-        f'{key} is {value.dtype} and holds {held}, declared is {space.dtype} from 0 to 255')
+        f'{key} is {value.dtype} and holds {held}, declared is {space.dtype} from 0 to {255 / scale:g}')
   return np.rint(value).astype(np.uint8)
 
 

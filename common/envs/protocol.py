@@ -98,10 +98,9 @@ class Own:
     """act_space: that of the environment, as one of Gymnasium."""
     self._env = env
     self.obs_space, self.act_space = env.obs_space, act_space
-    self._seeded = takes(env.reset, 'seed')
-    self._takes_one = self._seeded or takes_any(env.reset)
+    self._reset, seeded = own_reset(env)
     self.notes = []
-    if not (self._takes_one or hasattr(env, 'seed')):
+    if not (seeded or hasattr(env, 'seed')):
       self.notes = [f'{type(env).__name__} cannot be seeded, so runs cannot be repeated']
     # The two halves of a costly step, unless a method of that name means something else.
     if hasattr(env, 'observe') and hasattr(env, 'advance') and takes_any(env.advance):
@@ -109,10 +108,7 @@ class Own:
 
   def reset(self, seed=None):
     """Begin an episode and return its first observation."""
-    if self._seeded:
-      result = self._env.reset(seed=seed)
-    else:
-      result = self._env.reset(seed) if self._takes_one else reset_plain(self._env, seed)
+    result = self._reset(seed)
     return result[0] if is_pair(result) else result
 
   def step(self, action):
@@ -140,6 +136,30 @@ def _with_discount(terminated, truncated, info):
   """Info that tells a limit of time as our protocol does."""
   limit = truncated and not terminated and 'discount' not in info
   return {**info, 'discount': np.float32(1)} if limit else info
+
+
+def own_reset(env):
+  """How an environment in the protocol of `wrappers` is reset.
+
+  Returns:
+    (function of a seed that resets it, whether `reset` takes the seed).
+  """
+  if takes(env.reset, 'seed'):
+    return lambda seed: env.reset(seed=seed), True
+  if _takes_seed_first(env.reset):
+    return lambda seed: env.reset(seed), True
+  return lambda seed: reset_plain(env, seed), False
+
+
+def _takes_seed_first(function):
+  """Whether the first argument is the seed: it says so, or has to be given and cannot be left out."""
+  try:
+    parameters = inspect.signature(function).parameters.values()
+  except (TypeError, ValueError):  # not written in Python
+    return True
+  first = next((x for x in parameters if x.kind not in (x.KEYWORD_ONLY, x.VAR_KEYWORD)), None)
+  return first is not None and (
+      'seed' in first.name or first.default is first.empty)
 
 
 def takes_any(function):

@@ -74,7 +74,7 @@ class _Local:
     return Promise(lambda: ('result', value))
 
   def close(self):
-    self._object.close()
+    _close(self._object)
 
 
 class _Remote:
@@ -240,7 +240,13 @@ def _serve(pipe, constructor):
   finally:
     pipe.close()
     if built is not None:
-      built.close()
+      _close(built)
+
+
+def _close(made):
+  """Close an object; what that raises is nobody's any more, as all that was asked of it is there."""
+  with contextlib.suppress(Exception):
+    made.close()
 
 
 def attempt(worker, method, args):

@@ -115,8 +115,8 @@ def _frames(config, agent, logdir):
 
 def check_folder(folder, logdir):
   """Make a folder for films. Raises UserError if it cannot be, or if a run keeps its own there."""
-  if folder.resolve() == logdir.resolve() and not logdir_lib.exported(logdir):
-    raise UserError(f'{folder}: the run keeps its own pictures there. Pass another --pictures.')
+  if (folder / 'config.yaml').exists() and not logdir_lib.exported(folder):
+    raise UserError(f'{folder}: a run keeps its own pictures there. Pass another --pictures.')
   try:
     (folder / 'pictures').mkdir(parents=True, exist_ok=True)
   except OSError as error:

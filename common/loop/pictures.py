@@ -102,6 +102,7 @@ class Pictures:
     self._write(step, stem, '.png', lambda path: figures.save(figure, path))
 
   def _write(self, step, stem, suffix, write):
+    stem = stem.replace('/', '_')  # of a nested observation
     self._disk.attempt(
         'Pictures', self._replace, self._folder / f'{stem}-{step:09d}{suffix}', write)
     with contextlib.suppress(OSError):

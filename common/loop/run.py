@@ -57,7 +57,7 @@ class Run:
     self._learner = Learner(config, parts, self._clock, interrupts)
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
-    self._games = {}
+    self._games, self._told = {}, dict(parts.progress.values['faults'])
     self._saved = self._learner.updates  # as many updates are in the newest checkpoint
     self._ended = collections.deque()  # of Ended
     self._driver = self._make_driver() if parts.envs else None
@@ -178,8 +178,7 @@ class Run:
       counter += int(np.dot(self._driver.running, self._repeats))
       return result
     with self._clock('env'):
-      self._state = self._driver(
-          policy, self._state, frames=until - self.frames)
+      self._state = self._driver(policy, self._state, frames=until - self.frames)
       self._count()
       self._learn_if_due(self.frames)
 
@@ -201,11 +200,11 @@ class Run:
 
   def mark_finished(self):
     """Tell later processes that nothing is left to do up to here."""
+    self.log_faults()
     self._save_run(self.frames)
 
   def _save_run(self, *finished_at):
-    self._parts.disk.insist(
-        logdir_lib.save_run, self._parts.logdir, self._logger.time, *finished_at)
+    self._parts.disk.insist(logdir_lib.save_run, self._parts.logdir, self._logger.time, *finished_at)
 
   def say(self, text):
     """Show a message on the terminal."""
@@ -228,7 +227,7 @@ class Run:
 
   def log_faults(self):
     """Write the counts of faults that no row of an episode has told yet."""
-    if self._progress.values['faults']:
+    if self._progress.values['faults'] != self._told:
       self._logger.write(self.frames, self._progress.values['faults'], 'fault')
 
   def _limit(self):
@@ -279,6 +278,7 @@ class Run:
       self._logger.write(self.frames, {
           'train/return': score, **named, 'train/length': length,
           'train/episodes': self._replay.episodes, **covered, **faults}, 'episode')
+      self._told = faults
 
   def _learn_if_due(self, counter):
     values, config = self._progress.values, self._config

@@ -143,15 +143,18 @@ def _comparisons(setting, runs, facts, task, metric, end):
     yield Comparison(reference, own, verdict.judge(own.values, own.frames, reference))
   reference = references.printed(setting, task) if setting else None
   if reference:
-    own = score(runs, facts, task, metric, min(end, reference.frames))
-    yield Comparison(reference, own, verdict.judge(own.values, own.frames, reference))
+    reached = min(end, reference.frames)
+    own = score(runs, facts, task, metric, reached)
+    # A score is the mean over some frames before, of which a run that has come so far is not short.
+    reached = min(reached, _end(runs, facts))
+    yield Comparison(reference, own, verdict.judge(own.values, reached, reference))
 
 
 def score(runs, facts, task, metric, frames):
   """What the seeds had reached after some frames.
 
   Where all runs have a result of common.evaluate there (within one eval_every), that counts, unless
-  it is of fewer episodes than rows of the metric would give. Else the mean of the last ten rows of
+  it is of fewer episodes than the rows of the metric would give. Else the mean of the last ten rows of
   the metric does, as far as they lie in the last tenth of the frames: the published figures are
   means of about ten episodes, too. Of Plan2Explore's few-shot runs that is a tenth of the frames
   since the task's actor collects.
@@ -170,7 +173,8 @@ def score(runs, facts, task, metric, frames):
   if metric.startswith('eval/'):
     found = [_evaluated(run, task, frames) for run in facts]
     episodes = min((len(returns) for _, returns in filter(None, found)), default=0)
-    rows = max((len(window.frames) for window in windows.values()), default=0)
+    rows = max((
+        len(window.frames) * window.config['eval_episodes'] for window in windows.values()), default=0)
     if found and all(found) and episodes >= rows:
       return Score(
           float(np.mean([row['step'] for row, _ in found])),

@@ -1,6 +1,5 @@
 """The runs of a sweep: tasks times seeds, checked before the first one starts."""
 import math
-import glob
 import os
 import pathlib
 import re
@@ -44,10 +43,10 @@ def runs(args, flags):
   settings = []
   for task in task_groups.expand(args.tasks) if args.tasks else [None]:
     argv = [*blocks, *(['--task', task] if task else []), *flags]
-    name = '-'.join([args.agent, *args.configs])
-    # The runs look at their own again.
-    begun = bool(glob.glob(os.path.join(glob.escape(str(args.logdir)), f'{glob.escape(name)}-*', 'config.yaml')))
-    config = config_lib.load(args.agent, argv, new=not begun)
+    # Runs that have begun may be of an older version, which refused less.
+    config = config_lib.load(args.agent, argv, new=False)
+    if not all((_place(args, config, seed) / 'config.yaml').exists() for seed in args.seeds):
+      config_lib.load(args.agent, argv)
     envs.check(config)
     trackers.check(config)
     if config.machines:
@@ -58,14 +57,18 @@ def runs(args, flags):
   made = []
   for seed in args.seeds:
     for config, argv in settings:
-      task = config.task.replace('/', '-')
-      name = '-'.join([args.agent, *args.configs, task, str(seed)])
-      path = args.logdir / name
+      path = _place(args, config, seed)
       own = ['--seed', str(seed), '--logdir', str(path), '--quiet']
       made.append(Run(
-          name, path, config.replace(seed=seed, logdir=str(path), quiet=True),
+          path.name, path, config.replace(seed=seed, logdir=str(path), quiet=True),
           ['-m', f'{args.agent}.train', *argv, *own]))
   return made
+
+
+def _place(args, config, seed):
+  """Directory of a run of the grid."""
+  task = config.task.replace('/', '-')
+  return args.logdir / '-'.join([args.agent, *args.configs, task, str(seed)])
 
 
 def check(runs, folder):

@@ -41,9 +41,8 @@ class Cluster:
       ray.shutdown()
       raise
     self._remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=3)(work)
-    self._env = jobs.threads(cpus)
-    if 'PYTHONPATH' in os.environ:
-      self._env['PYTHONPATH'] = os.environ['PYTHONPATH']
+    self._threads = jobs.threads(cpus)
+    self._path = {key: os.environ[key] for key in ('PYTHONPATH',) if key in os.environ}
 
   @property
   def running(self):
@@ -53,7 +52,7 @@ class Cluster:
   def start(self, job):
     """Hand a job to Ray."""
     before = _size(job.log)
-    self._tasks[self._remote.remote(job, self._env, os.getcwd())] = [job, before]
+    self._tasks[self._remote.remote(job, self._threads, self._path, os.getcwd())] = [job, before]
 
   def poll(self):
     """Return the list of Event since the last call."""
@@ -91,12 +90,13 @@ class Cluster:
       return Event(job, 1, lines[-1] if lines else type(error).__name__)
 
 
-def work(job, env, cwd):
+def work(job, threads, path, cwd):
   """Run a job in a worker of Ray, until it ends or its task is cancelled.
 
   Args:
     job: jobs.Job.
-    env: environment variables to add.
+    threads: environment variables to add where this node has none.
+    path: those to put in place of its own.
     cwd: folder to start it in, where this node has it.
   Returns:
     (exit code, reason), as in jobs.Event.
@@ -104,7 +104,7 @@ def work(job, env, cwd):
   if not job.log.parent.is_dir():
     return 1, f'{job.log.parent} is not on this node; --logdir must be shared by all'
   process, begin = jobs.launch(
-      job, {**os.environ, **env}, cwd if pathlib.Path(cwd).is_dir() else None)
+      job, {**threads, **os.environ, **path}, cwd if pathlib.Path(cwd).is_dir() else None)
   told = False
   # Ray cancels by a SIGINT, which a worker ignores whose cluster was started in the background.
   with Interrupts() as interrupts:
@@ -117,8 +117,9 @@ def work(job, env, cwd):
 
 
 def default_gpus(nodes, devices):
-  """GPUs of a job: `devices` if one of the nodes (dicts of resources) has any, else 0."""
-  return devices if any(node.get('GPU', 0) for node in nodes) else 0
+  """GPUs of a job: `devices` (0: all of a node) if one of the nodes (dicts of resources) has any."""
+  most = max((node.get('GPU', 0) for node in nodes), default=0)
+  return (devices or most) if most else 0
 
 
 def check_fits(nodes, cpus, gpus):

@@ -15,6 +15,8 @@ from common.scores import curves
 # What may differ between seeds without a word: names, and how much was shown or checked on the way.
 UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic', 'track')
 
+# Of what run.json holds; each may be missing, or null.
+KINDS = {'finished_at': (int, float), 'seconds': (int, float), 'command': str, 'commit': str, 'versions': dict}
 UNEVEN = 1.1  # times as many frames as another seed
 
 
@@ -54,7 +56,7 @@ def facts(path, config):
   rows = _rows(path / 'metrics.jsonl', problems, _is_row)
   evaluations = _rows(path / 'evaluate.jsonl', problems, _is_evaluation)
   run = _run_json(path / 'run.json', problems)
-  frames = max((int(row['step']) for row in rows if 'step' in row), default=0)
+  frames = max((int(row['step']) for row in rows), default=0)
   finished = (run.get('finished_at', frames) or 0) >= config['steps']
   if not finished:
     problems.append(f'unfinished: {frames:,} of {config["steps"]:,} frames')
@@ -137,13 +139,16 @@ def _speed(training):
 
 
 def _is_row(row):
-  return all(_finite(row.get(name, 0)) for name in ('step', 'agent/updates'))
+  return _finite(row.get('step')) and all(
+      _finite(row.get(name) or 0) for name in ('agent/updates', 'agent/skipped', 'fps', 'time'))
 
 
 def _is_evaluation(row):
   found = row.get('returns')
   lists = list(found.values()) if isinstance(found, dict) else [found]
-  return _finite(row.get('step')) and _finite(row.get('return')) and all(
+  whole = all(map(_finite, (row.get('step'), row.get('return'), row.get('episodes', 0))))
+  more = all(_finite(row[key]) for key in ('return_std', 'random_return', 'zero_return') if key in row)
+  return whole and more and all(
       isinstance(returns, list) and all(map(_finite, returns)) for returns in lists)
 
 
@@ -182,7 +187,8 @@ def _run_json(path, problems):
   except (OSError, ValueError):
     problems.append('run.json cannot be read: command, commit, versions and time are not known')
   else:
-    if isinstance(run, dict):
+    if isinstance(run, dict) and all(
+        isinstance(run.get(key), (kind, type(None))) for key, kind in KINDS.items()):
       return run
     problems.append('run.json cannot be read: command, commit, versions and time are not known')
   return {}
