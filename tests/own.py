@@ -1,5 +1,6 @@
 """Environments in the own protocol, each odd in one way, for `--task py_own:NAME`."""
 import multiprocessing
+import os
 import subprocess
 import threading
 import time
@@ -248,3 +249,65 @@ class Endless(Own):
 
   def step(self, action):
     return self.obs(), 1.0, False, {}
+
+
+class NoClose(Own):
+  """What it has opened cannot be closed."""
+
+  def close(self):
+    raise RuntimeError('the display is gone')
+
+
+class Odd(Own):
+  """At decision 4 of the second episode of each object, something goes wrong."""
+  kind = ''
+  episodes = 0
+  seeds = []
+
+  def reset(self, seed=None):
+    self.episodes += 1
+    self.seeds.append(seed)
+    return super().reset(seed)
+
+  def step(self, action):
+    obs, reward, done, info = super().step(action)
+    if self.kind and self.episodes == 2 and self.t == 4:
+      obs, reward, info = getattr(self, self.kind)(obs, reward, info)
+    return obs, reward, self.t >= 6, info
+
+  def nan_reward(self, obs, reward, info):
+    return obs, float('nan'), info
+
+  def huge_reward(self, obs, reward, info):
+    return obs, 1e30, info
+
+  def nan_obs(self, obs, reward, info):
+    return {'vector': obs['vector'] * np.nan}, reward, info
+
+  def bad_discount(self, obs, reward, info):
+    return obs, reward, {'discount': float('nan')}
+
+  def discounts(self, obs, reward, info):
+    return obs, reward, {'discount': np.ones(2, np.float32)}
+
+  def shape(self, obs, reward, info):
+    return {'vector': np.zeros(4, np.float32)}, reward, info
+
+  def raises(self, obs, reward, info):
+    raise RuntimeError('the simulator gave up')
+
+  def exits(self, obs, reward, info):
+    raise SystemExit(3)
+
+  def dies(self, obs, reward, info):
+    os._exit(7)
+
+  def hangs(self, obs, reward, info):
+    time.sleep(1000)
+
+
+def odd(kind):
+  """One whose second episode goes wrong in this way."""
+  env = Odd()
+  env.kind, env.seeds = kind, []
+  return env

@@ -1,7 +1,5 @@
 """Environments that fail or hand over what nobody can learn from: noticed, counted, survived."""
 import functools
-import os
-import time
 
 import gymnasium
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 
 import loops
 import own
+from own import odd
 from common import envs
 from common.config import UserError
 from common.data.driver import Driver, run_episodes
@@ -19,68 +18,6 @@ from common.envs.parallel import Parallel
 from common.loop import parts
 
 Box = gymnasium.spaces.Box
-
-
-class NoClose(own.Own):
-  """What it has opened cannot be closed."""
-
-  def close(self):
-    raise RuntimeError('the display is gone')
-
-
-class Odd(own.Own):
-  """At decision 4 of the second episode of each object, something goes wrong."""
-  kind = ''
-  episodes = 0
-  seeds = []
-
-  def reset(self, seed=None):
-    self.episodes += 1
-    self.seeds.append(seed)
-    return super().reset(seed)
-
-  def step(self, action):
-    obs, reward, done, info = super().step(action)
-    if self.kind and self.episodes == 2 and self.t == 4:
-      obs, reward, info = getattr(self, self.kind)(obs, reward, info)
-    return obs, reward, self.t >= 6, info
-
-  def nan_reward(self, obs, reward, info):
-    return obs, float('nan'), info
-
-  def huge_reward(self, obs, reward, info):
-    return obs, 1e30, info
-
-  def nan_obs(self, obs, reward, info):
-    return {'vector': obs['vector'] * np.nan}, reward, info
-
-  def bad_discount(self, obs, reward, info):
-    return obs, reward, {'discount': float('nan')}
-
-  def discounts(self, obs, reward, info):
-    return obs, reward, {'discount': np.ones(2, np.float32)}
-
-  def shape(self, obs, reward, info):
-    return {'vector': np.zeros(4, np.float32)}, reward, info
-
-  def raises(self, obs, reward, info):
-    raise RuntimeError('the simulator gave up')
-
-  def exits(self, obs, reward, info):
-    raise SystemExit(3)
-
-  def dies(self, obs, reward, info):
-    os._exit(7)
-
-  def hangs(self, obs, reward, info):
-    time.sleep(1000)
-
-
-def odd(kind):
-  """One whose second episode goes wrong in this way."""
-  env = Odd()
-  env.kind, env.seeds = kind, []
-  return env
 
 
 def policy(obs, state, is_first):
@@ -126,7 +63,7 @@ def test_text_that_no_file_takes_is_written_all_the_same(tmp_path):
 
 @pytest.mark.parametrize('strategy', ['none', 'thread', 'process'])
 def test_closing_costs_nothing_that_was_done(strategy):
-  env = Parallel(NoClose, strategy)
+  env = Parallel(own.NoClose, strategy)
   env.reset()()
   env.restart()
   env.reset()()

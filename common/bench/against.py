@@ -93,7 +93,8 @@ def measure(path, agent, size, configs, flags, steps):
   try:
     for checkout in (here, path):
       sides.append(Checkout(checkout, agent, flags))
-    first = [side.ready() for side in sides]
+    there = sides[1].ready()  # what is more likely to fail is awaited before
+    first = [sides[0].ready(), there]
     walls, memory = ([], []), [0, 0]
     for number in range(WARMUP + steps):
       for index in (0, 1) if number % 2 else (1, 0):
