@@ -113,6 +113,13 @@ def test_without_gl_the_packages_are_named(monkeypatch):
   assert 'MUJOCO_GL=glfw' in found.text and found.fix == 'unset MUJOCO_GL'
 
 
+def test_a_device_that_there_is_not_is_named(monkeypatch):
+  monkeypatch.setattr(machine, '_python', answer(
+      1, err='common.config.errors.UserError: dmc: MUJOCO_EGL_DEVICE_ID must be 0, got 7\n'))
+  found = machine.rendering()
+  assert found.fix == 'unset MUJOCO_EGL_DEVICE_ID' and '(dmc: MUJOCO_EGL_DEVICE_ID must' in found.text
+
+
 def test_an_empty_picture_is_a_failure(monkeypatch):
   code = machine.RENDER.replace("env.reset(0)['image']", "env.reset(0)['image'] * 0")
   assert code != machine.RENDER

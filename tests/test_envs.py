@@ -213,7 +213,7 @@ def test_own_tasks_on_dm_control_draw_before_tensorflow_comes(backend, first):
 
 
 @pytest.mark.parametrize('backend, said', [
-    ('disabled', 'forbids rendering'), ('nonsense', 'does not load')])
+    ('disabled', 'forbids rendering'), ('nonsense', 'does not load'), ('glfw', 'and there is none')])
 def test_a_renderer_that_the_user_chose_is_respected(backend, said):
   code = '''
       from common import config
@@ -223,7 +223,7 @@ def test_a_renderer_that_the_user_chose_is_respected(backend, said):
       except config.UserError as error:
         print(error)
   '''
-  done = run_python(code, MUJOCO_GL=backend)
+  done = run_python(code, MUJOCO_GL=backend, DISPLAY=None, WAYLAND_DISPLAY=None)
   assert said in done.stdout and 'MUJOCO_GL' in done.stdout and done.stderr == ''
 
 

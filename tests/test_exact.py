@@ -143,6 +143,7 @@ def test_one_run_or_a_chaotic_one_cannot_be_stored(tmp_path):
 
 def test_kernels_refuse_flags_before_any_run(tmp_path, capsys):
   for argv, word in ((['dreamr'], 'dreamer'), (['dreamer', '--batch_siz', '3'], 'batch_size'),
+                     (['dreamer', '--configs', 'debug'], 'Pass --offline DIR'),
                      (['dreamer', '--logdir', 'x'], '--logdir')):
     with pytest.raises(SystemExit) as stop:
       verify.main(['kernels', str(tmp_path / 'runs'), *argv])

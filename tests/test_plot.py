@@ -38,6 +38,42 @@ def groups(*paths, metric='eval/return'):
   return figures.load(paths, metric)
 
 
+def test_a_run_within_another_is_seen_and_its_own_folders_are_passed_over(tmp_path):
+  for name in ('run', 'run/seed1', 'run/episodes/x', 'run/pictures/y'):
+    make(tmp_path / name, [(5000, 30.0)])
+  found = [run.path for group in groups(tmp_path) for run in group.runs]
+  assert sorted(found) == [tmp_path / 'run', tmp_path / 'run' / 'seed1']
+
+
+def test_a_method_has_one_name_on_all_tasks(tmp_path):
+  # On one task four keys differ, of which the first three tell nothing.
+  for i, settings in enumerate(({}, {'kl_scale': 2.0})):
+    make(tmp_path / f'a{i}', [(5000, 1.0)], horizon=9, deter_size=30, batch_length=40, **settings)
+  make(tmp_path / 'b', [(5000, 1.0)], task='dmc_walker_run', horizon=9, deter_size=30, batch_length=40)
+  make(tmp_path / 'c', [(5000, 1.0)], task='dmc_walker_run')
+  make(tmp_path / 'd', [(5000, 1.0)])
+  names = {}
+  for group in groups(tmp_path):
+    names.setdefault(group.task, set()).add(group.name)
+  assert names['dmc_walker_run'] < names['dmc_walker_walk']
+
+
+def test_means_over_the_bins_of_sparser_peers_say_so(tmp_path, capsys):
+  make(tmp_path / 'often', [(step, float(step)) for step in range(1000, 20_001, 1000)], eval_every=1000)
+  make(tmp_path / 'rarely', [(10_000, 1.0), (20_000, 1.0)], eval_every=10_000, horizon=5)
+  plot.main([str(tmp_path), '--out', str(tmp_path / 'a.png')])
+  often, rarely, *_ = [line for line in capsys.readouterr().out.splitlines() if ' frames' in line]
+  assert 'frames (means of 10,000)' in often and 'means of' not in rarely
+
+
+def test_metrics_that_nobody_can_read_are_no_young_run(tmp_path, capsys):
+  run = make(tmp_path / 'run', [])
+  (run / 'metrics.jsonl').write_bytes(b'\xff\x00\n')
+  with pytest.raises(SystemExit):
+    plot.main([str(run), '--out', str(tmp_path / 'a.png')])
+  assert 'has no row that can be read' in capsys.readouterr().err
+
+
 def test_the_command_draws_one_evaluation_and_says_what_it_shows(tmp_path, capsys):
   run = make(tmp_path / 'run', [(5000, 30.0)])
   plot.main([str(run), '--out', str(tmp_path / 'a.png')])

@@ -134,6 +134,12 @@ def test_tasks_that_are_given_twice_add_up():
   assert once == twice and len(once) == 2
 
 
+def test_commas_stand_between_tasks_too():
+  names = [run.config.task for run in runs_of(
+      '--agent', 'dreamer', '--configs', 'dmc', '--tasks', 'dmc_walker_walk,dmc_cup_catch', 'dmc_walker_run')]
+  assert names == ['dmc_walker_walk', 'dmc_cup_catch', 'dmc_walker_run']
+
+
 def test_without_tasks_the_blocks_decide():
   run, = runs_of('--agent', 'dreamer', '--configs', 'multitask')
   assert run.config.task == 'dmc_multitask' and '--task' not in run.argv

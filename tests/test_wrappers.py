@@ -80,6 +80,12 @@ def test_actions_map_to_the_bounds_and_infinite_entries_pass_through():
   np.testing.assert_allclose(inner.actions, [[-2, 0, -1, -1], [0, 0.5, 0, 0], [2, 1, 1, 1]])
 
 
+def test_an_action_of_another_size_is_refused():
+  env = wrappers.NormalizeActions(Counter(space=gymnasium.spaces.Box(-1, 1, (2,))))
+  with pytest.raises(ValueError, match='size 1 into shape'):
+    env.step([0.3])
+
+
 def test_actions_stay_inside_bounds_that_rounding_would_leave_by_a_bit():
   inner = own.Strict()
   env = wrappers.NormalizeActions(inner)

@@ -46,7 +46,12 @@ def repeat(folder, agent, flags):
         f'verify: there is no agent {agent!r}. {config_lib.nearest(agent, config_lib.AGENTS)}')
   if any(flag.partition('=')[0] == '--logdir' for flag in flags):
     raise UserError('verify: every kernel gets a directory of its own. Leave --logdir out.')
-  envs.check(config_lib.load(agent, flags))
+  config = config_lib.load(agent, flags)
+  if not config.offline:
+    raise UserError(
+        'verify: kernels compares runs that learn from the same episodes, but this one collects its own. '
+        'Pass --offline DIR.')
+  envs.check(config)
   for name, variables in KERNELS.items():
     start = time.monotonic()
     found = subprocess.run(

@@ -136,8 +136,11 @@ def rendering():
   if done.returncode:
     chosen = os.environ.get('MUJOCO_GL')
     text = 'no picture can be drawn' + (f' with MUJOCO_GL={chosen}' if chosen else '')
+    line = _last_line(done.stderr)
     other = chosen not in (None, '', 'egl', 'osmesa')  # which the packages would not help
-    return Finding('fail', f'{text} ({_last_line(done.stderr)})', 'unset MUJOCO_GL' if other else GL)
+    device = 'MUJOCO_EGL_DEVICE_ID'
+    remedy = f'unset {device}' if device in line else 'unset MUJOCO_GL' if other else GL
+    return Finding('fail', f'{text} ({line})', remedy)
   last = done.stdout.strip().splitlines()[-1]
   backend, how, name = (last.split(' ', 2) + ['', ''])[:3]
   text = f'drew a picture of 64x64 with MUJOCO_GL={backend} by {name}'
@@ -278,4 +281,4 @@ def _python(code):
 
 def _last_line(text):
   lines = [line.strip() for line in text.splitlines() if line.strip()]
-  return lines[-1].removeprefix('common.config.UserError: ') if lines else 'it crashed'
+  return lines[-1].removeprefix('common.config.errors.UserError: ') if lines else 'it crashed'

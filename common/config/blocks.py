@@ -46,7 +46,9 @@ def load(agent, argv=None, new=True):
       others = [block for block in blocks if block != 'defaults']
       raise UserError(f'config: unknown block {name!r}. {nearest(name, others)}')
   meant = {
-      key: values_lib.matches(key, _keys(agent, blocks['defaults']), 'on the command line') for key in flags}
+      key: values_lib.matches(
+          key, _keys(agent, blocks['defaults']), 'on the command line', _owner(key, blocks['defaults']))
+      for key in flags}
   for key, found in meant.items():
     if set(found) <= set(UNUSED.get(agent, ())):
       raise UserError(
@@ -207,6 +209,12 @@ def _incomplete(reason):
 def _keys(agent, defaults):
   """{key: default} of all keys of an agent."""
   return {**_plain(defaults), **defaults.get(agent, {})}
+
+
+def _owner(key, defaults):
+  """A sentence on the agents that alone have a key; '' for keys of all, and of none."""
+  owners = [agent for agent in AGENTS if key in defaults.get(agent, {})]
+  return f'It is of {" and ".join(owners)} alone.' if owners else ''
 
 
 def _plain(block):

@@ -36,6 +36,8 @@ def entry(main):
     # Python would look through them, a tenth of the time of a start, and find nothing.
     gc.set_threshold(50_000, 20, 50)
     _open_streams()
+    if os.environ.get('MPLBACKEND', '').startswith('module://'):
+      os.environ['MPLBACKEND'] = 'agg'  # a notebook's, which `!python -m ...` inherits without its modules
     try:
       try:
         return main(argv)

@@ -8,8 +8,11 @@ from common.config.options import (
     AUTO, AUTO_BY_DEFAULT, CHOICES, FREE, PATTERNS, RANGES, SCHEDULED)
 
 
-def matches(key, known, where):
-  """Return the known keys that a key means: itself, or all that its regular expression fits."""
+def matches(key, known, where, owner=''):
+  """Return the known keys that a key means: itself, or all that its regular expression fits.
+
+  owner: a sentence on whose key it is, where it is another agent's; said of one that is not known.
+  """
   if key in known:
     return [key]
   if not re.fullmatch(r'[\w-]+', key):
@@ -20,7 +23,7 @@ def matches(key, known, where):
     if found:
       return found
   raise UserError(
-      f'config: unknown key {key!r} {where}. {nearest(key, known)} '
+      f'config: unknown key {key!r} {where}. {owner or nearest(key, known)} '
       'All keys with their meaning: configs.yaml or --help.')
 
 

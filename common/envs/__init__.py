@@ -192,6 +192,10 @@ def find_function(name):
   function = getattr(module, attribute, None)
   if not callable(function):
     names = [key for key, value in vars(module).items() if callable(value) and key[0] != '_']
+    if function is not None:
+      raise UserError(
+          f'task: {attribute!r} of the module {path!r} is a {type(function).__name__}, no function. Name a '
+          'function that makes an environment, or its class.')
     raise UserError(
         f'task: the module {path!r} has no function {attribute!r}. '
         f'{config_lib.nearest(attribute, names)}')

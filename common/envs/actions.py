@@ -1,9 +1,12 @@
 """Spaces of actions: the form that agents know, and what a space decides of the configuration."""
 import gymnasium
 
+from common import config as config_lib
 from common.config import UserError, consistency
 from common.envs import values
 from common.envs import wrappers
+
+BLOCKS = ('dmc', 'atari', 'gym', 'toy', 'noisytv')  # of suites, which have their names
 
 
 def wrap(env, config):
@@ -45,11 +48,18 @@ def check(task, kind, config, size=None):
   if kind == 'continuous' and config.get('expl') == 'epsilon_greedy':
     raise UserError(
         f'{task}: actions are continuous but expl is epsilon_greedy, which picks one of '
-        'several. Pass --expl additive_gaussian.')
+        f'several. Pass {_block(task, config)}--expl additive_gaussian.')
   if chosen not in ('auto', *fitting):
     raise UserError(
         f'{task}: actions are {kind}{amount} but action_dist is {chosen}. '
-        f'Pass --action_dist {fitting[0]}.')
+        f'Pass {_block(task, config)}--action_dist {fitting[0]}.')
+
+
+def _block(task, config):
+  """What to pass before all else: the block of the task's suite, where there is one that was not named."""
+  suite = config_lib.suite(task)
+  named = any(block.startswith(suite) for block in config.get('configs', [suite]))
+  return '' if named or suite not in BLOCKS else f'--configs {suite}, its block, or '
 
 
 def settle(config, act_space):

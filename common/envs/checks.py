@@ -100,8 +100,9 @@ class Raw:
     return self._env.step(action)
 
   def close(self):
-    """Close the environment."""
-    self._env.close()
+    """Close the environment, if it can be closed: training asks for no more."""
+    if hasattr(self._env, 'close'):
+      self._env.close()
 
 
 def check_spaces(env, report, config):

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 import weakref
 
 import gymnasium
@@ -176,6 +177,14 @@ def image_space(size):
   return gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
 
 
+def _has_screen():
+  """Whether GLFW can begin; dm_control finds out when it draws, and then the process aborts."""
+  import glfw
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    return bool(glfw.init())
+
+
 def enable_rendering():
   """Give dm_control a renderer: that of MUJOCO_GL, else EGL, else OSMesa.
 
@@ -190,12 +199,19 @@ def enable_rendering():
       return
     backend = os.environ.get('MUJOCO_GL') or _choose_backend()
     os.environ['MUJOCO_GL'] = backend
+    if backend == 'glfw' and not _has_screen():
+      raise UserError(
+          'dmc: MUJOCO_GL=glfw draws on a screen, and there is none. Unset MUJOCO_GL to let the program '
+          'choose.')
     try:
       importlib.reload(_render)
     except Exception as error:  # each backend fails in its own way: ImportError, AttributeError ...
+      device = 'MUJOCO_EGL_DEVICE_ID'
+      remedy = (
+          f'Unset {device}, or name a device that there is.' if device in str(error) else
+          'Unset MUJOCO_GL to let the program choose; Debian packages: libegl1 libgl1 libosmesa6 libopengl0.')
       raise UserError(
-          f'dmc: the renderer MUJOCO_GL={backend} does not load ({error}). Unset MUJOCO_GL to let '
-          'the program choose; Debian packages: libegl1 libgl1 libosmesa6 libopengl0.') from error
+          f'dmc: the renderer MUJOCO_GL={backend} does not load ({error}). {remedy}') from error
     if _render.BACKEND == 'off':
       raise UserError(
           f'dmc: images were asked for but MUJOCO_GL={backend} forbids rendering. '

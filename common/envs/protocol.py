@@ -288,8 +288,8 @@ def ended(result):
     return result[:4]
   if count != 4:
     raise ValueError(
-        f'step returned {count or type(result).__name__} values, expected (obs, reward, '
-        'terminated, truncated, info)')
+        f'step returned {count or type(result).__name__} values, expected (obs, reward, done, info), or '
+        'Gymnasium\'s (obs, reward, terminated, truncated, info)')
   obs, reward, done, info = result
   limit = bool(done and info.get(LIMIT, False))
   return obs, reward, bool(done and not limit), limit

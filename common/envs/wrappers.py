@@ -160,7 +160,7 @@ class NormalizeActions(Wrapper):
 
   def step(self, action):
     """Take one action, float32 [A] in [-1, 1], and return (obs, reward, done, info)."""
-    action = np.asarray(action, np.float32)
+    action = np.asarray(action, np.float32).reshape(self._space.shape)  # or one would count for all
     if self._whole:
       action = np.floor((action + 1) / 2 * (self._high - self._low + 1)) + self._low
     else:

@@ -95,7 +95,9 @@ def describe(groups, metric, width=None, band='std'):
         continue
       end = bins.frames[-1]
       spread = _spread(bins.mean[-1], bins.std[-1], bins.count[-1], band)
-      parts.append(f'{spread} at {end:,.0f} frames, {_plural(bins.count[-1:], "run")}')
+      wider = not width and panel.width > curves.bin_width(group.runs)  # as others there are sparser
+      means = f'frames (means of {panel.width:,.0f})' if wider else 'frames'
+      parts.append(f'{spread} at {end:,.0f} {means}, {_plural(bins.count[-1:], "run")}')
       compared = protocol.comparable(group, metric)
       shares = compared and protocol.is_atari(task) and published.normalised(task, bins.mean[-1])
       if shares:
@@ -145,9 +147,8 @@ def _figure(count, small):
   # Wide pages are read on screens; as few places as possible stay empty.
   columns = min(range(square, square + 3), key=lambda n: -count % n) if small else square
   rows = -(-count // columns)
-  size = (1 + 2.5 * columns, 1.5 + 1.95 * rows) if small else (
-      (7.5, 4.8) if count == 1 else (1.2 + 3.6 * columns, 1.6 + 2.7 * rows))
-  figure = canvas.figure(*size)
+  figure = canvas.figure(*((1 + 2.5 * columns, 1.5 + 1.95 * rows) if small else (
+      (7.5, 4.8) if count == 1 else (1.2 + 3.6 * columns, 1.6 + 2.7 * rows))))
   axes = figure.subplots(rows, columns, squeeze=False).ravel()
   for axis in axes[count:]:
     axis.remove()
@@ -291,8 +292,7 @@ def _add_legend(figure, legend, band, title):
   own_first = sorted(legend.items(), key=lambda entry: entry[1][1] != 'run')
   columns = 2 if figure.get_figwidth() > 13 and len(legend) > 2 else 1
   figure.legend(
-      [entry[0] for _, entry in own_first],
-      [_label(text, band, *entry[1:]) for text, entry in own_first],
+      [entry[0] for _, entry in own_first], [_label(text, band, *entry[1:]) for text, entry in own_first],
       loc='outside lower center', frameon=False, fontsize='small', handlelength=4, ncols=columns,
       title=title, title_fontsize='small')
   make_room(figure, columns)

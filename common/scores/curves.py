@@ -16,6 +16,8 @@ from common.scores.run_files import FREE
 # Of the keys in FREE, what decides which episodes are learned from: with others it is not the same setting.
 KEPT = ('replay_capacity', 'prune_disk')
 
+SHOWN = 3  # keys that a name tells, if these are enough
+
 BINS = 50  # about as many as a picture can show
 
 LARGEST = 1e100  # of a metric: squares of larger ones overflow
@@ -152,25 +154,39 @@ def grouped(runs):
     own[place] = differing(members)
     # What tells groups apart on one task names those of the others, too.
     named_by.setdefault(place[1:], set()).update(own[place])
+  split = {place: _parts(members, own[place], named_by[place[1:]]) for place, members in alike.items()}
+  # A method has one name on all tasks, or those that are averaged over would miss some.
+  short = {}
+  for place, parts in split.items():
+    unlike = len({tuple(words[:SHOWN]) for words, _ in parts}) == len(parts)
+    short[place[1:]] = short.get(place[1:], True) and unlike
   groups = []
-  for place, members in sorted(alike.items(), key=lambda item: item[0]):
+  for place, parts in sorted(split.items(), key=lambda item: item[0]):
     task, agent, blocks, label = place
-    parts, shapes = {}, {
-        key: dict(zip(map(id, members), _shapes(members, key)))
-        for key in named_by[place[1:]] if all(key in run.config for run in members)}
-    for run in members:
-      values = tuple(shapes[key][id(run)] for key in own[place])
-      parts.setdefault(values, []).append(run)
-    named = [
-        [f'{key} {shapes[key][id(part[0])] or repr("")}' for key in sorted(shapes)]
-        for part in parts.values()]
-    shown = 3 if len({tuple(words[:3]) for words in named}) == len(named) else None
-    for words, part in zip(named, parts.values()):
-      more = [f'and {len(words) - 3} more'] if shown and len(words) > shown else []
+    shown = SHOWN if short[place[1:]] else None
+    for words, part in parts:
+      more = [f'and {len(words) - SHOWN} more'] if shown and len(words) > SHOWN else []
       name = f'{agent} ({" ".join(blocks) or "defaults"})'
       name = f'{label}: {name}' if label else name
       groups.append(Group(agent, task, ', '.join([name, *words[:shown], *more]), part))
   return groups
+
+
+def _parts(members, own, named_by):
+  """Runs of one task, agent, blocks and label by their values of the keys `own`.
+
+  Returns:
+    List of (words, runs), one for each combination of values, whose words tell the keys `named_by`.
+  """
+  shapes = {
+      key: dict(zip(map(id, members), _shapes(members, key)))
+      for key in named_by if all(key in run.config for run in members)}
+  parts = {}
+  for run in members:
+    parts.setdefault(tuple(shapes[key][id(run)] for key in own), []).append(run)
+  return [
+      ([f'{key} {shapes[key][id(part[0])] or repr("")}' for key in sorted(shapes)], part)
+      for part in parts.values()]
 
 
 def differing(runs):

@@ -62,12 +62,14 @@ def read(paths, metric):
     return filled, [run.path for run in runs if not len(run.frames)]
   where = str(found[0]) if len(found) == 1 else f'{found[0]} and {len(found) - 1} more'
   known = sorted({name for path in found for name in curves.metrics(path)})
+  if not known:
+    raise UserError(
+        f'{where}: metrics.jsonl has no row that can be read. Of a run that has just begun there will be '
+        'some in a while.')
   if metric == 'eval/return':
     raise UserError(
         f'{where}: no evaluation yet. The first one follows the prefill; until then draw '
         '--metric train/return.')
-  if not known:
-    raise UserError(f'{where}: metrics.jsonl has no rows yet. Try again in a while.')
   raise UserError(f'{where}: no rows of {metric!r}. {config_lib.nearest(metric, known)}')
 
 

@@ -15,11 +15,14 @@ FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
 # Lines of config.yaml in which the runs of a study differ.
 OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
+# Folders of a run that hold no further runs.
+OWN_FOLDERS = ('episodes', 'checkpoint', 'pictures', 'wandb', 'mlruns')
+
 LATEST = 2.0 ** 53   # frames up to which float64 counts
 
 
 def below(path):
-  """The directories of runs in a folder, or it itself."""
+  """The directories of runs in a folder, it itself and those within others included."""
   seen = set()  # of folders that link to each other
   for folder, folders, files in os.walk(path, followlinks=True):
     folders.sort()
@@ -29,7 +32,7 @@ def below(path):
       continue
     seen.add(real)
     if {'metrics.jsonl', 'config.yaml'} <= set(files) and os.path.exists(f'{folder}/metrics.jsonl'):
-      folders.clear()  # thousands of episodes, no further runs
+      folders[:] = [name for name in folders if name not in OWN_FOLDERS]  # thousands of episodes
       yield pathlib.Path(folder)
 
 

@@ -59,7 +59,7 @@ def expand(words):
       the task is checked with the config.
   """
   tasks = []
-  for word in words:
+  for word in filter(None, ','.join(words).split(',')):
     if word not in groups() and config_lib.suite(word) not in config_lib.SUITES:
       raise UserError(
           f'sweep: {word!r} in --tasks is neither a group of tasks nor SUITE_TASK. '
