@@ -61,6 +61,8 @@ def load(agent, argv=None, new=True):
   config = _settled({**values, 'agent': agent, 'configs': names})
   if new:  # what goes on, or begins from another run, has to be as that was, whatever it says
     begun = list(_begun(config))
+    if not begun:
+      consistency.check_order(names)
     known = lambda key: [defaults(agent).get(key), *(old.get(key) for old in begun)]
     single = [found[0] for found in meant.values() if len(found) == 1]
     consistency.check_used(config, [key for key in single if values.get(key) not in known(key)])

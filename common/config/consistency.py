@@ -5,6 +5,9 @@ import re
 from common.config.errors import UserError
 from common.config.task_keys import suite, tasks
 
+# Blocks of configs.yaml that set a suite's task and numbers, and those that are put after them, in order.
+SUITE_BLOCKS = ('dmc', 'dmc_proprio', 'discrete', 'atari', 'toy', 'noisytv', 'gym')
+LATE_BLOCKS = ('dreamerv2', 'dreamerv2_schedules', 'score_function', 'cpu', 'debug')
 HEADS = ('decoder', 'reward', 'pcont')
 
 
@@ -79,6 +82,18 @@ def check_chances(c, where='config'):
       raise UserError(
           f'{where}: {key} {c[key]} is the probability of a random action with epsilon_greedy. '
           f'Pass --{key} 1 or less.')
+
+
+def check_order(names):
+  """Refuse a block that was made for those of suites before one of them, which would take it back."""
+  for i, late in enumerate(names):
+    taken_back = [name for name in names[i + 1:] if name in SUITE_BLOCKS]
+    if late in LATE_BLOCKS and taken_back:
+      first = sorted(names, key=lambda name: name not in SUITE_BLOCKS)  # else as they were
+      ordered = sorted(first, key=lambda name: LATE_BLOCKS.index(name) if name in LATE_BLOCKS else -1)
+      raise UserError(
+          f'config: the block {late} is for what {taken_back[0]} sets, so it comes after it. Pass '
+          f'--configs {" ".join(ordered)}.')
 
 
 def check_used(c, keys):
