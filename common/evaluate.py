@@ -45,7 +45,7 @@ def main(argv=None):
       if getattr(args, name):
         raise UserError(f'{logdir}: the agent sees no images, so --{name} has none.')
   if args.pictures:
-    evaluation.check_folder(config_lib.expand(args.pictures), logdir)
+    evaluation.check_folder(config_lib.expand(args.pictures))
   row, episodes, agent = evaluate(logdir, args.episodes)
   print(
       f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '

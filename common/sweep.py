@@ -63,16 +63,16 @@ def parse(argv):
   parser.add_argument(
       '--configs', nargs='+', action='extend', default=[], metavar='BLOCK', help='as for training')
   parser.add_argument(
-      '--tasks', nargs='+', action='extend', metavar='TASK', help='tasks and groups (default: that of the blocks)')
+      '--tasks', nargs='+', action='extend', metavar='TASK', help='tasks and groups, with commas or spaces (default: that of the blocks)')
   parser.add_argument(
-      '--seeds', default='1', help='5 is 0 to 4; 3-7 and 0,3 are those (default: 1, which is 0)')
+      '--seeds', default='1', help='5 is 0 to 4; 3-7, 0,3 and 3-3 are those (default: 1, which is 0)')
   parser.add_argument('--logdir', help='folder of the runs (default: ~/logs/AGENT-CONFIGS)')
   parser.add_argument('--jobs', help='runs at a time here (default: one for each GPU, else 1)')
   parser.add_argument(
       '--ray', metavar='ADDRESS', help='run on a Ray cluster: local, auto or HOST:PORT')
   parser.add_argument('--cpus-per-run', metavar='N', help='of the cluster (default: 1)')
   parser.add_argument(
-      '--gpus-per-run', metavar='N', help='of the cluster, 0.5 is half of one (default: 1 if any)')
+      '--gpus-per-run', metavar='N', help='of the cluster, 0.5 is half of one (default: --devices, if any)')
   parser.add_argument('--quiet', action='store_true', help='lines instead of the table')
   args, flags = parser.parse_known_args(argv)
   if args.agent not in AGENTS:

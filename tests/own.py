@@ -115,6 +115,14 @@ class Needs(Level):
     return Own.reset(self, s)
 
 
+class NoEnd:
+  """Has nothing to close."""
+
+  def __init__(self):
+    env = Own()
+    self.obs_space, self.act_space, self.reset, self.step = env.obs_space, env.act_space, env.reset, env.step
+
+
 class NoSeed(Own):
   """reset without a seed."""
 

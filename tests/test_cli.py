@@ -67,6 +67,14 @@ def test_characters_that_a_terminal_lacks_end_no_command():
   assert (done.returncode, done.stdout, done.stderr) == (0, b'90 ? 1\n', b'')
 
 
+@pytest.mark.parametrize('given, expected', [
+    ('module://not_there.backend_inline', 'agg'), ('module://json.decoder', 'module://json.decoder'),
+    ('svg', 'svg')])
+def test_a_notebooks_back_end_that_is_not_there_ends_no_command(monkeypatch, given, expected):
+  monkeypatch.setenv('MPLBACKEND', given)
+  assert config_lib.entry(lambda argv: os.environ['MPLBACKEND'])([]) == expected
+
+
 def test_a_mistake_is_refused_within_three_seconds_and_without_tensorflow(tmp_path, processor_seconds):
   code = (
       'import sys\nfrom dreamer import train\ntry:\n  train.main(sys.argv[1:])\n'

@@ -13,7 +13,7 @@ from common import config
 from common import envs
 from common.checks.parity import dmc as parity
 from common.config import UserError
-from common.envs import dmc, wrappers
+from common.envs import actions, dmc, wrappers
 from common.envs import gym as gym_suite
 
 BASE = dict(
@@ -450,6 +450,17 @@ def test_action_distributions_that_do_not_fit_are_refused():
     make('gym_Pendulum-v1', action_dist='onehot', **ALL)
   with pytest.raises(UserError, match='continuous'):
     envs.check_task('dmc_walker_walk', config.Config({'action_dist': 'onehot'}))
+
+
+@pytest.mark.parametrize('task, kind, block', [
+    ('atari_pong', 'discrete', 'atari'), ('py_m:Env', 'discrete', 'gym'), ('dmlab_x', 'discrete', 'discrete'),
+    ('dmc_walker_walk', 'continuous', 'dmc')])
+def test_the_block_of_the_suite_is_named_before_single_flags(task, kind, block):
+  wrong = {'discrete': 'tanh_normal', 'continuous': 'onehot'}[kind]
+  with pytest.raises(UserError, match=f'Pass --configs {block}, its block, or --action_dist'):
+    actions.check(task, kind, config.Config({'action_dist': wrong, 'configs': ['cpu']}))
+  with pytest.raises(UserError, match='Pass --action_dist'):
+    actions.check(task, kind, config.Config({'action_dist': wrong, 'configs': [block]}))
 
 
 def test_checking_a_task_is_quick(processor_seconds):

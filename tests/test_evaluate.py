@@ -76,7 +76,8 @@ def test_the_state_carries_what_was_seen_until_an_episode_begins(agent):
 def test_films_that_could_not_be_kept_are_refused_before_playing(trained, tmp_path, capsys, folder):
   (tmp_path / 'file').write_text('')
   (tmp_path / 'other').mkdir()
-  (tmp_path / 'other' / 'config.yaml').write_text('')
+  for name in ('config.yaml', 'metrics.jsonl'):
+    (tmp_path / 'other' / name).write_text('')
   before = (trained / 'evaluate.jsonl').exists() and (trained / 'evaluate.jsonl').read_text()
   with pytest.raises(SystemExit) as ended:
     evaluate.main([

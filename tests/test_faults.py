@@ -208,6 +208,20 @@ def test_a_run_counts_faults_and_goes_on(tmp_path, monkeypatch, capsys, kind, me
   store.close()
 
 
+def test_faults_of_the_last_evaluation_are_counted_too(tmp_path, monkeypatch, capsys):
+  loops.use_toy(monkeypatch.setattr)
+  monkeypatch.setattr(own, 'Fault', functools.partial(odd, 'nan_reward'), raising=False)
+  flags = ['--configs', 'gym', 'debug', '--task', 'py_own:Fault', '--eval_episodes', 1, '--eval_every', 1000]
+  loops.start(tmp_path, *flags)
+  said = [line for line in capsys.readouterr().out.splitlines() if 'reward is nan' in line]
+  assert 'evaluation environment' in said[-1]
+  row = loops.rows(tmp_path, 'env/rejected')[-1]
+  assert row['env/rejected'] == len(said) and 'train/return' not in row
+  before = (tmp_path / 'metrics.jsonl').read_bytes()
+  loops.start(tmp_path, *flags)  # is told once
+  assert (tmp_path / 'metrics.jsonl').read_bytes() == before
+
+
 def test_options_decide_about_faults_of_a_run(tmp_path, monkeypatch):
   loops.use_toy(monkeypatch.setattr)
   monkeypatch.setattr(own, 'Fault', functools.partial(odd, 'raises'), raising=False)

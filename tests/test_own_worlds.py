@@ -211,6 +211,17 @@ def test_only_what_is_a_seed_is_seeded(capsys):
     assert code == 0 and ('cannot be repeated' in out) != seeded
 
 
+def test_what_is_no_function_is_named_as_what_it_is(monkeypatch):
+  monkeypatch.setattr(odd, 'made', odd.States(2), raising=False)
+  with pytest.raises(UserError, match="'made' of the module 'odd' is a States, no function"):
+    make('py_odd:made')
+
+
+def test_an_environment_without_close_is_sound(capsys):
+  code, out = checked('py_own:NoEnd', capsys)
+  assert code == 0 and 'No faults' in out
+
+
 def test_many_discrete_states_cost_no_more_than_few(monkeypatch):
   monkeypatch.setattr(odd, 'Made', lambda: odd.States(20_000), raising=False)
   monkeypatch.setattr(np, 'eye', lambda *args, **kwargs: pytest.fail('a matrix for one vector'))

@@ -39,10 +39,12 @@ def groups(*paths, metric='eval/return'):
 
 
 def test_a_run_within_another_is_seen_and_its_own_folders_are_passed_over(tmp_path):
-  for name in ('run', 'run/seed1', 'run/episodes/x', 'run/pictures/y'):
+  for name in ('run', 'run/seed1', 'run/episodes/x', 'run/pictures/y', 'run/export', 'export'):
     make(tmp_path / name, [(5000, 30.0)])
+    if name.endswith('export'):
+      (tmp_path / name / 'weights.npz').write_text('')
   found = [run.path for group in groups(tmp_path) for run in group.runs]
-  assert sorted(found) == [tmp_path / 'run', tmp_path / 'run' / 'seed1']
+  assert sorted(found) == [tmp_path / 'export', tmp_path / 'run', tmp_path / 'run' / 'seed1']
 
 
 def test_a_method_has_one_name_on_all_tasks(tmp_path):

@@ -208,6 +208,16 @@ def test_prune_disk_deletes_old_files_and_keeps_their_count(tmp_path):
   assert in_memory(again) == [3, 4] and not messages
 
 
+def test_episodes_whose_files_are_gone_count_on(tmp_path):
+  counts = filled(tmp_path, [11] * 5).count_per_env()
+  for k in range(3):
+    (tmp_path / f'{k:06d}-0-11.npz').unlink()
+  store = replay.Replay(tmp_path, 2)
+  assert store.lose(100, counts) == 60 and (store.frames, store.episodes) == (100, 5)
+  store.add(episode(11), 5, 0)
+  assert (store.frames, store.episodes) == (120, 6)
+
+
 def test_kill_while_pruning_counts_the_episode_once(tmp_path):
   filled(tmp_path, [11] * 3)
   (tmp_path / 'pruned.txt').write_text('000000-0-11.npz\n')  # noted, not deleted yet

@@ -206,6 +206,7 @@ def test_few_shot_runs_are_judged_by_the_frames_since_their_actor_collects(tmp_p
     ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "random_return": null}'),
     ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "return_std": "x"}'),
     ('metrics.jsonl', '{"agent/updates": 3, "time": 1.0}'),
+    ('metrics.jsonl', '{"step": 500000, "agent/updates": null, "time": 1.0}'),
     ('metrics.jsonl', '{"step": null, "time": 1.0}')])
 def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text):
   run = make(tmp_path / 'run', published())

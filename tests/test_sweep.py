@@ -140,6 +140,12 @@ def test_commas_stand_between_tasks_too():
   assert names == ['dmc_walker_walk', 'dmc_cup_catch', 'dmc_walker_run']
 
 
+@pytest.mark.parametrize('words', [[''], [','], ['', ',']])
+def test_no_task_is_a_mistake(words):
+  with pytest.raises(config_lib.UserError, match='--tasks names none'):
+    runs_of('--agent', 'dreamer', '--configs', 'dmc', '--tasks', *words)
+
+
 def test_without_tasks_the_blocks_decide():
   run, = runs_of('--agent', 'dreamer', '--configs', 'multitask')
   assert run.config.task == 'dmc_multitask' and '--task' not in run.argv

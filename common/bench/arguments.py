@@ -2,6 +2,7 @@
 import argparse
 import functools
 import math
+import re
 
 from common.config import UserError
 
@@ -19,9 +20,18 @@ def at_least(low, kind, text):
 
 def refuse(flags, names, why):
   """Raise UserError for flags of a run that a benchmark chooses itself, or would pass over."""
+  given = [flag[2:].partition('=')[0] for flag in flags if flag.startswith('--')]
   for name in names:
-    if any(flag.partition('=')[0] == f'--{name}' for flag in flags):
+    if any(key == name or not key.isidentifier() and _fits(key, name) for key in given):
       raise UserError(f'--{name} {why}. Leave it out.')
+
+
+def _fits(pattern, name):
+  """Whether a regular expression fits; what is none is refused where the flags are read."""
+  try:
+    return bool(re.fullmatch(pattern, name))
+  except re.error:
+    return False
 
 
 positive, counted, milliseconds = (

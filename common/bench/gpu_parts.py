@@ -22,6 +22,7 @@ from common import envs
 from common.bench import exploring
 from common.bench import planning
 from common.bench import printing
+from common.bench import sizes
 from common.bench import trial
 from common.envs import dmc
 from common.loop.acting import ActingCopy
@@ -134,7 +135,7 @@ def _jits(flags):
   parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
   parser.add_argument('--jit')
   given = parser.parse_known_args(flags)[0].jit
-  return {'True': (True,), 'False': (False,)}.get(given, (False, True))
+  return {'true': (True,), 'false': (False,)}.get(str(given).lower(), (False, True))
 
 
 @contextlib.contextmanager
@@ -170,7 +171,7 @@ def _operations(made):
   """GFLOP of an update, or None where no formula counts them."""
   config = made.agent.config
   ensemble = config.agent == 'plan2explore' and config.expl_behavior == 'plan2explore'
-  if config.latent_model != 'rssm' or (config.agent == 'plan2explore' and not ensemble):
+  if sizes.uncounted(config) or (config.agent == 'plan2explore' and not ensemble):
     return None
   parts = exploring.count(made) if ensemble else made.operations()
   return sum(parts.values())

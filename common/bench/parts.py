@@ -220,8 +220,10 @@ def _dreams(trial):
   pack = lambda flat: tf.nest.pack_sequence_as(start, flat)
   through = 1 + operations.looks_through(config)
   steps = (counts['actor'] / 3 + counts['prior steps'] / through) / 2
+  # An actor that is only reinforced takes no gradients through the states that it dreams.
+  dreaming = imagine if through == 2 else lambda *start: imagine(*start)[2:]
   yield Part(
-      'dreaming', imagine, tf.nest.flatten(start), list(behaviour.actor.trainable_variables), steps,
+      'dreaming', dreaming, tf.nest.flatten(start), list(behaviour.actor.trainable_variables), steps,
       passes=(counts['actor'] + counts['prior steps']) / 2 / steps, input_back=False)
   feat, _, entropy, log_prob = imagine(*tf.nest.flatten(start))
 

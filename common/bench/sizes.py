@@ -31,11 +31,18 @@ def name_of(args, flags, default):
   return args.size or ('configured' if blocks else default)
 
 
+def uncounted(config):
+  """The setting because of which no formula here counts the operations of an update; '' if one does."""
+  odd = {
+      'latent_model': config.latent_model != 'rssm', 'obs_loss': config.obs_loss == 'contrastive',
+      'overshooting_scale': config.overshooting_scale > 0, 'expl_replay': config.get('expl_replay')}
+  return next((f'{key} {config[key]}' for key, is_odd in odd.items() if is_odd), '')
+
+
 def check_counted(*configs):
-  """Raise UserError for a latent model whose operations no formula here counts."""
-  for config in configs:
-    if config.latent_model != 'rssm':
-      raise UserError(
-          f'benchmark: operations are counted for latent_model rssm, not {config.latent_model}. '
-          'train_step --vary and --against time it without counting.')
+  """Raise UserError for settings whose operations no formula here counts."""
+  for found in filter(None, map(uncounted, configs)):
+    raise UserError(
+        f'benchmark: operations are not counted for {found}. train_step --vary and --against time it '
+        'without counting.')
 

@@ -90,7 +90,8 @@ def _run_variants(size, config, args):
   """
   jits = [False, True] if config.jit == 'auto' else [config.jit]
   onednns = [True, False] if args.onednn in (None, 'both') else [args.onednn == 'True']
-  timeout, memory = args.timeout or TIMEOUT, args.memory or MEMORY
+  timeout = TIMEOUT if args.timeout is None else args.timeout
+  memory = MEMORY if args.memory is None else args.memory
   tasks = ['step'] * (args.steps or 2) + ['finish']
   live, rows = [], []
   for jit, onednn in itertools.product(jits, onednns):

@@ -1,6 +1,7 @@
 """What all commands do with errors, interrupts and readers that have gone."""
 import functools
 import gc
+import importlib.util
 import os
 import sys
 
@@ -36,7 +37,8 @@ def entry(main):
     # Python would look through them, a tenth of the time of a start, and find nothing.
     gc.set_threshold(50_000, 20, 50)
     _open_streams()
-    if os.environ.get('MPLBACKEND', '').startswith('module://'):
+    module = os.environ.get('MPLBACKEND', '').partition('module://')[2]
+    if module and not importlib.util.find_spec(module.partition('.')[0]):
       os.environ['MPLBACKEND'] = 'agg'  # a notebook's, which `!python -m ...` inherits without its modules
     try:
       try:

@@ -69,10 +69,6 @@ def check(config):
         'Pass --cnn_keys image or --mlp_keys ".*".')
   if c.expl == 'epsilon_greedy':
     check_chances(c)
-  if c.expl == 'completely_random' and 0 < c.get('eval_noise', 0) < 1:
-    raise UserError(
-        f'config: eval_noise {c.eval_noise} is an amount, but with expl completely_random actions are '
-        'all random or none. Pass --eval_noise 0 or 1.')
 
 
 def check_chances(c, where='config'):
@@ -88,12 +84,12 @@ def check_order(names):
   """Refuse a block that was made for those of suites before one of them, which would take it back."""
   for i, late in enumerate(names):
     taken_back = [name for name in names[i + 1:] if name in SUITE_BLOCKS]
-    if late in LATE_BLOCKS and taken_back:
+    if late in LATE_BLOCKS and taken_back and late not in names[i + 1:]:
       first = sorted(names, key=lambda name: name not in SUITE_BLOCKS)  # else as they were
       ordered = sorted(first, key=lambda name: LATE_BLOCKS.index(name) if name in LATE_BLOCKS else -1)
       raise UserError(
           f'config: the block {late} is for what {taken_back[0]} sets, so it comes after it. Pass '
-          f'--configs {" ".join(ordered)}.')
+          f'--configs {" ".join(dict.fromkeys(ordered))}.')
 
 
 def check_used(c, keys):
@@ -107,7 +103,9 @@ def check_used(c, keys):
       ('deterministic True', c.deterministic, ('save_every',)),
       (f'obs_loss {c.get("obs_loss")}', c.get('obs_loss') != 'reconstruction', ('image_background',)),
       ('offline, which collects nothing', bool(c.get('offline')),
-       ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk', 'expl_min')),
+       ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk')),
+      ('expl completely_random, whose actions are all random or none',
+       c.expl == 'completely_random' and 0 < c.get('eval_noise', 0) < 1, ('eval_noise',)),
       ('latent categorical', c.get('latent') == 'categorical',
        ('shared_noise', 'rssm_min_std', 'rssm_std_act', 'rssm_split_heads')),
       (f'expl_behavior {explorer}', explorer != 'plan2explore', disagrees),

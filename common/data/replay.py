@@ -110,6 +110,7 @@ class Replay:
     """
     there = [self._frames(e, rows) for (k, e), rows in self._rows.items() if k < counts.get(e, 0)]
     self._lost = max(0, frames - sum(there))
+    # Numbers of files that never counted, as they were broken, are among them: nobody knows which.
     self._gone = max(0, sum(counts.values()) - len(there)) if self._lost else 0
     for e, k in counts.items():
       self._next[e] = max(self._next.get(e, 0), k)

@@ -6,7 +6,10 @@ from common.config import UserError, consistency
 from common.envs import values
 from common.envs import wrappers
 
-BLOCKS = ('dmc', 'atari', 'gym', 'toy', 'noisytv')  # of suites, which have their names
+# Suite -> its block.
+BLOCKS = {
+    **{name: name for name in ('dmc', 'atari', 'gym', 'toy', 'noisytv')}, 'py': 'gym', 'dmlab': 'discrete',
+    'memorymaze': 'discrete'}
 
 
 def wrap(env, config):
@@ -57,9 +60,9 @@ def check(task, kind, config, size=None):
 
 def _block(task, config):
   """What to pass before all else: the block of the task's suite, where there is one that was not named."""
-  suite = config_lib.suite(task)
-  named = any(block.startswith(suite) for block in config.get('configs', [suite]))
-  return '' if named or suite not in BLOCKS else f'--configs {suite}, its block, or '
+  block = BLOCKS.get(config_lib.suite(task), '')
+  named = any(name.startswith(block) for name in config.get('configs', [block]))
+  return '' if named else f'--configs {block}, its block, or '
 
 
 def settle(config, act_space):

@@ -177,12 +177,18 @@ def image_space(size):
   return gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
 
 
-def _has_screen():
-  """Whether GLFW can begin; dm_control finds out when it draws, and then the process aborts."""
-  import glfw
+def _misses_screen(backend):
+  """Whether GLFW cannot begin; dm_control finds out when it draws, and then the process aborts."""
+  from dm_control._render import constants
+  if backend not in constants.GLFW:
+    return False
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    return bool(glfw.init())
+    try:
+      import glfw
+    except ImportError:  # told where dm_control loads it
+      return False
+    return not glfw.init()
 
 
 def enable_rendering():
@@ -199,16 +205,17 @@ def enable_rendering():
       return
     backend = os.environ.get('MUJOCO_GL') or _choose_backend()
     os.environ['MUJOCO_GL'] = backend
-    if backend == 'glfw' and not _has_screen():
+    if _misses_screen(backend):
       raise UserError(
-          'dmc: MUJOCO_GL=glfw draws on a screen, and there is none. Unset MUJOCO_GL to let the program '
+          f'dmc: MUJOCO_GL={backend} draws on a screen, and there is none. Unset MUJOCO_GL to let the program '
           'choose.')
     try:
       importlib.reload(_render)
     except Exception as error:  # each backend fails in its own way: ImportError, AttributeError ...
       device = 'MUJOCO_EGL_DEVICE_ID'
       remedy = (
-          f'Unset {device}, or name a device that there is.' if device in str(error) else
+          f'Unset {device}, or name a device that there is.'
+          if device in str(error) or not os.environ.get(device, '0').isdigit() else
           'Unset MUJOCO_GL to let the program choose; Debian packages: libegl1 libgl1 libosmesa6 libopengl0.')
       raise UserError(
           f'dmc: the renderer MUJOCO_GL={backend} does not load ({error}). {remedy}') from error

@@ -245,7 +245,7 @@ def _serve(pipe, constructor):
 
 def _close(made):
   """Close an object; what that raises is nobody's any more, as all that was asked of it is there."""
-  with contextlib.suppress(Exception):
+  with contextlib.suppress(Exception, SystemExit):  # with which some simulators give up
     made.close()
 
 

@@ -113,9 +113,10 @@ def _frames(config, agent, logdir):
       logdir_lib.last_step(logdir))
 
 
-def check_folder(folder, logdir):
+def check_folder(folder):
   """Make a folder for films. Raises UserError if it cannot be, or if a run keeps its own there."""
-  if (folder / 'config.yaml').exists() and not logdir_lib.exported(folder):
+  run = all((folder / name).exists() for name in ('config.yaml', 'metrics.jsonl'))
+  if run and not logdir_lib.exported(folder):
     raise UserError(f'{folder}: a run keeps its own pictures there. Pass another --pictures.')
   try:
     (folder / 'pictures').mkdir(parents=True, exist_ok=True)

@@ -16,14 +16,14 @@ FREE = ('seed', 'obs_space', 'act_space', *FREE_TO_CHANGE)
 OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILINE)
 
 # Folders of a run that hold no further runs.
-OWN_FOLDERS = ('episodes', 'checkpoint', 'pictures', 'wandb', 'mlruns')
+OWN_FOLDERS = ('episodes', 'episodes_aside', 'checkpoint', 'pictures', 'wandb', 'mlruns')
 
 LATEST = 2.0 ** 53   # frames up to which float64 counts
 
 
 def below(path):
-  """The directories of runs in a folder, it itself and those within others included."""
-  seen = set()  # of folders that link to each other
+  """The directories of runs in a folder: it itself, and those within others but for their exports."""
+  seen, found = set(), []  # of folders, which may link to each other
   for folder, folders, files in os.walk(path, followlinks=True):
     folders.sort()
     real = os.path.realpath(folder)
@@ -32,8 +32,11 @@ def below(path):
       continue
     seen.add(real)
     if {'metrics.jsonl', 'config.yaml'} <= set(files) and os.path.exists(f'{folder}/metrics.jsonl'):
+      path, export = pathlib.Path(folder), 'weights.npz' in files and 'checkpoint' not in folders
       folders[:] = [name for name in folders if name not in OWN_FOLDERS]  # thousands of episodes
-      yield pathlib.Path(folder)
+      if not (export and any(run in path.parents for run in found)):
+        found.append(path)
+        yield path
 
 
 def config(path):
@@ -61,7 +64,8 @@ def check_types(path, config):
   sound = {
       'agent': isinstance(config.agent, str), 'task': isinstance(config.task, str),
       'configs': isinstance(blocks, list) and all(isinstance(name, str) for name in blocks),
-      'eval_every': is_number(config.eval_every, 1, LATEST)}
+      'eval_every': is_number(config.eval_every, 1, LATEST),
+      'eval_episodes': is_number(config.get('eval_episodes', 1), 0, LATEST)}
   for key, fine in sound.items():
     if not fine:
       raise UserError(

@@ -174,7 +174,7 @@ def score(runs, facts, task, metric, frames):
     found = [_evaluated(run, task, frames) for run in facts]
     episodes = min((len(returns) for _, returns in filter(None, found)), default=0)
     rows = max((
-        len(window.frames) * window.config['eval_episodes'] for window in windows.values()), default=0)
+        len(window.frames) * window.config.get('eval_episodes', 1) for window in windows.values()), default=0)
     if found and all(found) and episodes >= rows:
       return Score(
           float(np.mean([row['step'] for row, _ in found])),

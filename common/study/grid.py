@@ -92,7 +92,7 @@ def seeds(text):
   if text == '0' or not parts or not all(parts) or any(first > last for first, last in ranges):
     raise UserError(
         f'sweep: --seeds is {text!r} but must be how many, such as 5, or which, such as 3-7 or '
-        '0,3; 3-3 is one of them.')
+        '0,3; 3-3 is seed 3 alone.')
   if max(last for _, last in ranges) > RANGES['seed'][1] or (
       sum(last - first for first, last in ranges) >= MOST):
     raise UserError(

@@ -139,8 +139,8 @@ def _speed(training):
 
 
 def _is_row(row):
-  return _finite(row.get('step')) and all(
-      _finite(row.get(name) or 0) for name in ('agent/updates', 'agent/skipped', 'fps', 'time'))
+  return _finite(row.get('step')) and _finite(row.get('agent/updates', 0)) and all(
+      _finite(row.get(name) or 0) for name in ('agent/skipped', 'fps', 'time'))
 
 
 def _is_evaluation(row):

@@ -55,11 +55,13 @@ def expand(words):
   """Return the tasks that names of groups and of tasks stand for, each once, in order.
 
   Raises:
-    UserError: a word is neither a group nor begins with the name of a suite. Whether the suite has
+    UserError: there is no word, or one is neither a group nor begins with the name of a suite. Whether the suite has
       the task is checked with the config.
   """
-  tasks = []
-  for word in filter(None, ','.join(words).split(',')):
+  tasks, words = [], [word for word in ','.join(words).split(',') if word]
+  if not words:
+    raise UserError('sweep: --tasks names none. Pass tasks or groups of them, or leave it out.')
+  for word in words:
     if word not in groups() and config_lib.suite(word) not in config_lib.SUITES:
       raise UserError(
           f'sweep: {word!r} in --tasks is neither a group of tasks nor SUITE_TASK. '
