@@ -171,7 +171,7 @@ def test_vectors_are_counted_as_perceptrons():
     (['loop', '--envs=2'], '--envs is what'),
     (['loop', '--.*_every', '5'], '--train_every is what'),
     (['parts', '--obs_loss', 'contrastive'], 'not counted for obs_loss contrastive'),
-    (['explore', '--configs', 'dmc', 'retrospective'], 'not counted for expl_replay True'),
+    (['explore', '--configs', 'dmc', 'retrospective_replay'], 'not counted for expl_replay True'),
     (['train_step', '--steps', '0'], 'at least 1'),
     (['train_step', '--against', 'nowhere'], 'no checkout'),
     (['train_step', '--against', 'tests', '--vary', 'jit', 'True', 'False'], 'not allowed'),

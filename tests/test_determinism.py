@@ -244,6 +244,20 @@ def test_overlap_gives_the_same_run_again_and_acts_with_older_weights(toy, tmp_p
   assert one != two
 
 
+def test_evaluations_with_overlap_come_before_the_burst_of_their_frames(toy, tmp_path, monkeypatch):
+  counts = []
+  evaluate = run.Run._evaluate
+  monkeypatch.setattr(run.Run, '_evaluate', lambda self: (
+      counts.append(self._learner.updates), evaluate(self)))
+  found = {}
+  for name, flags in (('serial', []), ('overlap', OVERLAP)):
+    loops.start(tmp_path / name, '--eval_every', 20, '--train_every', 20, '--train_steps', 3, *flags)
+    found[name], counts = list(counts), []
+  assert len(found['serial']) > 3
+  *middle, last = zip(found['serial'][1:], found['overlap'][1:])
+  assert all(a == b + 3 for a, b in middle) and last[0] == last[1]
+
+
 @pytest.mark.parametrize('owner, method, calls', [
     (Driver, '_step', [45, 12]), (loops.Toy, 'train', [8]), (checkpoint.Checkpoint, 'save', [2]),
     (Replay, 'finish', [5]), (run.Run, '_evaluate', [2])])

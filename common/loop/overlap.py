@@ -8,7 +8,7 @@
 At a barrier, every train_every frames, the burst before it is awaited, the episodes that ended are
 counted in the order of their numbers, the acting copy takes over the weights, and the next burst
 begins on a thread. So what happens depends on counts alone, never on how fast either side is.
-Checkpoints and evaluations come when no burst is running.
+Checkpoints and evaluations come when no burst is running, evaluations before that of their barrier.
 """
 import concurrent.futures
 import sys
@@ -53,6 +53,14 @@ class OverlappedRun(Run):
     super().collect()
     with self._clock('wait'):  # which `_skip` would take for evaluation
       self._meet()
+
+  def _learn_at_end(self):
+    """Only at the end of the run: else the burst of this barrier begins with the next frames.
+
+    Nothing would be collected meanwhile; so the evaluation is one burst behind, as acting is.
+    """
+    if self.frames >= self._config.steps:
+      super()._learn_at_end()
 
   def save(self):
     """As Run.save; an interrupt ends a burst that is running, and its rest is owed.

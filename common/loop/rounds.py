@@ -44,7 +44,7 @@ class CrewRun(OverlappedRun):
         counter += self._play(values['trained'] + config.train_every - counter)
         self._join()
         self._count()
-      self._learn_if_due(self.frames)
+      self._learn_at_end()
     with self._clock('wait'):
       self._meet()
 

@@ -180,7 +180,11 @@ class Run:
     with self._clock('env'):
       self._state = self._driver(policy, self._state, frames=until - self.frames)
       self._count()
-      self._learn_if_due(self.frames)
+      self._learn_at_end()
+
+  def _learn_at_end(self):
+    """Make the updates that are due when frames are collected up to an evaluation, or to the end."""
+    self._learn_if_due(self.frames)
 
   def _act(self, obs, state, counter):
     """Action and state of the policy that collects, after `counter` frames."""
@@ -284,8 +288,7 @@ class Run:
     values, config = self._progress.values, self._config
     if config.train_episodes:
       self._learn_if_ended(counter)
-      return
-    while counter >= values['trained'] + config.train_every:
+    while not config.train_episodes and counter >= values['trained'] + config.train_every:
       self._count()
       values['trained'] += config.train_every
       self._learn(config.train_steps)
@@ -320,19 +323,16 @@ class Run:
       self.save()
 
   def _log_training(self):
-    values = self._progress.values
+    values, every = self._progress.values, self._config.log_every
     logged = values['logged']
-    if logged is not None and self.frames < logged + self._config.log_every:
+    if logged is not None and self.frames < logged + every:
       return
     # Like the published trigger, later rows keep to the grid of the first.
-    values['logged'] = self.frames if logged is None else (
-        logged + self._config.log_every * (
-            (self.frames - logged) // self._config.log_every))
+    values['logged'] = self.frames if logged is None else self.frames - (self.frames - logged) % every
     row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
     row['agent/updates'] = self._agent.update_count
     unused = self._replay.unused(self._config.batch_length, tuple(self._agent.data_keys))
-    if unused:
-      row['replay/unused'] = unused
+    row |= {'replay/unused': unused} if unused else {}
     self._logger.write(self.frames, {**row, **self._speed()}, 'train')
 
   def _speed(self):
