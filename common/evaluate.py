@@ -34,10 +34,11 @@ def main(argv=None):
   args = parser.parse_args(argv)
   if args.episodes < 1:
     raise UserError(f'evaluate: --episodes is {args.episodes} but must be at least 1.')
-  logdir = config_lib.expand(args.logdir)
+  logdir = config_lib.expand(args.logdir).absolute()  # environments may change the working directory
   _, obs_space, _ = logdir_lib.load_config(logdir)
   images = [key for key, space in obs_space.items() if len(space.shape) == 3]
-  args.video = args.video and config_lib.expand(args.video)
+  args.video = args.video and config_lib.expand(args.video).absolute()
+  args.pictures = args.pictures and config_lib.expand(args.pictures).absolute()
   if args.video:
     video.check(args.video)
   if not images:
@@ -45,7 +46,7 @@ def main(argv=None):
       if getattr(args, name):
         raise UserError(f'{logdir}: the agent sees no images, so --{name} has none.')
   if args.pictures:
-    evaluation.check_folder(config_lib.expand(args.pictures))
+    evaluation.check_folder(args.pictures)
   row, episodes, agent = evaluate(logdir, args.episodes)
   print(
       f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '

@@ -69,7 +69,7 @@ def test_characters_that_a_terminal_lacks_end_no_command():
 
 @pytest.mark.parametrize('given, expected', [
     ('module://not_there.backend_inline', 'agg'), ('module://json.decoder', 'module://json.decoder'),
-    ('svg', 'svg')])
+    ('Qt4Agg', 'agg')])
 def test_a_notebooks_back_end_that_is_not_there_ends_no_command(monkeypatch, given, expected):
   monkeypatch.setenv('MPLBACKEND', given)
   assert config_lib.entry(lambda argv: os.environ['MPLBACKEND'])([]) == expected

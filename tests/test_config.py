@@ -199,6 +199,8 @@ def test_values_take_the_type_of_their_key():
 
 @pytest.mark.parametrize('line, words', [
     ('--configs dmx', "'dmx' Nearest: dmc"),
+    ('--logdir gs://bucket/run', 'logdir gs://bucket/run: is an address'),
+    ('--eval_every 1e16', 'eval_every must be a whole number from 1'),
     ('--configs cpu dmc', 'cpu is for what dmc sets Pass --configs dmc cpu.'),
     ('--configs dreamerv2 random_collect debug atari', 'Pass --configs atari random_collect dreamerv2 debug.'),
     ('--planner_horizon 3', 'planner_horizon is of planet alone'),

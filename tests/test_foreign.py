@@ -137,6 +137,16 @@ def test_a_run_whose_oldest_episodes_are_gone_counts_on(tmp_path, monkeypatch, c
   assert loops.episodes(tmp_path) == [(k, 0, 11) for k in range(3, 14)]
 
 
+def test_a_row_behind_the_checkpoint_that_somebody_damaged_is_passed_over(tmp_path, monkeypatch):
+  loops.use_toy(monkeypatch.setattr)
+  loops.start(tmp_path)
+  with (tmp_path / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 130, "time": 9, "eval/return": 5\n["eval/return"]\n{"step": 130, "time": 9}\n')
+  (tmp_path / 'episodes' / '.x.npz.tmp').mkdir()
+  loops.start(tmp_path, '--steps', 200)
+  assert loops.episodes(tmp_path)[-1][0] == 9
+
+
 def test_a_copy_without_episodes_is_refused_and_can_be_evaluated(tmp_path, monkeypatch):
   loops.use_toy(monkeypatch.setattr)
   loops.start(tmp_path)

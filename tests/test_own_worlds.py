@@ -20,6 +20,7 @@ from common.envs import values
 
 import loops
 import odd
+import own
 
 
 def make(task, *flags):
@@ -209,6 +210,56 @@ def test_only_what_is_a_seed_is_seeded(capsys):
     assert inner(env).given == (5 if seeded else None)
     code, out = checked(f'py_own:{name}', capsys)
     assert code == 0 and ('cannot be repeated' in out) != seeded
+
+
+def test_a_space_without_actions_is_refused(monkeypatch):
+  inverted = own.Box(-1, 1, (2,), np.float32)
+  inverted.low[:] = 2
+  for space in (own.Box(-1, 1, (0,), np.float32), inverted):
+    monkeypatch.setattr(own, 'Made', type('Made', (own.Own,), {'act_space': space}), raising=False)
+    with pytest.raises(UserError, match='holds no action'):
+      make('py_own:Made')
+
+
+def test_an_end_that_is_a_word_is_no_end(monkeypatch):
+  step = lambda self, action: (*own.Own.step(self, action)[:2], 'False', {})
+  monkeypatch.setattr(own, 'Made', type('Made', (own.Own,), {'step': step}), raising=False)
+  env = make('py_own:Made')
+  env.reset()
+  with pytest.raises(ValueError, match="'False',. for the end of an episode"):
+    env.step(np.zeros(2, np.float32))
+
+
+def test_a_seed_that_is_no_method_is_left_alone(monkeypatch):
+  reset = lambda self: own.Own.reset(self)
+  monkeypatch.setattr(own, 'Made', type('Made', (own.Own,), {'seed': 42, 'reset': reset}), raising=False)
+  make('py_own:Made').reset(3)
+
+
+def test_a_program_that_ends_itself_is_said(monkeypatch, tmp_path, capsys):
+  (tmp_path / 'program_of_mine.py').write_text('import sys\nsys.exit()\n')
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(UserError, match="'program_of_mine' ends the program while it is imported"):
+    make('py_program_of_mine:Env')
+  def ends():
+    raise SystemExit
+  monkeypatch.setattr(own, 'ends', ends, raising=False)
+  with pytest.raises(UserError, match='py_own:ends ended the program'):
+    make('py_own:ends')
+  code, out = checked('py_own:ends', capsys)
+  assert code == 1 and 'ended the program' in out
+
+
+def test_an_environment_that_moves_elsewhere_leaves_the_run_where_it_is(monkeypatch, tmp_path):
+  def moves():
+    os.chdir(tmp_path / 'elsewhere')
+    return own.Own()
+  (tmp_path / 'elsewhere').mkdir()
+  loops.use_toy(monkeypatch.setattr)
+  monkeypatch.setattr(own, 'moves', moves, raising=False)
+  monkeypatch.chdir(tmp_path)
+  loops.start('run', '--configs', 'gym', 'debug', '--task', 'py_own:moves')
+  assert (tmp_path / 'run' / 'checkpoint').exists() and not any((tmp_path / 'elsewhere').iterdir())
 
 
 def test_what_is_no_function_is_named_as_what_it_is(monkeypatch):

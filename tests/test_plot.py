@@ -68,6 +68,11 @@ def test_means_over_the_bins_of_sparser_peers_say_so(tmp_path, capsys):
   assert 'frames (means of 10,000)' in often and 'means of' not in rarely
 
 
+def test_rows_of_joined_files_are_put_in_order(tmp_path):
+  run = make(tmp_path / 'run', [(15_000, 3.0), (20_000, 4.0), (5000, 1.0), (10_000, 2.0)])
+  np.testing.assert_array_equal(curves.read(run, 'eval/return').values, [1, 2, 3, 4])
+
+
 def test_metrics_that_nobody_can_read_are_no_young_run(tmp_path, capsys):
   run = make(tmp_path / 'run', [])
   (run / 'metrics.jsonl').write_bytes(b'\xff\x00\n')

@@ -206,6 +206,9 @@ def test_few_shot_runs_are_judged_by_the_frames_since_their_actor_collects(tmp_p
     ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "random_return": null}'),
     ('evaluate.jsonl', '{"step": 500000, "return": 1.0, "returns": [1.0], "return_std": "x"}'),
     ('metrics.jsonl', '{"agent/updates": 3, "time": 1.0}'),
+    ('metrics.jsonl', '{"step": 500000, "agent/updates": 3, "time/env": "long"}'),
+    ('metrics.jsonl', '{"step": 1' + 400 * '0' + '}'),
+    ('metrics.jsonl', 100_000 * '['),
     ('metrics.jsonl', '{"step": 500000, "agent/updates": null, "time": 1.0}'),
     ('metrics.jsonl', '{"step": null, "time": 1.0}')])
 def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text):
@@ -218,7 +221,7 @@ def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text
 
 
 @pytest.mark.parametrize('key, value', [
-    ('finished_at', '500000'), ('seconds', 'long'), ('commit', 7), ('versions', []), ('command', 1)])
+    ('finished_at', '500000'), ('seconds', 'long'), ('seconds', float('nan')), ('versions', {'python': []}), ('commit', 7), ('versions', []), ('command', 1)])
 def test_a_run_json_of_other_types_is_a_problem(tmp_path, key, value):
   run = make(tmp_path / 'run', published(), **{key: value})
   assert any('run.json cannot be read' in problem for problem in entry(run).runs[0].problems)

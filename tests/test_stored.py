@@ -134,6 +134,15 @@ def test_the_final_evaluation_of_a_run_that_fell_back_has_the_height_of_its_curv
   assert code == 0 and f'149 here, 150 +- {half:.3g} stored: within' in text
 
 
+def test_a_reference_with_numbers_that_are_none_is_no_pass(tmp_path):
+  run = write(tmp_path / 'stored', line)
+  _, reference = stored.store(run, str(tmp_path / 'x.json'), 'learning')
+  cells = reference['seeds'][0]['eval/return']
+  reference['seeds'][0]['eval/return'] = [float('nan')] * len(cells)
+  with pytest.raises(UserError, match='x: holds numbers that are not finite'):
+    bands.compare(reference | {'name': 'x'}, [run])
+
+
 def test_the_first_frames_that_are_below_are_told_first(tmp_path):
   write(tmp_path / 'stored', line)
   for path, evaluated, trained in (('stored', line, line), ('new', lambda step: line(step) * (step <= 150), lambda step: 0.0)):

@@ -94,7 +94,7 @@ def test_seeds_are_how_many_or_which(text, expected):
 
 
 @pytest.mark.parametrize('text', [
-    '0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-'])
+    '0', '', '-1', 'x', '3-', '7-3', '1.5', '0,x', '99999999999', '2,,-', 5000 * '9', '\uff15'])
 def test_what_are_no_seeds_is_refused(text):
   with pytest.raises(config_lib.UserError, match='--seeds is'):
     grid.seeds(text)

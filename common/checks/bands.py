@@ -84,6 +84,8 @@ def compare(reference, runs):
     raise UserError(
         f'{runs[0]}: has no number at the frames of {reference["name"]}, so there is nothing to '
         'compare. Evaluate as often as the stored runs: --eval_every.')
+  if not all(np.isfinite([one.stored, one.here, one.half]).all() for one in results):
+    raise UserError(f'{reference["name"]}: holds numbers that are not finite. Store its runs again.')
   below = sorted((one for one in results if one.verdict == 'below'), key=lambda one: one.first)
   seeds = [one['seed'] for one in reference['seeds']]
   share = 100 * _half(1.0, [0.0] * len(seeds), len(runs))

@@ -37,9 +37,11 @@ def entry(main):
     # Python would look through them, a tenth of the time of a start, and find nothing.
     gc.set_threshold(50_000, 20, 50)
     _open_streams()
-    module = os.environ.get('MPLBACKEND', '').partition('module://')[2]
-    if module and not importlib.util.find_spec(module.partition('.')[0]):
-      os.environ['MPLBACKEND'] = 'agg'  # a notebook's, which `!python -m ...` inherits without its modules
+    backend = os.environ.get('MPLBACKEND', '')
+    module = backend.partition('module://')[2].partition('.')[0]
+    if backend and not (module and importlib.util.find_spec(module)):
+      # That of a notebook, which `!python -m ...` inherits without its modules, or of an old Matplotlib.
+      os.environ['MPLBACKEND'] = 'agg'
     try:
       try:
         return main(argv)

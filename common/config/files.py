@@ -3,6 +3,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import re
 
 from ruamel import yaml
 
@@ -121,6 +122,9 @@ def expand(path, key=''):
   Raises:
     UserError: there is none, or none of that user. It names the key of the configuration, if given.
   """
+  named = f'{key} {path}' if key else str(path)
+  if re.match(r'[A-Za-z]\w+://', str(path)):
+    raise UserError(f'{named}: is an address, where only files of this machine can be read and written.')
   try:
     return pathlib.Path(path).expanduser()
   except (RuntimeError, ValueError):

@@ -49,7 +49,7 @@ CHOICES = {
 # so that `steps: 5.0e6` is one although YAML reads a float. Seeds leave room in int32 for those of
 # evaluations, which lie above.
 RANGES = {
-    'seed': (0, 2_000_000_000), 'steps': (1, None), 'eval_every': (1, None),
+    'seed': (0, 2_000_000_000), 'steps': (1, None), 'eval_every': (1, 2 ** 53),
     'eval_episodes': (0, None), 'log_every': (1, None), 'save_every': (0, None), 'devices': (0, None),
     'disk_wait': (0, None), 'nan_limit': (1, None), 'envs': (1, None), 'collectors': (0, None),
     'env_timeout': (0.01, None), 'action_repeat': (1, None),

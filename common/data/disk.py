@@ -86,7 +86,7 @@ class Disk:
     """
     try:
       write(*args)
-    except (OSError, UserError) as error:
+    except (OSError, UserError, RuntimeError) as error:  # with which Matplotlib misses a program
       if what not in self._told:
         self._told.add(what)
         self._say(f'{what} cannot be written ({reason(error)}). The run goes on without.')

@@ -70,7 +70,7 @@ def named(directory):
 def pruned(directory):
   """Return {(k, e, rows)} of the episodes that were deleted on purpose."""
   path = directory / PRUNED
-  lines = path.read_text().splitlines() if path.exists() else []
+  lines = path.read_text(errors='replace').splitlines() if path.is_file() else []
   matches = [NAME.fullmatch(line) for line in lines]
   return {tuple(map(int, match.groups())) for match in matches if match}
 
@@ -102,7 +102,8 @@ def strangers(directory):
 def clear(directory):
   """Finish what a killed run left: half-written files, and pruned ones not deleted yet."""
   for path in directory.glob('.*.npz.tmp'):
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(IsADirectoryError):  # nothing of ours
+      path.unlink(missing_ok=True)
   for found in pruned(directory):
     (directory / name(*found)).unlink(missing_ok=True)
 

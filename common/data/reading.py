@@ -24,7 +24,7 @@ def scan(directory, warn):
   for path, (k, e, rows) in files.named(directory):
     if (k, e) in found:
       warn(f'{path}: another file is the same episode. Skipped; move it to silence this.')
-    elif zipfile.is_zipfile(path):  # the index at the end is missing from a truncated file
+    elif os.path.isfile(path) and zipfile.is_zipfile(path):  # the index at the end is missing from a truncated file
       found[k, e] = rows
     else:
       truncated.append((k, e, rows))

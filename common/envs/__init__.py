@@ -70,7 +70,7 @@ def raw(config):
   if suite == 'gym':
     return gym.build(name)
   if suite == 'py':
-    return _callable(name)()
+    return _built(name)
   return _make_env(suite, name, config, config.seed, 'eval')
 
 
@@ -189,6 +189,10 @@ def find_function(name):
           f'task: there is no module {error.name!r}, named by py_{name}. Start the command where '
           'it can be imported, or add its folder to PYTHONPATH.') from None
     raise
+  except SystemExit as error:
+    raise UserError(
+        f'task: the module {path!r} ends the program while it is imported (SystemExit {error.code}). Put what '
+        "it does as a program below `if __name__ == '__main__':`.") from None
   function = getattr(module, attribute, None)
   if not callable(function):
     names = [key for key, value in vars(module).items() if callable(value) and key[0] != '_']
@@ -200,6 +204,14 @@ def find_function(name):
         f'task: the module {path!r} has no function {attribute!r}. '
         f'{config_lib.nearest(attribute, names)}')
   return function
+
+
+def _built(name):
+  """What the user's function of a name returns. Raises UserError if it ends the program instead."""
+  try:
+    return _callable(name)()
+  except SystemExit as error:
+    raise UserError(f'task: py_{name} ended the program in place of returning (SystemExit {error.code}).') from None
 
 
 def _callable(name):
@@ -256,7 +268,7 @@ def _make_env(suite, name, config, seed, mode):
     return gym.make(name, config.get('gym_draw'))
   if suite == 'dummy':
     return dummy.Dummy(name, size, seed)
-  return _adapt(_callable(name)(), config.task, config.get('gym_draw'))
+  return _adapt(_built(name), config.task, config.get('gym_draw'))
 
 
 def _adapt(env, task, draw):

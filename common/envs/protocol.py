@@ -100,10 +100,10 @@ class Own:
     self.obs_space, self.act_space = env.obs_space, act_space
     self._reset, seeded = own_reset(env)
     self.notes = []
-    if not (seeded or hasattr(env, 'seed')):
+    if not (seeded or _has(env, 'seed')):
       self.notes = [f'{type(env).__name__} cannot be seeded, so runs cannot be repeated']
     # The two halves of a costly step, unless a method of that name means something else.
-    if hasattr(env, 'observe') and hasattr(env, 'advance') and takes_any(env.advance):
+    if _has(env, 'observe') and _has(env, 'advance') and takes_any(env.advance):
       self.advance, self.observe = self._advance, env.observe
 
   def reset(self, seed=None):
@@ -130,6 +130,10 @@ class Own:
     """Close the environment, if it can be closed."""
     if hasattr(self._env, 'close'):
       self._env.close()
+
+
+def _has(env, method):
+  return callable(getattr(env, method, None))
 
 
 def _with_discount(terminated, truncated, info):
@@ -201,7 +205,7 @@ def reset_plain(env, seed):
 
 def _seeded_by_method(env):
   """What has a method `seed`: an environment, or what its wrappers are around; or None."""
-  while env is not None and not hasattr(env, 'seed'):
+  while env is not None and not _has(env, 'seed'):
     env = getattr(env, 'env', None)
   return env
 
@@ -281,9 +285,11 @@ def ended(result):
   """(obs, reward, terminated, truncated) of what `step` returned, five values or four.
 
   Raises:
-    ValueError: neither.
+    ValueError: neither, or ends are told in words, which all would be true.
   """
   count = len(result) if isinstance(result, tuple) else 0
+  if any(isinstance(end, (str, bytes)) for end in (result[2:-1] if count else ())):
+    raise ValueError(f'step returned {result[2:-1]} for the end of an episode, expected True or False')
   if count == 5:
     return result[:4]
   if count != 4:

@@ -25,7 +25,7 @@ from common.envs.images import is_image
 
 # Names of an episode's other arrays, of what agents and metrics add, and of what writes npz.
 RESERVED = (
-    'action', 'reward', 'discount', 'pcont', 'model', 'actor', 'value', 'file', 'allow_pickle')
+    'action', 'reward', 'reward_mask', 'discount', 'pcont', 'model', 'actor', 'value', 'file', 'allow_pickle')
 
 # What of an observation is stored beside the agent's own: for analysis, or for further tasks.
 STORED = re.compile('log_.*|reward/.*')

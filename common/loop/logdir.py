@@ -43,7 +43,7 @@ def claim(config):
     UserError: another process uses it; it was written by another agent or an
       incompatible config; or it cannot be made.
   """
-  path = pathlib.Path(config.logdir)
+  path = pathlib.Path(config.logdir).absolute()  # environments may change the working directory
   check(path, config)
   _commit()  # kept for run.json, for the checkout may change before that is written
   # Path's own `exists` raises where one may not look.

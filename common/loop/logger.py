@@ -93,9 +93,12 @@ class Logger:
   def steps(self, rows, name):
     """Steps of the rows that have a metric, of those behind the first `rows` of metrics.jsonl."""
     with self._path.open('rb') as file:
-      return [
-          json.loads(line)['step'] for line in itertools.islice(file, rows, None)
-          if json.dumps(name).encode() in line]
+      found = []
+      for line in itertools.islice(file, rows, None):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # somebody has edited it
+          row = json.loads(line)
+          found += [row['step']] if name in row else []
+      return found
 
   def tells(self, name):
     """Whether any row has a metric."""

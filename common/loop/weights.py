@@ -37,11 +37,11 @@ def load(path, agent):
   try:
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in file.files}
-  except UNREADABLE as error:
+    frames = arrays.pop(FRAMES, None)
+    agent.saved_frames = None if frames is None else int(frames)
+  except (*UNREADABLE, TypeError) as error:
     raise UserError(
         f'{path}: cannot be read ({error or type(error).__name__}). Fetch it again.') from None
-  frames = arrays.pop(FRAMES, None)
-  agent.saved_frames = None if frames is None else int(frames)
   wrong = sorted(
       name for name in variables.keys() | arrays.keys()
       if name not in arrays or name not in variables

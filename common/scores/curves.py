@@ -118,10 +118,10 @@ def read(path, metric, config=None):
   later = {**run_files.later_keys(config.agent, config.task), **config_lib.before(config)}
   config = config_lib.Config({**later, **config})
   key = json.dumps(metric).encode()
-  points = [
+  points = sorted([
       (row['step'], row[metric]) for row in run_files.rows(path / 'metrics.jsonl', key)
       if run_files.is_number(row.get('step'), 0, run_files.LATEST)
-      and run_files.is_number(row.get(metric), -LARGEST, LARGEST)]
+      and run_files.is_number(row.get(metric), -LARGEST, LARGEST)], key=lambda point: point[0])  # files may be joined
   frames, values = np.asarray(points, np.float64).reshape(-1, 2).T
   return Run(path, config, frames, values)
 

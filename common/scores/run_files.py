@@ -18,6 +18,9 @@ OWN_LINES = re.compile(r'^(?:seed|task|logdir):.*\n?(?:[ \t].*\n?)*', re.MULTILI
 # Folders of a run that hold no further runs.
 OWN_FOLDERS = ('episodes', 'episodes_aside', 'checkpoint', 'pictures', 'wandb', 'mlruns')
 
+# Keys of numbers that curves and reports reckon with.
+NUMBERS = ('seed', 'steps', 'time_limit', 'eval_episodes', 'expl_until')
+
 LATEST = 2.0 ** 53   # frames up to which float64 counts
 
 
@@ -65,7 +68,7 @@ def check_types(path, config):
       'agent': isinstance(config.agent, str), 'task': isinstance(config.task, str),
       'configs': isinstance(blocks, list) and all(isinstance(name, str) for name in blocks),
       'eval_every': is_number(config.eval_every, 1, LATEST),
-      'eval_episodes': is_number(config.get('eval_episodes', 1), 0, LATEST)}
+      **{key: is_number(config[key], 0, LATEST) for key in NUMBERS if key in config}}
   for key, fine in sound.items():
     if not fine:
       raise UserError(

@@ -47,7 +47,7 @@ def _can_be_shown(path):
   try:
     with Image.open(path):
       return path.read_bytes().endswith(b';')  # as a whole GIF does
-  except (OSError, ValueError):  # PIL's own are among them
+  except (OSError, ValueError, Image.DecompressionBombError):  # PIL's others are among them
     return False
 
 

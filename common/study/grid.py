@@ -86,8 +86,8 @@ def check(runs, folder):
 
 def seeds(text):
   """Return the list of seeds that a text such as 5, 3-7 or 0,3 means. Raises UserError."""
-  words = [f'0-{int(text) - 1}'] if re.fullmatch(r'0*[1-9]\d*', text) else text.split(',')
-  parts = [re.fullmatch(r'\s*(\d+)(?:-(\d+))?\s*', word) for word in words if word]
+  words = [f'0-{int(text) - 1}'] if re.fullmatch(r'0*[1-9][0-9]{0,18}', text) else text.split(',')
+  parts = [re.fullmatch(r'\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*', word) for word in words if word]
   ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
   if text == '0' or not parts or not all(parts) or any(first > last for first, last in ranges):
     raise UserError(

@@ -11,6 +11,7 @@ from common import config as config_lib
 from common.config import UserError
 from common.config.options import FREE_TO_CHANGE
 from common.scores import curves
+from common.scores import run_files
 
 # What may differ between seeds without a word: names, and how much was shown or checked on the way.
 UNREMARKABLE = ('configs', 'logdir', 'quiet', 'log_every', 'nan_limit', 'deterministic', 'track')
@@ -139,8 +140,9 @@ def _speed(training):
 
 
 def _is_row(row):
+  shown = [key for key in row if key in ('agent/skipped', 'fps', 'time') or key.startswith('time/')]
   return _finite(row.get('step')) and _finite(row.get('agent/updates', 0)) and all(
-      _finite(row.get(name) or 0) for name in ('agent/skipped', 'fps', 'time'))
+      row[key] is None or _finite(row[key]) for key in shown)
 
 
 def _is_evaluation(row):
@@ -153,7 +155,7 @@ def _is_evaluation(row):
 
 
 def _finite(value):
-  return isinstance(value, (int, float)) and math.isfinite(value)
+  return run_files.is_number(value, -curves.LARGEST, curves.LARGEST)
 
 
 def _rows(path, problems, sound):
@@ -168,7 +170,7 @@ def _rows(path, problems, sound):
     for line in lines:
       try:
         row = json.loads(line)
-      except ValueError:
+      except (ValueError, RecursionError):
         row = None
       if isinstance(row, dict) and sound(row):
         rows.append(row)
@@ -184,11 +186,13 @@ def _run_json(path, problems):
     run = json.loads(path.read_text())
   except FileNotFoundError:
     problems.append('run.json is missing: command, commit, versions and time are not known')
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     problems.append('run.json cannot be read: command, commit, versions and time are not known')
   else:
     if isinstance(run, dict) and all(
-        isinstance(run.get(key), (kind, type(None))) for key, kind in KINDS.items()):
+        isinstance(run.get(key), (kind, type(None))) for key, kind in KINDS.items()) and all(
+            isinstance(text, str) for text in (run.get('versions') or {}).values()) and all(
+                run.get(key) is None or _finite(run[key]) for key in ('finished_at', 'seconds')):
       return run
     problems.append('run.json cannot be read: command, commit, versions and time are not known')
   return {}
