@@ -266,8 +266,6 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--tasks', ','], "tasks is ',', which names none"),
     (['--tasks', 'dmc_walker_run:0,dmc_walker_walk', '--batch_length', '900'], 'batch_length 900'),
     (['--deterministic', 'True', '--save_every', '7'], 'save_every means nothing with deterministic True'),
-    (['--obs_loss', 'none', '--grad_heads', 'reward', '--image_background', 'True'],
-     'image_background means nothing with obs_loss none'),
     (['--offline', 'x', '--prune_disk', 'True'], 'prune_disk means nothing with offline'),
     (['--expl', 'completely_random', '--eval_noise', '0.1'], 'eval_noise means nothing with expl completely_random'),
     (['--random_style', 'gaussian'], 'random_style means nothing with expl additive_gaussian'),

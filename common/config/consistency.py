@@ -101,7 +101,6 @@ def check_used(c, keys):
   for reason, unread, names in (
       ('overlap False', not c.overlap, ('act_on',)),
       ('deterministic True', c.deterministic, ('save_every',)),
-      (f'obs_loss {c.get("obs_loss")}', c.get('obs_loss') != 'reconstruction', ('image_background',)),
       ('offline, which collects nothing', bool(c.get('offline')),
        ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk')),
       ('expl completely_random, whose actions are all random or none',
