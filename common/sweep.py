@@ -63,7 +63,8 @@ def parse(argv):
   parser.add_argument(
       '--configs', nargs='+', action='extend', default=[], metavar='BLOCK', help='as for training')
   parser.add_argument(
-      '--tasks', nargs='+', action='extend', metavar='TASK', help='tasks and groups, with commas or spaces (default: that of the blocks)')
+      '--tasks', nargs='+', action='extend', metavar='TASK',
+      help='tasks and groups, with commas or spaces (default: that of the blocks)')
   parser.add_argument(
       '--seeds', default='1', help='5 is 0 to 4; 3-7, 0,3 and 3-3 are those (default: 1, which is 0)')
   parser.add_argument('--logdir', help='folder of the runs (default: ~/logs/AGENT-CONFIGS)')

@@ -221,7 +221,8 @@ def test_rows_that_hold_no_numbers_are_left_out_with_a_word(tmp_path, file, text
 
 
 @pytest.mark.parametrize('key, value', [
-    ('finished_at', '500000'), ('seconds', 'long'), ('seconds', float('nan')), ('versions', {'python': []}), ('commit', 7), ('versions', []), ('command', 1)])
+    ('finished_at', '500000'), ('seconds', 'long'), ('seconds', float('nan')),
+    ('versions', {'python': []}), ('commit', 7), ('versions', []), ('command', 1)])
 def test_a_run_json_of_other_types_is_a_problem(tmp_path, key, value):
   run = make(tmp_path / 'run', published(), **{key: value})
   assert any('run.json cannot be read' in problem for problem in entry(run).runs[0].problems)
@@ -231,7 +232,8 @@ def test_a_run_json_of_other_types_is_a_problem(tmp_path, key, value):
 def test_a_run_that_ends_within_a_tenth_of_a_printed_score_is_not_too_short(tmp_path):
   def word(end):
     points = [(step, 500.0) for step in range(10_000, end + 1, 10_000)]
-    path = make(tmp_path / f'{end}', points, ['--configs', 'dmc', '--task', 'dmc_cartpole_swingup'], 'planet')
+    path = make(
+        tmp_path / f'{end}', points, ['--configs', 'dmc', '--task', 'dmc_cartpole_swingup'], 'planet')
     found = entry(path)
     return found.comparisons[0].reference, found.verdict.word
   reference, long = word(940_000)
@@ -241,7 +243,8 @@ def test_a_run_that_ends_within_a_tenth_of_a_printed_score_is_not_too_short(tmp_
 
 def test_a_few_episodes_of_an_evaluation_do_not_replace_many(tmp_path):
   def how(episodes):
-    run = make(tmp_path / episodes, [(step, 900.0) for step in range(460_000, 500_001, 10_000)], ['--eval_episodes', episodes])
+    points = [(step, 900.0) for step in range(460_000, 500_001, 10_000)]
+    run = make(tmp_path / episodes, points, ['--eval_episodes', episodes])
     evaluate(run, 500_000, [1.0] * 10)
     return entry(run).score.how
   assert how('2') == '10 episodes of common.evaluate'

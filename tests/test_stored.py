@@ -145,12 +145,11 @@ def test_a_reference_with_numbers_that_are_none_is_no_pass(tmp_path):
 
 def test_the_first_frames_that_are_below_are_told_first(tmp_path):
   write(tmp_path / 'stored', line)
-  for path, evaluated, trained in (('stored', line, line), ('new', lambda step: line(step) * (step <= 150), lambda step: 0.0)):
-    run = tmp_path / path
-    if path == 'new':
-      write(run, evaluated)
-    with (run / 'metrics.jsonl').open('a') as file:
-      file.writelines(json.dumps({'step': step, 'time': 1.0, 'train/return': trained(step)}) + '\n' for step in range(10, 201, 10))
+  write(tmp_path / 'new', lambda step: line(step) * (step <= 150))
+  for path, trained in (('stored', line), ('new', lambda step: 0.0)):
+    with (tmp_path / path / 'metrics.jsonl').open('a') as file:
+      for step in range(10, 201, 10):
+        file.write(json.dumps({'step': step, 'time': 1.0, 'train/return': trained(step)}) + '\n')
   _, reference = stored.store(tmp_path / 'stored', str(tmp_path / 'x.json'), 'learning')
   assert list(reference['seeds'][0])[1:3] == ['eval/return', 'train/return']
   ok, lines = bands.compare(reference | {'name': 'x'}, [tmp_path / 'new'])

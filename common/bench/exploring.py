@@ -25,7 +25,7 @@ def measure(config, updates):
   """
   if config.expl_behavior != 'plan2explore':
     raise UserError(
-        f'benchmark: explore times the ensemble of expl_behavior plan2explore, but it is '
+        'benchmark: explore times the ensemble of expl_behavior plan2explore, but it is '
         f'{config.expl_behavior}. Leave out the block or flag that says so.')
   sizes.check_counted(config)
   configs = {True: config, False: config.replace(**NEARLY_NONE)}

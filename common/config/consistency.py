@@ -85,11 +85,11 @@ def check_order(names):
   for i, late in enumerate(names):
     taken_back = [name for name in names[i + 1:] if name in SUITE_BLOCKS]
     if late in LATE_BLOCKS and taken_back and late not in names[i + 1:]:
-      first = sorted(names, key=lambda name: name not in SUITE_BLOCKS)  # else as they were
-      ordered = sorted(first, key=lambda name: LATE_BLOCKS.index(name) if name in LATE_BLOCKS else -1)
+      place = lambda name: LATE_BLOCKS.index(name) if name in LATE_BLOCKS else -1
+      ordered = sorted(dict.fromkeys(names), key=lambda name: (name not in SUITE_BLOCKS, place(name)))
       raise UserError(
           f'config: the block {late} is for what {taken_back[0]} sets, so it comes after it. Pass '
-          f'--configs {" ".join(dict.fromkeys(ordered))}.')
+          f'--configs {" ".join(ordered)}.')
 
 
 def check_used(c, keys):

@@ -24,7 +24,9 @@ def wrap(env, config):
   elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
     if not isinstance(space, wrappers.OneHot):
       if not space.shape[0] or (space.low > space.high).any():
-        raise UserError(f'{config.task}: the action space {space} holds no action. Declare one entry at least, low below high.')
+        raise UserError(
+            f'{config.task}: the action space {space} holds no action. Declare one entry at least, low below '
+            'high.')
       if not values.bounded(space):
         raise UserError(
             f'{config.task}: the action space {space} has no finite bounds, so actions cannot be scaled '

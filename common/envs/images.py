@@ -119,10 +119,8 @@ def whole_image(key, value, space, scale=1):
     return value
   floats = scale != 1 or space.dtype.kind == 'f'
   kinds = 'iubf' if floats else 'iub'
-  low, high = (0, 255)
-  if floats and value.dtype.kind == 'f':  # what is calculated may be beyond by its rounding
-    low, high = np.nextafter(-0.5, 0), np.nextafter(255.5, 0)
-  inside = not value.size or (value.min() >= low and value.max() <= high)  # NaN is not
+  # What is calculated may be beyond by its rounding. NaN is not within.
+  inside = not value.size or (value.min() > -0.5 and value.max() < 255.5)
   if value.dtype.kind not in kinds or not inside:
     held = f'{value.min() / scale:.7g} to {value.max() / scale:.7g}' if value.size else 'nothing'
     raise ValueError(

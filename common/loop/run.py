@@ -288,7 +288,8 @@ class Run:
     values, config = self._progress.values, self._config
     if config.train_episodes:
       self._learn_if_ended(counter)
-    while not config.train_episodes and counter >= values['trained'] + config.train_every:
+      return
+    while counter >= values['trained'] + config.train_every:
       self._count()
       values['trained'] += config.train_every
       self._learn(config.train_steps)
@@ -323,16 +324,15 @@ class Run:
       self.save()
 
   def _log_training(self):
-    values, every = self._progress.values, self._config.log_every
-    logged = values['logged']
+    logged, every = self._progress.values['logged'], self._config.log_every
     if logged is not None and self.frames < logged + every:
       return
     # Like the published trigger, later rows keep to the grid of the first.
-    values['logged'] = self.frames if logged is None else self.frames - (self.frames - logged) % every
+    self._progress.values['logged'] = self.frames - (0 if logged is None else (self.frames - logged) % every)
     row = {f'agent/{name}': value for name, value in self._learner.means.take().items()}
     row['agent/updates'] = self._agent.update_count
-    unused = self._replay.unused(self._config.batch_length, tuple(self._agent.data_keys))
-    row |= {'replay/unused': unused} if unused else {}
+    if unused := self._replay.unused(self._config.batch_length, tuple(self._agent.data_keys)):
+      row['replay/unused'] = unused
     self._logger.write(self.frames, {**row, **self._speed()}, 'train')
 
   def _speed(self):
