@@ -20,6 +20,8 @@ from common.envs import workers
 from common.loop import collector
 from common.loop import crew
 from common.loop import parts
+from common.loop import rounds
+from common.loop import run
 from common.loop import start as run_start
 
 import loops
@@ -63,6 +65,14 @@ def test_a_run_is_the_same_again_however_rounds_are_cut(toy, tmp_path, monkeypat
   loops.start(tmp_path / 'two', *FLAGS)
   assert loops.episodes(tmp_path / 'one') == EPISODES
   assert same_run(tmp_path / 'one', tmp_path / 'two')
+
+
+def test_no_episode_is_random_at_first_and_the_agents_later(near, tmp_path, monkeypatch):
+  pretrain, running = run.Run.pretrain, []
+  monkeypatch.setattr(rounds.CrewRun, 'pretrain', lambda self: (
+      running.append((self._crew.unfinished, self.frames)), pretrain(self)))
+  loops.start(tmp_path, *FLAGS, '--prefill', 50, '--train_every', 24)
+  assert running == [(0, 80)]
 
 
 def test_weights_are_those_of_one_burst_ago_and_collectors_differ(near, tmp_path, monkeypatch):

@@ -112,6 +112,17 @@ def test_unfinished_episodes_go_on_in_the_next_call():
   np.testing.assert_array_equal(episodes[1][0]['t'][:, 0], range(6))
 
 
+def test_episodes_that_are_abandoned_are_not_handed_over_and_others_begin():
+  driver, episodes, inner = collect([3, 5])
+  driver(counting_policy, episodes=1)
+  driver.abandon()
+  assert driver.unfinished == 0
+  driver(counting_policy, episodes=2)  # without the state of before
+  assert [(index, number, len(episode['reward'])) for episode, number, index in episodes] == [
+      (0, 0, 4), (0, 1, 4), (1, 0, 6)]
+  assert len(set(inner[1].seeds)) == len(inner[1].seeds) == 2
+
+
 def test_ends_at_the_same_time_come_in_the_order_of_environments():
   driver, episodes, _ = collect([2, 2, 2])
   driver(counting_policy, frames=2)

@@ -112,15 +112,30 @@ def test_bursts_that_wait_are_continued(toy, tmp_path, monkeypatch):
 
 def test_what_hangs_on_frames_is_told_all_that_were_collected(toy, tmp_path, spied, monkeypatch):
   """Also after an evaluation, and those of episodes that are still running."""
-  act, counts = run.Run._act, []
+  act, counts, begun = run.Run._act, [], []
   def spy(self, obs, state, counter):
-    counts.append((counter, 2 * sum(event[:2] == ('train', 'step') for event in spied)))
+    frames = 2 * sum(event[:2] == ('train', 'step') for event in spied)
+    begun.append(frames - self.frames)  # at first: of random episodes that were dropped
+    counts.append((counter, frames - begun[0]))
     return act(self, obs, state, counter)
   monkeypatch.setattr(run.Run, '_act', spy)
   loops.start(
       tmp_path, '--task', 'py_worlds:Uneven', '--envs', 2, '--batch_length', 2, '--eval_every', 30,
       '--steps', 200)
   assert len(counts) > 20 and all(told == collected for told, collected in counts)
+
+
+@pytest.mark.parametrize('flags', [[], ['--overlap', True]])
+def test_no_episode_is_random_at_first_and_the_agents_later(toy, tmp_path, monkeypatch, flags):
+  policy, begins = loops.Toy.policy, []
+  def spy(self, obs, *args, **kwargs):
+    begins.append(obs['is_first'].tolist())
+    return policy(self, obs, *args, **kwargs)
+  monkeypatch.setattr(loops.Toy, 'policy', spy)
+  loops.start(
+      tmp_path, '--task', 'py_worlds:Uneven', '--envs', 3, '--batch_length', 2, '--steps', 80,
+      '--eval_episodes', 0, *flags)
+  assert begins[0] == [True] * 3 and begins.count([True] * 3) < len(begins)
 
 
 def test_a_long_episode_is_interrupted_by_several_bursts(toy, tmp_path, spied, monkeypatch):

@@ -63,6 +63,7 @@ def load(agent, argv=None, new=True):
     begun = list(_begun(config))
     if not begun:
       consistency.check_order(names)
+      consistency.check_effect(config)
     known = lambda key: [defaults(agent).get(key), *(old.get(key) for old in begun)]
     single = [found[0] for found in meant.values() if len(found) == 1]
     consistency.check_used(config, [key for key in single if values.get(key) not in known(key)])

@@ -118,6 +118,12 @@ class Driver:
     return sum(
         (len(rows) - 1) * repeat for rows, repeat in zip(self._rows, self._repeats) if rows)
 
+  def abandon(self):
+    """Drop the episodes that are running: their environments begin others."""
+    for e in np.flatnonzero([bool(rows) for rows in self._rows]):
+      self._drop(e)
+      self._done[e], self.goes_on[e] = True, False
+
   def close(self):
     """Close all environments."""
     for env in self._envs:

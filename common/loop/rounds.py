@@ -18,12 +18,15 @@ class CrewRun(OverlappedRun):
     self._begin()
 
   def prefill(self):
-    """Collect uniformly random episodes until config.prefill frames exist."""
+    """As Run.prefill, in rounds."""
+    missing = self.frames < self._config.prefill
     with self._clock('env'):
       while self.frames < self._config.prefill:
         self._view.stage('collecting random episodes')
         self._play(self._config.train_every, random=True)
         self._count()
+    if missing:
+      self._begin()
 
   def collect(self):
     """Collect in rounds until the next evaluation, while updates are made."""

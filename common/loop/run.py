@@ -86,18 +86,18 @@ class Run:
     return self._learner.updates > self._saved
 
   def prefill(self):
-    """Collect uniformly random episodes until config.prefill frames exist."""
+    """Collect uniformly random episodes until config.prefill frames exist; what still runs is dropped."""
     missing = self._config.prefill - self.frames
     if missing > 0 and not self._config.offline:
       self._view.stage('collecting random episodes')
-      policy = random_policy(
-          self._parts.envs[0].act_space, self._config.seed, self._driver.next_episode)
+      policy = random_policy(self._parts.envs[0].act_space, self._config.seed, self._driver.next_episode)
       def checked(*args):
         self._interrupts.check()
         self._count(wait=False)
         return policy(*args)
       with self._clock('env'):
         self._driver(checked, frames=missing)
+        self._driver.abandon()
         self._count()
 
   def pretrain(self):

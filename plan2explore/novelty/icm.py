@@ -1,4 +1,4 @@
-"""ICM: error of a forward model (Plan2Explore paper, section 4)."""
+"""ICM: error of a forward model on features that tell actions apart (Pathak et al. 2017)."""
 import tensorflow as tf
 
 from common.model import nets
