@@ -22,7 +22,8 @@ from common.scores import figures
 BASE = [
     '--configs', 'debug', '--task', 'dummy_continuous_vector', '--cnn_keys=', '--mlp_keys', '.*',
     '--time_limit', 20, '--prefill', 40, '--steps', 120, '--train_every', 20, '--eval_every', 40,
-    '--deter_size', 4, '--stoch_size', 2, '--num_units', 4, '--mlp_units', 4,
+    '--deter_size', 4, '--stoch_size', 2, '--num_units', 4, '--mlp_layers', 1, '--mlp_units', 4,
+    '--reward_layers', 0,
     '--batch_size', 2, '--batch_length', 5, '--horizon', 3]
 
 

@@ -270,7 +270,6 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--expl', 'completely_random', '--eval_noise', '0.1'], 'eval_noise means nothing with expl completely_random'),
     (['--random_style', 'gaussian'], 'random_style means nothing with expl additive_gaussian'),
     (['--slow_value', '9', '--slow_value_fraction', '0'], 'slow_value_fraction 0 leaves the slow value as it'),
-    (['--overshooting_scale', '1', '--overshooting_distance', '1'], 'overshooting_distance 1 leaves nothing'),
     (['--use_value', 'False', '--disclam', '0.5'], 'disclam means nothing with use_value False'),
     (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):

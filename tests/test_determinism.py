@@ -200,8 +200,10 @@ def test_dreamer_killed_in_another_process_ends_bit_identical(tmp_path):
 
 
 AGENTS = {
-    'dreamer': ['--horizon', 3], 'planet': [],
-    'plan2explore': ['--horizon', 3, '--expl_horizon', 3, '--disag_models', 2]}
+    'dreamer': ['--horizon', 3, '--actor_layers', 1, '--value_layers', 1], 'planet': [],
+    'plan2explore': [
+        '--horizon', 3, '--expl_horizon', 3, '--disag_models', 2, '--actor_layers', 1,
+        '--value_layers', 1]}
 # All agents in one process, for the start of a process takes as long as a run.
 EACH = """
 import importlib, json, sys

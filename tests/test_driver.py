@@ -123,6 +123,26 @@ def test_episodes_that_are_abandoned_are_not_handed_over_and_others_begin():
   assert len(set(inner[1].seeds)) == len(inner[1].seeds) == 2
 
 
+def test_a_game_that_would_go_on_is_abandoned_too():
+  driver, episodes, (game,) = collect([3])
+  game.parts = 0  # as with lost lives: after each but every third part the reset goes on with the game
+  step, reset = game.step, game.reset
+  def lose(action):
+    obs, reward, done, info = step(action)
+    game.parts += done
+    return obs, reward, done, {**info, 'goes_on': bool(done and game.parts % 3)}
+  def begin(seed=None):
+    game.parts -= 0 if game.t == game.length else game.parts  # in the middle: another game
+    return reset(seed)
+  game.t, game.step, game.reset = game.length, lose, begin
+  went_on = []
+  driver._on_episode = lambda *args: went_on.append(driver.went_on[0])
+  driver(counting_policy, episodes=2)
+  driver.abandon()
+  driver(counting_policy, episodes=4)
+  assert went_on == [False, True, False, True, True, False]
+
+
 def test_ends_at_the_same_time_come_in_the_order_of_environments():
   driver, episodes, _ = collect([2, 2, 2])
   driver(counting_policy, frames=2)

@@ -522,8 +522,6 @@ def test_novelty_by_what_was_expected_asks_the_members_about_that(monkeypatch):
     (['--expl_horizon', '1'], '--expl_bootstrap False'),
     (['--expl_until', '600'], '--expl_until 300'),
     (['--disag_action', 'past'], '--disag_action next'),
-    (['--disag_loss', 'nll_learned'], '--disag_opt own'),
-    (['--configs', 'max', 'debug', '--disag_opt', 'shared'], 'nll_learned is summed'),
     (['--tasks', 'dmc_walker_walk,dmc_cheetah_run'], '--zero_shot_tasks')])
 def test_settings_that_cannot_work_are_refused(flags, message):
   with pytest.raises(UserError, match=message):

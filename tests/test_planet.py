@@ -204,7 +204,6 @@ def test_plans_compile_with_xla():
 @pytest.mark.parametrize('flags, words', [
     (['--planner_topk', 9, '--planner_amount', 8], 'planner_topk 9 planner_amount 8'),
     (['--planner_topk', 30, '--planner_amount', 30], 'chooses none of them --planner_topk 3'),
-    (['--planner_iterations', 0], 'planner_iterations 1'),
     (['--horizon', 5], 'horizon means nothing to planet'),
     (['--task', 'gym_CartPole-v1', '--configs', 'gym', 'debug'], 'discrete [2] dreamer.train')])
 def test_mistakes_are_refused(tmp_path, capsys, flags, words):

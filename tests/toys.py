@@ -11,8 +11,8 @@ from dreamer.agent import Dreamer
 from planet.agent import PlaNet
 
 SMALL = dict(
-    deter_size=8, stoch_size=3, num_units=8, cnn_depth=1, horizon=4, batch_size=4,
-    batch_length=5, precision='float32', jit=False)
+    deter_size=8, stoch_size=3, num_units=8, cnn_depth=1, reward_layers=1, value_layers=1,
+    actor_layers=1, horizon=4, batch_size=4, batch_length=5, precision='float32', jit=False)
 
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
 

@@ -93,28 +93,15 @@ def check_order(names):
 
 
 def check_effect(c):
-  """Refuse values at which what they belong to does nothing, or undoes the rest."""
-  refuse = lambda text: UserError(f'config: {text}')
+  """Refuse values at which what they belong to does nothing."""
   if 'planner_topk' in c and c.planner_topk == c.planner_amount > 1:
-    raise refuse(
-        f'planner_topk {c.planner_topk} of as many plans chooses none of them. '
+    raise UserError(
+        f'config: planner_topk {c.planner_topk} of as many plans chooses none of them. '
         f'Pass --planner_topk {max(1, c.planner_amount // 10)}, or a larger --planner_amount.')
-  if 'planner_iterations' in c and not c.planner_iterations:
-    raise refuse('planner_iterations 0 searches nothing. Pass --planner_iterations 1 or more.')
-  if c.get('overshooting_scale') and c.overshooting_distance < 2:
-    raise refuse(
-        f'overshooting_distance {c.overshooting_distance} leaves nothing to overshooting, which '
-        'begins with 2 predicted steps. Pass --overshooting_distance 2 or more, or '
-        '--overshooting_scale 0.')
   if c.get('slow_value') and not c.slow_value_fraction:
-    raise refuse(
-        'slow_value_fraction 0 leaves the slow value as it begins. '
+    raise UserError(
+        'config: slow_value_fraction 0 leaves the slow value as it begins. '
         'Pass --slow_value_fraction 1, or --slow_value 0.')
-  disagrees = c.get('expl_behavior') == 'plan2explore'
-  if disagrees and c.disag_opt == 'shared' and c.disag_loss != 'mse_mean':
-    raise refuse(
-        f'disag_loss {c.disag_loss} is summed over the target, so that gradients of the world model '
-        'would be clipped away beside it. Pass --disag_opt own, or --disag_loss mse_mean.')
 
 
 def check_used(c, keys):

@@ -59,9 +59,8 @@ class Driver:
     self._in_turn = in_turn
     self._limit = limit or (lambda: np.inf)
     self._limits = [np.inf] * len(self._envs)
-    self._seed = seed
+    self._seed, self._first_env = seed, first_env
     self._on_episode = on_episode
-    self._first_env = first_env
     self.next_episode = _per_env(first_episode, len(self._envs))
     self._obs = [None] * len(self._envs)
     self._rows = [[] for _ in self._envs]
@@ -75,8 +74,7 @@ class Driver:
     self.goes_on = [False] * len(self._envs)
     # Whether the running or last episode went on with the game of the one before.
     self.went_on = [False] * len(self._envs)
-    self.frames = 0
-    self.surplus = 0
+    self.frames = self.surplus = 0
 
   def __call__(self, policy, state=None, frames=0, episodes=0, decisions=0):
     """Collect until so many frames are credited, episodes have ended and decisions are taken.
@@ -119,10 +117,13 @@ class Driver:
         (len(rows) - 1) * repeat for rows, repeat in zip(self._rows, self._repeats) if rows)
 
   def abandon(self):
-    """Drop the episodes that are running: their environments begin others."""
-    for e in np.flatnonzero([bool(rows) for rows in self._rows]):
-      self._drop(e)
-      self._done[e], self.goes_on[e] = True, False
+    """Drop the episodes that are running, and games that would go on: environments begin others."""
+    for e, env in enumerate(self._envs):
+      if self.goes_on[e]:
+        self._begin(e, _started(env.reset, self._reset_seed(e)))  # into the game, which the next one leaves
+      if self._rows[e]:
+        self._drop(e)
+        self._done[e], self.goes_on[e] = True, False
 
   def close(self):
     """Close all environments."""

@@ -58,7 +58,7 @@ class Collector:
   """
 
   def __init__(self, config, index):
-    self._config, self._index = config, index
+    self._config, self._index, self._driver = config, index, None
     self._envs = envs.make_all(config, config.envs // config.collectors, self.first_env, 'train')
 
   @property
@@ -100,6 +100,8 @@ class Collector:
 
   def begin(self, first):
     """Begin anew with the episodes of these numbers, a list with one of each environment."""
+    if self._driver:
+      self._driver.abandon()
     self._said, self._logged, self._ended = [], [], []
     repeats = config_lib.repeats(self._config)[self.first_env:][:len(self._envs)]
     faults = Faults(self._config.env_faults, self._said.append, self._log)

@@ -249,7 +249,7 @@ def _restore(config, parts):
     values.update(
         source=config.source, frames=0, episodes={}, rows=0, owed=0, logged=None, trained=replay.frames,
         trained_episodes=sum(replay.count_per_env().values()), next_eval=replay.frames, evaluated=None,
-        means={}, fresh=True)
+        means={}, faults={}, fresh=True)
   if config.get('snapshot') and not resumed:
     checkpoint_lib.restore_world_model(config.offline, parts.agent.world_model)
   lost = 0
