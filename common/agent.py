@@ -212,12 +212,13 @@ class Agent(tf.Module):
     """Put a dict of numpy arrays [B, T, ...] on the devices, each its share."""
     if self.strategy.num_replicas_in_sync == 1:
       return {k: tf.convert_to_tensor(v) for k, v in batch.items()}
-    count = len(self.strategy.extended.worker_devices)  # on this machine
+    devices = self.strategy.extended.worker_devices  # on this machine
     def share(context):
-      i = context.replica_id_in_sync_group % count
-      return {
-          k: tf.convert_to_tensor(v.reshape((count, -1) + v.shape[1:])[i])
-          for k, v in batch.items()}
+      i = context.replica_id_in_sync_group % len(devices)
+      with tf.device(devices[i]):
+        return {
+            k: tf.convert_to_tensor(v.reshape((len(devices), -1) + v.shape[1:])[i])
+            for k, v in batch.items()}
     return self.strategy.experimental_distribute_values_from_function(share)
 
   @property

@@ -96,6 +96,14 @@ def test_a_part_whose_failure_others_can_or_cannot_do_without(tmp_path):
   assert status(fails, needed=True) == ('first failed', [])
   assert status(WELL, needed=True, otherwise=otherwise) == (None, [{'c': "['end']"}])
   assert status(fails, otherwise=otherwise) == (None, [{'c': "['--jit', 'False', 'end']"}])
+  slow = 'import time; time.sleep(99)'
+  assert status(slow, share=0.04, otherwise=otherwise) == (None, [{'c': "['end']"}])
+
+
+def test_a_part_may_take_what_it_needs_at_least(tmp_path):
+  found = schedule.run(
+      [part('first', WELL, least=30), part('last', WELL)], 1, tmp_path / 'x.json', {})['parts']
+  assert found[0]['limit'] == 30 and found[1]['limit'] <= 60 - schedule.GRACE
 
 
 def test_what_runs_does_not_outlive_a_schedule_that_is_killed(tmp_path):
@@ -225,6 +233,16 @@ def test_updates_are_timed_and_a_kind_that_fails_is_a_row(capsys, monkeypatch, a
   assert failed['problem'] == 'ValueError: why' and failed['arithmetic'] == 'float32'
   assert row['ms'] > 0 and row['burst_ms'] > 0 and row['first_call'] > 0 and row['traces'] == 1 and row['memory_gb'] > 0
   assert 0 < row['share'] and row['gflop'] > 0
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures('settings_of_the_process')
+def test_arithmetics_are_compared_with_float32(capsys, monkeypatch):
+  kinds = [('float32', False), ('float32', True), ('mixed_float16', False)]
+  monkeypatch.setattr(gpu_parts, 'kinds', lambda config: kinds)
+  plain, compiled, half = rows(capsys, 'agreement', '--seconds', '600', '--configs', 'dmc', 'debug')
+  assert plain['apart'] == 0 and 0 < compiled['apart'] < 0.01 and 0 < half['apart'] < 0.2
+  assert [(row['arithmetic'], row['jit']) for row in (plain, compiled, half)] == kinds
 
 
 @pytest.mark.integration

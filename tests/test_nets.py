@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from common import config as config_lib
 from common.model import convs
@@ -95,6 +96,20 @@ def test_transposed_convolutions_equal_plain_ones_in_values_and_gradients(
       x, layer.kernel, [2, out, out, filters], 2, 'VALID') + layer.bias)
   for ours, theirs in both(layer, plain, layer, x, filters):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=3e-3)
+
+
+def test_the_decoders_last_bias_has_a_gradient_beyond_float16():
+  """The sum over all pixels of a batch; as float16 it would be infinite, and halve the loss scale."""
+  tf_keras.mixed_precision.set_global_policy('mixed_float16')
+  try:
+    decoder = nets.ConvDecoder(4, depth=1)
+  finally:
+    tf_keras.mixed_precision.set_global_policy('float32')
+  with tf.GradientTape() as tape:
+    loss = 32 * tf.reduce_sum(decoder.mean(tf.ones([2, 4], tf.float16)))
+  bias, kernel = tape.gradient(loss, [decoder.layers[-1].bias, decoder.layers[-1].kernel])
+  np.testing.assert_array_equal(bias, np.full(3, 32 * 2 * 64 * 64, np.float32))
+  assert kernel.dtype == tf.float32
 
 
 @pytest.mark.parametrize('cpu', [True, False])

@@ -125,6 +125,14 @@ def test_loss_scale_never_falls_below_one():
   assert scale(opt) == 1
 
 
+def test_loss_scale_never_becomes_infinite():
+  opt = Optimizer([tf.Variable([1.0])], 1e-3, loss_scale=True)
+  opt._scale.assign(2.0 ** 30)
+  opt._finite.assign(opt.GROW_AFTER - 1)
+  opt.apply([tf.constant([1.0])])
+  assert scale(opt) == 2 ** 30 and int(opt._finite) == 0
+
+
 def test_no_variable_is_int32_which_xla_on_a_gpu_cannot_reach():
   agent = toys.agent()
   found = list(agent.variables)

@@ -27,6 +27,7 @@ from common.bench import trial
 from common.envs import dmc
 from common.loop.acting import ActingCopy
 from common.model import devices
+from common.model import dynamics
 
 # Name -> precision of the layers, TF32, type of a product that shows the peak. A CPU has no TF32,
 # and takes minutes for what it does in float16.
@@ -59,15 +60,21 @@ def machine(args):
 
 
 def xla(args):
-  """Whether XLA compiles here; fails if it does not."""
+  """Whether XLA compiles here what updates are made of; fails if it does not."""
   del args
   x = tf.random.normal([256, 256])
-  product = lambda: tf.reduce_mean(tf.tanh(x @ x) ** 2)
+  def step(state, row, seed):
+    return tf.math.log1p(tf.nn.softplus(state @ x)) + row * tf.random.stateless_normal(x.shape, seed)
+  def slope():
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      loss = tf.reduce_mean(dynamics.scan(step, x, tf.zeros([4, 1, 1]), tf.constant([0, 1])))
+    return tf.reduce_mean(tape.gradient(loss, x) ** 2)
   started = time.perf_counter()
-  compiled = tf.function(product, jit_compile=True)().numpy()
+  compiled = float(tf.function(slope, autograph=False, jit_compile=True)())
   printing.json_line({
-      'compile_seconds': time.perf_counter() - started, 'result': float(compiled),
-      'without': float(product())})
+      'compile_seconds': time.perf_counter() - started, 'result': compiled,
+      'without': float(tf.function(slope, autograph=False)())})
 
 
 def pictures(args):
@@ -177,6 +184,34 @@ def _operations(made):
   return sum(parts.values())
 
 
+def agreement(args):
+  """How far an update without noise, in each arithmetic, is from float32 without XLA."""
+  config = config_lib.load('dreamer', args.flags)
+  expected = None
+  for name, jit in dict.fromkeys([('float32', False), *kinds(config)]):
+    row = dict(agent='dreamer', configs=config.configs, arithmetic=name, jit=jit)
+    with _problem_in(row):
+      found = _without_noise(config, name, jit)
+      expected = expected or found
+      # Under float16 the first norms may be infinite, until the loss scale has settled.
+      row['infinite'] = [key for key in expected if not np.isfinite(found[key])]
+      apart = {
+          key: abs(found[key] - value) / max(abs(value), 1e-3)
+          for key, value in expected.items() if key not in row['infinite']}
+      row.update(apart=max(apart.values()), most=max(apart, key=apart.get))
+    printing.json_line(row)
+    gc.collect()
+
+
+def _without_noise(config, name, jit):
+  """Losses and gradient norms of the first update on the same weights and rows: name to float."""
+  precision, tf32, _ = ARITHMETIC[name]
+  tf.config.experimental.enable_tensor_float_32_execution(tf32)
+  made = trial.Trial(config.replace(precision=precision, jit=False))
+  update = tf.function(lambda: made.agent.update(made.data, None), autograph=False, jit_compile=jit)
+  return {key: float(value) for key, value in update().items()}
+
+
 def _forget_memory():
   for gpu in tf.config.list_physical_devices('GPU'):
     tf.config.experimental.reset_memory_stats(gpu.name.split('physical_device:')[-1])
@@ -230,8 +265,8 @@ def searches(args):
 
 
 PARTS = {
-    'machine': machine, 'xla': xla, 'pictures': pictures, 'updates': updates, 'policies': policies,
-    'searches': searches}
+    'machine': machine, 'xla': xla, 'pictures': pictures, 'agreement': agreement, 'updates': updates,
+    'policies': policies, 'searches': searches}
 
 
 @config_lib.entry

@@ -29,7 +29,8 @@ class Part(NamedTuple):
   endless: bool = False  # it goes on until the time is over
   awaited: object = bool  # function of a row: whether an endless part was there to tell it
   needed: bool = False   # nothing after it makes sense if it fails
-  otherwise: list = []   # flags of later parts if it fails
+  otherwise: list = []   # flags of later parts if it fails; being slow is no failure
+  least: float = 0       # seconds that it may take, whatever its share
   environ: dict = {}
 
 
@@ -58,7 +59,7 @@ def run(parts, minutes, path, about):
   flags, missing = [], None
   for part in parts:
     left = 60 * minutes - (time.monotonic() - started) - GRACE * (part is parts[-1])
-    limit = left if part is parts[-1] else min(left, 60 * minutes * part.share)
+    limit = left if part is parts[-1] else min(left, max(part.least, 60 * minutes * part.share))
     print(f'{part.name}: at most {limit:.0f} s', flush=True)
     if missing or limit < LEAST:
       row = {
@@ -68,8 +69,8 @@ def run(parts, minutes, path, about):
       with _signals_raise():
         row = _run(part, limit, flags, write)
     print(f'{part.name}: {row["status"]} {row.get("problem", "")}'.rstrip(), flush=True)
-    if row['status'] in ('failed', 'over its limit'):
-      missing = part.name if part.needed and row['status'] == 'failed' else missing
+    if row['status'] == 'failed':
+      missing = part.name if part.needed else missing
       flags += part.otherwise
     found['parts'].append(row)
     found['seconds'] = round(time.monotonic() - started, 1)

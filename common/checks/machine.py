@@ -19,6 +19,7 @@ GB = 1e9
 GL = 'sudo apt-get install libegl1 libgl1 libopengl0 libosmesa6'
 NEEDED = 'tensorflow', 'ruamel', 'numpy'  # where the installation does not tell
 SECONDS = 180  # that importing TensorFlow or rendering may take
+COMPILING = 1800  # where the driver first compiles TensorFlow's code for the card
 
 # In processes of their own: libraries that crash are findings, too, and TensorFlow is noisy.
 TENSORFLOW = """
@@ -27,7 +28,8 @@ print(tf.__version__)
 for gpu in tf.config.list_physical_devices('GPU'):
   print(tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name))
 """
-# What runs on a GPU are made of: products and convolutions of float16, compiled by XLA.
+# What runs on a GPU are made of: products and convolutions of float16, loops, logarithms and random
+# numbers, and their gradients, compiled by XLA.
 COMPUTE = """
 import common, tensorflow as tf
 for gpu in tf.config.list_physical_devices('GPU'):
@@ -36,12 +38,14 @@ x = tf.cast(tf.random.normal([8, 64, 64, 8]), tf.float16)
 def compute(kernel):
   with tf.GradientTape() as tape:
     tape.watch(kernel)
-    loss = tf.reduce_mean(tf.nn.conv2d(x, kernel, 2, 'VALID') ** 2)
+    y = tf.cast(tf.reduce_mean(tf.nn.conv2d(x, kernel, 2, 'VALID') ** 2), tf.float32)
+    step = lambda i, y: (i + 1, tf.math.log(tf.nn.softplus(y) + 1) + tf.random.stateless_normal([], [i, 0]))
+    loss = tf.while_loop(lambda i, y: i < 3, step, (0, y), maximum_iterations=3)[1]
   return tf.reduce_mean(tape.gradient(loss, kernel) @ tf.ones([8, 8], tf.float16))
 kernel = tf.cast(tf.random.normal([4, 4, 8, 8]), tf.float16)
 for jit in (False, True):
   try:
-    tf.function(compute, jit_compile=jit)(kernel).numpy()
+    tf.function(compute, autograph=False, jit_compile=jit)(kernel).numpy()
   except Exception as error:
     reason = (str(error).splitlines() or [repr(error)])[0]
     raise SystemExit(('with XLA: ' if jit else 'without XLA: ') + reason)
@@ -119,7 +123,8 @@ def tensorflow():
     if done.returncode:
       return Finding(
           'fail', f'{text}, which cannot compute {_last_line(done.stderr)}',
-          "pip install -e '.[gpu]'; where only XLA fails, pass --jit False to every command")
+          "pip install -e '.[gpu]'; where only XLA fails, pass --jit False to every command; for a card "
+          "of compute capability 10 or more these packages have no code, NVIDIA's container has")
     return Finding('ok', text)
   if has_nvidia():
     return Finding(
@@ -269,14 +274,15 @@ def has_nvidia():
 
 def _python(code):
   """Run code in a process of its own, with the checkout on its path."""
+  seconds = COMPILING if code == COMPUTE else SECONDS
   top = str(pathlib.Path(__file__).resolve().parents[2])
   path = os.pathsep.join([top, *filter(None, [os.environ.get('PYTHONPATH')])])
   environ = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': path}
   try:
     return subprocess.run(
-        [sys.executable, '-c', code], env=environ, capture_output=True, text=True, timeout=SECONDS)
+        [sys.executable, '-c', code], env=environ, capture_output=True, text=True, timeout=seconds)
   except subprocess.TimeoutExpired:
-    return subprocess.CompletedProcess([], 1, '', f'no answer within {SECONDS} s')
+    return subprocess.CompletedProcess([], 1, '', f'no answer within {seconds} s')
 
 
 def _last_line(text):

@@ -70,7 +70,7 @@ class ConvTranspose(tf_keras.layers.Conv2DTranspose):
       y = tf.matmul(rows, tf.reshape(kernel, [-1, x.shape[-1]]), transpose_b=True)
       y = tf.nn.bias_add(tf.reshape(y, [-1, size, size, filters]), bias)
     elif filters <= FEW and size % 2 == 0:
-      y = subpixel_conv_transpose(x, kernel, bias)
+      y = subpixel_conv_transpose(x, kernel, tf.convert_to_tensor(self.bias))
     elif on_cpu() and size % 2 == 0:
       kernel = tf.reshape(kernel, [size, size // 2, 2 * filters, x.shape[-1]])
       y = tf.nn.conv2d_transpose(x, kernel, _transposed_shape(x, kernel, [2, 1]), [2, 1], 'VALID')
@@ -107,6 +107,8 @@ def _transposed_shape(x, kernel, strides):
 def subpixel_conv_transpose(x, kernel, bias):
   """Transposed convolution of x [N, H, W, I] by kernel [k, k, O, I], k even, plus bias [O].
 
+  The bias keeps its type, and so does its gradient: a sum over all pixels can be beyond float16.
+
   An output pixel 2j + r only meets the taps 2p + r, so the four parities r are four output channel
   groups of one dense convolution with k/2 taps. The gradients are plain convolutions.
   """
@@ -118,7 +120,7 @@ def subpixel_conv_transpose(x, kernel, bias):
   sub = tf.reshape(sub, [taps, taps, inputs, 4 * out])
   pad = [taps - 1, taps - 1]
   y = tf.nn.conv2d(x, sub, 1, [[0, 0], pad, pad, [0, 0]])
-  y = tf.nn.bias_add(y, tf.tile(bias, [4]))
+  y = tf.nn.bias_add(y, tf.tile(tf.cast(bias, y.dtype), [4]))
   # [N H', W', r, r' O] -> [N H', r, W', r' O]. tf.nn.depth_to_space uses one core for the same.
   height, width = y.shape[1:3]
   y = tf.transpose(tf.reshape(y, [-1, width, 2, 2 * out]), [0, 2, 1, 3])

@@ -1,5 +1,6 @@
 """What the machine decides: precision, XLA, memory growth, several devices."""
 
+import contextlib
 import functools
 
 import tensorflow as tf
@@ -16,13 +17,15 @@ def setup(config):
   layers' precision.
 
   Returns:
-    The config with `precision` and `jit` settled: float32 and no XLA on a CPU,
-    mixed float16 and XLA on a GPU (`python -m common.benchmark train_step`).
+    The config with `precision` and `jit` settled: float32 and no XLA on a CPU, mixed float16 (before
+    Volta float32) and XLA on a GPU (`python -m common.benchmark train_step`).
   """
-  gpus = tf.config.list_physical_devices('GPU')
-  if config.machines and config.devices:
+  gpus = tf.config.get_visible_devices('GPU')
+  if config.devices and len(gpus) > config.devices:
+    # A process keeps memory on each card that it sees, which others may want.
     gpus = gpus[:config.devices]
-    tf.config.set_visible_devices(gpus, 'GPU')
+    with contextlib.suppress(RuntimeError):  # they are in use already
+      tf.config.set_visible_devices(gpus, 'GPU')
   for gpu in gpus:
     try:
       tf.config.experimental.set_memory_growth(gpu, True)
@@ -32,7 +35,7 @@ def setup(config):
     _joined()
   precision, jit = config.precision, config.jit
   if precision == 'auto':
-    precision = 'mixed_float16' if gpus else 'float32'
+    precision = 'mixed_float16' if gpus and all(map(_fast_in_float16, gpus)) else 'float32'
   if jit == 'auto':
     jit = bool(gpus)
   tf_keras.mixed_precision.set_global_policy(precision)
@@ -40,6 +43,11 @@ def setup(config):
   if config.deterministic:
     tf.config.experimental.enable_op_determinism()
   return config.replace(precision=precision, jit=jit)
+
+
+def _fast_in_float16(gpu):
+  """Whether a GPU is of those that multiply float16 faster than float32: Volta and later."""
+  return tf.config.experimental.get_device_details(gpu).get('compute_capability', (7, 0)) >= (7, 0)
 
 
 def setup_collector(config):
@@ -96,7 +104,7 @@ def has_gpu():
 
 def describe():
   """One line for people: the devices that TensorFlow computes on."""
-  gpus = tf.config.list_physical_devices('GPU')
+  gpus = tf.config.get_visible_devices('GPU')
   if not gpus:
     return 'CPU (no GPU is visible to TensorFlow)'
   names = [

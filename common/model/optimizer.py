@@ -10,6 +10,8 @@ import re
 import tensorflow as tf
 import tf_keras
 
+LARGEST_SCALE = 2.0 ** 30  # of losses: what is infinite once would stay so
+
 
 def make(parts, lr, config, ramp=0):
   """The optimiser of some modules, with the settings that all optimisers share.
@@ -132,7 +134,7 @@ class Optimizer(tf.Module):
   def _update_scale(self, finite):
     grow = self._finite + 1 >= self.GROW_AFTER
     factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
-    self._scale.assign(tf.maximum(1.0, self._scale * factor))
+    self._scale.assign(tf.clip_by_value(self._scale * factor, 1.0, LARGEST_SCALE))
     self._finite.assign(tf.where(finite & ~grow, self._finite + 1, 0))
 
 
