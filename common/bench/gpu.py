@@ -88,7 +88,7 @@ def parts(flags, folder):
       part('fixtures', 0.1, schedule.python(
           'common.verify', 'parity', *map(str, fixtures)),
           environ={'NVIDIA_TF32_OVERRIDE': '0'}),
-      part('agreement', 0.04, measure('agreement')),
+      part('agreement', 0.04, measure('agreement'), least=45),
       part('updates of dreamer', 0.13, measure('updates', '--agent', 'dreamer')),
       part('policies', 0.06, measure('policies')),
       part('loop', 0.12, train('serial', '--overlap', 'False', *short), endless=True, awaited=_speed),
