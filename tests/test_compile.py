@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from common.checks import judge
+from common.model import devices
 from common.model import exploration
 
 import toys
@@ -101,6 +102,19 @@ def observations(count):
 def zero_noise_update(agent, jit):
   return tf.function(
       lambda data: agent.update(data, None), autograph=False, jit_compile=jit)
+
+
+@pytest.mark.parametrize('capability, cards, precision, seen', [
+    ((9, 0), 1, 'mixed_float16', ['a']), ((6, 1), 1, 'float32', ['a']), ((7, 0), 0, 'mixed_float16', ['a', 'b'])])
+def test_a_run_takes_the_cards_that_it_is_to_have(monkeypatch, capability, cards, precision, seen):
+  found = ['a', 'b']
+  monkeypatch.setattr(tf.config, 'get_visible_devices', lambda kind: found)
+  monkeypatch.setattr(tf.config, 'set_visible_devices', lambda gpus, kind: found.__setitem__(slice(None), gpus))
+  monkeypatch.setattr(tf.config.experimental, 'set_memory_growth', lambda gpu, grow: None)
+  monkeypatch.setattr(
+      tf.config.experimental, 'get_device_details', lambda gpu: {'compute_capability': capability})
+  config = devices.setup(toys.settings(devices=cards, precision='auto', jit='auto'))
+  assert (config.precision, config.jit, found) == (precision, True, seen)
 
 
 def test_train_step_is_traced_once():

@@ -19,6 +19,7 @@ from common.data import sources
 from common.data.driver import Driver
 from common.envs import dmc_extras
 from common.envs import noisytv
+from common.loop import checkpoint
 from common.loop import logdir
 from common.loop import parts
 from dreamer import train as dreamer
@@ -71,6 +72,11 @@ def test_an_exploration_stores_all_rewards_and_reports_every_task(explored):
 
 def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_path, monkeypatch):
   before = contents(explored)
+  read = checkpoint.Progress.deserialize
+  def with_faults(self, text):
+    read(self, text)
+    self.values['faults'] = {'env/restarts': 3}
+  monkeypatch.setattr(checkpoint.Progress, 'deserialize', with_faults)
   monkeypatch.chdir(explored)  # in whose directory the command is started
   plan2explore.main([
       '--configs', 'toy', 'few_shot', 'debug', *TASK, '--zero_shot_tasks', SIBLING, '--source',
@@ -80,6 +86,7 @@ def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_pat
   assert found[0]['step'] == 420 and found[-1]['step'] == 600
   updates = rows(tmp_path / 'run', 'agent/updates')
   assert updates[0]['agent/updates'] > rows(explored, 'agent/updates')[-1]['agent/updates']
+  assert not any(row.get('env/restarts') for row in rows(tmp_path / 'run', 'train/return'))
 
 
 def test_a_copy_that_is_killed_before_its_first_burst_keeps_its_grid(explored, tmp_path, monkeypatch):
