@@ -1,5 +1,4 @@
 """Compiled steps: traces, memory, XLA, mixed precision, several devices."""
-import gc
 import json
 import subprocess
 import sys
@@ -14,8 +13,6 @@ from common.model import devices
 from common.model import exploration
 
 import toys
-
-MB = 2 ** 20
 
 # Free nats between the KLs of the two halves of the batch, as shares of the way from the lower to
 # the higher: their mean is above the first and below the second.
@@ -88,13 +85,6 @@ def float32_afterwards():
   tf_keras.mixed_precision.set_global_policy('float32')
 
 
-def resident():
-  """Resident memory of this process in bytes."""
-  gc.collect()
-  with open('/proc/self/statm') as file:
-    return int(file.read().split()[1]) * 4096
-
-
 def observations(count):
   return {'image': np.random.randint(0, 256, (count, 64, 64, 3), np.uint8)}
 
@@ -148,14 +138,15 @@ def test_memory_stays_flat_over_policy_calls_and_updates(calls, updates):
   def train(count):
     for seed in range(count):
       agent.train(agent.distribute(toys.batch(seed=seed)))
+  def growth(work, count):
+    before = toys.resident()
+    work(count)
+    return toys.resident() - before
   act(calls // 4)
   train(updates // 3)
-  before = resident()
-  act(calls)
-  between = resident()
-  train(updates)
-  assert between - before < 8 * MB
-  assert resident() - between < 16 * MB
+  # A leak grows in every round; what allocators and other threads keep for themselves does not.
+  for work, count, limit in ((act, calls, 8), (train, updates, 16)):
+    assert any(growth(work, count) < limit for _ in range(3))
 
 
 def test_xla_changes_no_numbers():

@@ -1,5 +1,4 @@
 """The loop makes the updates, evaluations, rows and files that its schedule promises."""
-import gc
 import importlib.util
 import json
 import os
@@ -33,6 +32,7 @@ from common.loop.logger import Logger
 from common.model import metrics as metrics_lib
 from dreamer import train as dreamer
 import loops
+import toys
 
 
 @pytest.fixture
@@ -497,20 +497,12 @@ def test_a_pattern_of_decay_that_fits_no_variable_is_refused_before_anything_is_
   assert not (tmp_path / 'a').exists()
 
 
-def resident():
-  """Mebibytes of this process in memory."""
-  pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
-  return pages * resource.getpagesize() / 2 ** 20
-
-
 def growth(tmp_path, monkeypatch, steps, *flags):
   """Mebibytes by which this process grows over the second half of a run."""
   sizes = []
   save = run.Run.save
   def spy(self):
-    # After many tests Python seldom collects cycles, such as those of figures, by itself.
-    gc.collect()
-    sizes.append(resident())
+    sizes.append(toys.resident())
     save(self)
   monkeypatch.setattr(run.Run, 'save', spy)
   loops.start(tmp_path, '--steps', steps, '--replay_capacity', 200, *flags)

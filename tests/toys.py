@@ -1,4 +1,9 @@
 """Small agents, batches and worlds that several test files share."""
+import ctypes
+import gc
+import pathlib
+import resource
+
 import gymnasium
 import numpy as np
 import tensorflow as tf
@@ -103,3 +108,14 @@ class LineWorld:
 def optimizer_of(variables, rate):
   """Adam over some variables."""
   return optimizer.Optimizer(list(variables), rate)
+
+
+def resident():
+  """Mebibytes of this process in memory."""
+  # After many tests Python seldom collects cycles, such as those of figures, by itself.
+  gc.collect()
+  # Freed memory that the allocator keeps would hide what leaks into it, or count as growth itself.
+  if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):
+    trim(0)
+  pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+  return pages * resource.getpagesize() / 2 ** 20
