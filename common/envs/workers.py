@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import select
 import signal
 import sys
@@ -89,7 +90,7 @@ class _Remote:
   def call(self, method, *args):
     assert not self._closed, f'{self._name} is closed'
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # told when reading
-      self._pipe.send((method, args))
+      _send(self._pipe, (method, args))
     number, self._sent = self._sent, self._sent + 1
     return Promise(lambda: self._receive(number), self._name, lambda x: self._ready(number, x))
 
@@ -113,7 +114,7 @@ class _Remote:
       if not self._wait(self._timeout):
         raise TimeoutError(f'{self._name} gave no answer for {self._timeout:g} seconds')
       try:
-        self._answers[self._received] = self._pipe.recv()
+        self._answers[self._received] = _received(self._pipe)
       except (EOFError, OSError):  # also in the middle of an answer
         raise Gone(f'{self._name} is gone: {self._state()}') from None
       self._received += 1
@@ -221,6 +222,15 @@ def ignore_signals():
   os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
+def _send(pipe, message):
+  """Send what pickle can: the pipe's own `send` makes a pickler for more than that, each time."""
+  pipe.send_bytes(pickle.dumps(message))
+
+
+def _received(pipe):
+  return pickle.loads(pipe.recv_bytes())
+
+
 def _serve(pipe, constructor):
   """Build the object and answer requests until the pipe is closed.
 
@@ -233,8 +243,8 @@ def _serve(pipe, constructor):
     failure = describe(error)
   try:
     while True:
-      method, args = pipe.recv()
-      pipe.send(failure or attempt(built, method, args))
+      method, args = _received(pipe)
+      _send(pipe, failure or attempt(built, method, args))
   except (EOFError, OSError):
     pass  # the parent closed it
   finally:
