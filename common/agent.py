@@ -73,7 +73,7 @@ class Agent(tf.Module):
             self.world_model.preprocess(data), self._seed(), self.imagine), autograph=False)
 
   def make_world_model(self):
-    """The world model that all weights hang on."""
+    """Make the world model; for agents with networks that share its optimiser."""
     return WorldModel(self.obs_space, self.action_size, self.config)
 
   def build(self):
@@ -101,7 +101,8 @@ class Agent(tf.Module):
       phase: what `phase` said.
       frames: of training so far, for schedules; a number or a float32 scalar.
     Returns:
-      (grads, metrics): nested tensors for `apply`, and float32 scalars.
+      (grads, metrics): dict of optimiser name to a list with a gradient for each of its variables, or
+        None; an agent may add what its own `apply` takes. Dict of float32 scalars.
     """
     raise NotImplementedError
 
@@ -303,8 +304,9 @@ class Agent(tf.Module):
     seed = tf.stack([self.config.seed + 1, tf.cast(self.calls, tf.int32)])
     self.calls.assign_add(1)
     action, latent = self.filter_and_act(obs, state, is_first, mode, seed)
+    noise_seed = dists.split_seed(seed, 3)[2]  # `filter_and_act` takes the first two
     action = exploration.add_noise(
-        self.config.expl, action, noise, dists.split_seed(seed, 3)[2], self.config.random_style)
+        self.config.expl, action, noise, noise_seed, self.config.random_style)
     # The model is told the action that was carried out.
     return action, {'latent': latent, 'action': action}
 

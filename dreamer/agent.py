@@ -28,7 +28,7 @@ class Dreamer(agent.Agent):
     reward_fn = lambda dream: wm.reward(dream.feat).mode()
     grads, _, more = self.behaviour.gradients(
         wm, wm.starts(outputs['post']), reward_fn, seeds[1], wm.start_pcont(data), frames)
-    # A sample for the estimate of 100 draws: the last state of each chunk.
+    # Of the last state of each sequence only: the estimate takes 100 draws of each.
     last = self.behaviour.actor(tf.stop_gradient(outputs['feat'][:, -1]))
     entropy = (
         tf.zeros(()) if seed is None else tf.reduce_mean(last.entropy(seeds[2])))

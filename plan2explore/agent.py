@@ -110,7 +110,7 @@ class Plan2Explore(agent.Agent):
     start_pcont = wm.start_pcont(data)
     if explores:
       more_grads, more = self._explore(
-          rows, starts, start_pcont, seeds[1], seeds[2], extra, frames)
+          rows, starts, start_pcont, seeds[1], seeds[2], extra is not None, frames)
       # What shares the model's optimiser has gradients where the model has none.
       shared = more_grads.pop('shared', [None] * len(grads['model']))
       grads['model'] = [a if b is None else b for a, b in zip(grads['model'], shared)]

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
+from common.model import dists
 from common.model import nets
 from common.model import optimizer
 from common.model.actor_critic import ActorCritic
-from common.model.world_model import fold
 
 
 class Task(tf.Module):
@@ -32,7 +32,7 @@ class Task(tf.Module):
     del rows
     grads, _, metrics = self.behaviour.gradients(
         self.world_model, starts, lambda dream: self.reward(dream.feat).mode(),
-        fold(seed, self.task), start_pcont, frames)
+        dists.fold_seed(seed, self.task), start_pcont, frames)
     return self._named(grads), self._named(metrics)
 
   def optimizers(self):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from common import config as config_lib
-from common.envs.actions import settle
+from common.envs.actions import check_settled, settle
 from common.envs.wrappers import OneHot
 from common.model import devices
 from common.model import divergence
@@ -261,6 +261,13 @@ def test_an_update_changes_every_weight_but_the_slow_ones(blocks):
 def test_reinforce_without_the_start_is_refused():
   with pytest.raises(config_lib.UserError, match='actor_grad reinforce.*--imag_start True'):
     load('--configs', 'atari', '--actor_grad', 'reinforce')
+
+
+def test_auto_is_refused_without_the_start_only_where_actions_are_discrete():
+  config = load('--configs', 'gym', '--actor_grad', 'auto', '--action_dist', 'auto', '--imag_start', 'False')
+  check_settled(settle(config, gymnasium.spaces.Box(-1, 1, (2,), np.float32)))
+  with pytest.raises(config_lib.UserError, match='^gym_.*: actor_grad reinforce.*--imag_start True'):
+    check_settled(settle(config, OneHot(2)))
 
 
 @pytest.mark.usefixtures('eager')

@@ -221,6 +221,17 @@ def test_stored_rows_do_not_change_when_an_environment_reuses_its_buffer():
   np.testing.assert_array_equal(episodes[0][0]['t'][:, 0], range(4))
 
 
+def test_stored_actions_do_not_change_when_an_environment_writes_into_them():
+  class Writing(Counter):
+    def step(self, action):
+      result = super().step(action)
+      action[:] = 7
+      return result
+  episodes = []
+  Driver([Writing(3)], 1, 0, lambda *args: episodes.append(args))(counting_policy, episodes=1)
+  np.testing.assert_allclose(episodes[0][0]['action'][:, 0], [0, 0, 0.1, 0.2])
+
+
 @pytest.mark.parametrize('strategy', ['none', 'thread', 'process'])
 def test_parallel_environments_give_the_same_episodes(strategy):
   results = []

@@ -63,6 +63,20 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end(kind):
   assert second == ({'t': 3}, 1000, True, {})
 
 
+@pytest.mark.parametrize('method', ['step', 'advance'])
+def test_each_frame_gets_the_action_that_was_chosen(method):
+  seen = []
+  class Writing(Counter if method == 'step' else SplitCounter):
+    pass
+  def write(self, action):
+    seen.append(action.tolist())
+    action *= 10
+    return getattr(super(Writing, self), method)(action)
+  setattr(Writing, method, write)
+  wrappers.ActionRepeat(Writing(end=9), 3).step(chosen := np.ones(2, np.float32))
+  assert seen == [[1, 1]] * 3 and chosen.tolist() == [1, 1]
+
+
 def test_action_repeat_observes_only_the_last_frame():
   env = SplitCounter(end=7)
   assert len(episode(wrappers.ActionRepeat(env, 3))) == 3

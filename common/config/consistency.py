@@ -25,10 +25,8 @@ def check(config):
     raise UserError(
         f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
         f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
-  if c.get('actor_grad', 'dynamics') != 'dynamics' and not c.imag_start:
-    raise UserError(
-        f'config: actor_grad {c.actor_grad} compares returns with the value of the state that was '
-        'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
+  if c.get('actor_grad') != 'auto':  # which the space of actions decides
+    check_actor_grad(c, 'config')
   if c.get('action_dist') == 'tanh_normal' and not c.get('action_init_std', 1):
     raise UserError(
         'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
@@ -155,6 +153,14 @@ def check_used(c, keys):
     found = [key for key in names if key in keys]
     if unread and found:
       raise UserError(f'config: {found[0]} means nothing with {reason}. Leave it out, or change that.')
+
+
+def check_actor_grad(config, name):
+  """Refuse gradients of the actor that need the start of dreams. Raises UserError, which begins with name."""
+  if config.get('actor_grad', 'dynamics') != 'dynamics' and not config.imag_start:
+    raise UserError(
+        f'{name}: actor_grad {config.actor_grad} compares returns with the value of the state that was '
+        'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')
 
 
 def check_length(c, task, repeat, needed):

@@ -30,6 +30,8 @@ class Driver:
     surplus: frames credited beyond what was asked for; the next call begins with them.
     next_episode: list, the number of each environment's next or running episode.
     running: bool [M], which environments took the last decision.
+    goes_on: list, whether the next episode goes on with the game of which the last one was a part.
+    went_on: list, whether the running or last episode went on with the game of the one before.
   """
 
   def __init__(
@@ -66,13 +68,11 @@ class Driver:
     self._rows = [[] for _ in self._envs]
     self._faults = faults
     self._whole = whole
-    self._attempts = [0] * len(self._envs)  # at the episode that runs or comes next, but one
+    self._attempts = [0] * len(self._envs)  # that failed at the episode that runs or comes next
     self._done = np.ones(len(self._envs), bool)
     self._end = None  # GaveUp or UserError, raised once what has ended is handed over
     self.running = np.ones(len(self._envs), bool)
-    # Whether the next episode goes on with the game of which the last one was a part.
     self.goes_on = [False] * len(self._envs)
-    # Whether the running or last episode went on with the game of the one before.
     self.went_on = [False] * len(self._envs)
     self.frames = self.surplus = 0
 
@@ -169,7 +169,7 @@ class Driver:
       raise SystemExit(
           'The policy chose an action that is not finite, so the run ends here; the last checkpoint '
           'is intact. Try --precision float32, or a lower --model_lr in another --logdir.')
-    results = [_started(self._envs[e].step, actions[e]) for e in running]
+    results = [_started(self._envs[e].step, actions[e].copy()) for e in running]  # some write into it
     for e, result in zip(running, results):
       try:
         obs, reward, done, info = result()

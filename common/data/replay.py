@@ -36,7 +36,7 @@ class Replay:
     action_repeat: frames per decision, or a list with those of each environment.
     capacity: bound on the frames in memory; 0 is none. Episodes beyond it stay on disk.
     prune_disk: delete episodes beyond the capacity from disk, too; they still count.
-    last_row: False never draws the last row of an episode, like the reference code, but with balance.
+    last_row: False never draws the last row of an episode, as the reference code; balance still does.
     balance: draw the ends of episodes more often (see window_start).
     readonly: change nothing in the directory, for reading what another run collects.
     relabel: name of the array that is served as `reward` in its place.

@@ -14,8 +14,9 @@ from common.config import UserError
 from common.config.options import FREE_TO_CHANGE
 from common.data import episodes
 
-# What may differ from a run that is continued by `source`, besides what may at any restart.
 TASK_FRAMES = 150_000  # of the task after the exploration, in the paper
+
+# What may differ from a run that is continued by `source`, besides what may at any restart.
 PROTOCOL = ('source', 'expl_until', 'expl_freeze', 'adapt_heads', 'seed', 'prefill', 'pretrain')
 
 # What makes the pictures and decisions of episodes what they are, besides their shapes.

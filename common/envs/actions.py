@@ -100,5 +100,6 @@ def check_settled(config):
     raise UserError(
         f'{config.task}: expl_replay climbs the values of one imagined step, but actor_grad is '
         f'{config.actor_grad}. Pass --actor_grad dynamics.')
+  consistency.check_actor_grad(config, config.task)
   if config.expl == 'epsilon_greedy':
     consistency.check_chances(config, config.task)

@@ -121,10 +121,10 @@ class ActionRepeat(Wrapper):
     split = hasattr(self.env, 'advance')
     for _ in range(self._amount):
       if split:
-        reward, done, info = self.env.advance(action)
+        reward, done, info = self.env.advance(np.array(action))  # a copy: some write into it
       else:
         before = obs
-        obs, reward, done, info = self.env.step(action)
+        obs, reward, done, info = self.env.step(np.array(action))
         obs.update({key: obs[key] + x for key, x in before.items() if key.startswith('reward/')})
       total += values.number('reward', reward)
       if done:

@@ -16,8 +16,8 @@ knows how little it knows would lose to a constant.
 import numpy as np
 import tensorflow as tf
 
-from common.loop.pictures import CONTEXT
-from common.model.world_model import fold
+from common.model import dists
+from common.model.world_model import CONTEXT
 
 AFTER = {10: 'eval/dream_error_10', 45: 'eval/dream_error_45'}  # decisions
 STARTS = 32  # at most
@@ -71,7 +71,7 @@ def _dream(agent, data, seed):
     last = tf.nest.map_structure(lambda x: tf.repeat(x, DREAMS, 0), last)
     return model.rssm.imagine(tf.repeat(action, DREAMS, 0), seed, last)
   # All rows of a call have the same luck.
-  each = [model.rssm.imagine(action, fold(seed, f'dream {i}'), last) for i in range(DREAMS)]
+  each = [model.rssm.imagine(action, dists.fold_seed(seed, f'dream {i}'), last) for i in range(DREAMS)]
   return tf.nest.map_structure(
       lambda *x: tf.reshape(tf.stack(x, 1), [-1, *x[0].shape[1:]]), *each)
 

@@ -10,6 +10,7 @@ counted in the order of their numbers, the acting copy takes over the weights, a
 begins on a thread. So what happens depends on counts alone, never on how fast either side is.
 Checkpoints and evaluations come when no burst is running, evaluations before that of their barrier.
 """
+import collections
 import concurrent.futures
 import sys
 
@@ -19,8 +20,8 @@ from common.loop.learner import Learner
 from common.loop.meters import Clock
 from common.loop.run import Run
 
-# Seconds after which a thread that works in Python lets another work. As usual it is 5 ms, as long
-# as a decision: so long an answer of an environment would wait while the learner makes a batch.
+# Seconds after which Python lets another thread run. At its usual 5 ms, as long as a decision, the
+# answer of an environment would wait that long for a learner that makes a batch.
 SWITCH = 5e-4
 
 
@@ -36,7 +37,7 @@ class OverlappedRun(Run):
     sys.setswitchinterval(SWITCH)
     self._pool = concurrent.futures.ThreadPoolExecutor(1, 'learner')
     parts.closing.callback(self._pool.shutdown)
-    parts.closing.callback(self._learner.stop)  # before: what a burst still does nobody would have
+    parts.closing.callback(self._learner.stop)  # comes first: the rest of a burst is given up
     self._burst = None
     self._apart = False  # whether the acting copy has counted on its own
 
@@ -93,7 +94,7 @@ class OverlappedRun(Run):
   def _count(self, wait=True):
     """Nothing is counted between barriers."""
     if wait:
-      self._ended = type(self._ended)(
+      self._ended = collections.deque(
           sorted(self._ended, key=lambda ended: ended.begun.episode[:2]))
       super()._count()
 

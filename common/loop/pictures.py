@@ -12,6 +12,7 @@ import numpy as np
 
 from common.data.disk import Disk
 from common.loop import video
+from common.model.world_model import CONTEXT
 from common.scores import canvas
 from common.scores import figures
 
@@ -20,7 +21,6 @@ SHOWN = 6    # sequences of predictions and dreams
 LONG = 50    # their rows, where an episode has so many
 COLUMNS = 8  # at most, in a strip
 GAP = 0.12   # between its pictures, of their size
-CONTEXT = 5  # rows that are seen before the model goes on alone
 
 
 class Pictures:

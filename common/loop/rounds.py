@@ -35,8 +35,8 @@ class CrewRun(OverlappedRun):
     if config.deterministic:
       # Episodes that run across a checkpoint could not be continued.
       self._begin()
-    self._acting.take()
-    self._acting.take_count()
+    self._crew.take()
+    self._crew.take_count()
     self._apart = True
     self._view.stage('collecting')
     counter = self.frames + self._crew.unfinished

@@ -25,8 +25,8 @@ from common.loop.learner import Learner
 from common.loop.meters import Clock
 
 
-class Ended(NamedTuple):
-  """An episode that may still be written."""
+class Writing(NamedTuple):
+  """An episode that has ended and is being written; nothing counts it yet."""
   begun: object    # of Replay.begin
   episode: dict
   number: tuple    # (k, e), the k-th of environment e
@@ -58,8 +58,9 @@ class Run:
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
     self._games, self._told = {}, dict(parts.progress.values['faults'])
+    self._save_every = 0 if config.deterministic else config.save_every  # those have whole episodes
     self._saved = self._learner.updates  # as many updates are in the newest checkpoint
-    self._ended = collections.deque()  # of Ended
+    self._ended = collections.deque()  # of Writing
     self._driver = self._make_driver() if parts.envs else None
     self._state = None
 
@@ -150,7 +151,7 @@ class Run:
     self._skip()
 
   def _skip(self):
-    """Leave what has passed since the last row out of its speed: the seconds."""
+    """Leave what no section has had since the last row, an evaluation, out of its speed; its seconds."""
     return self._clock.skip()
 
   def collect(self):
@@ -256,7 +257,7 @@ class Run:
     if not self._config.get('seed_episode_rewards', True):
       learned = float(self._progress.values['pretrained'])  # that is, after the prefill
       episode['reward_mask'] = np.full(len(episode['reward']), learned, np.float32)
-    self._ended.append(Ended(
+    self._ended.append(Writing(
         self._replay.begin(episode, k, e), episode, (k, e), went_on, goes_on,
         dict(self._progress.values['faults'])))
 
@@ -306,21 +307,20 @@ class Run:
 
   def _learn(self, updates):
     """A burst of updates, and those that are owed; a checkpoint may be due in the middle."""
-    every = 0 if self._config.deterministic else self._config.save_every
-    batches, over = self._learner.prepare(updates, every), False
-    while not over:
+    batches = self._learner.prepare(updates, self._save_every)
+    while True:
       if batches:
         self._learner.make(batches, self.frames)
       self._log_training()
       self._save_if_due()
-      batches = self._learner.prepare(0, every)
-      over = not batches
+      batches = self._learner.prepare(0, self._save_every)
+      if not batches:
+        break
     self._view.stage('collecting')
 
   def _save_if_due(self):
-    """A checkpoint between evaluations; deterministic runs could not go on from within episodes."""
-    every = self._config.save_every
-    if every and not self._config.deterministic and self._learner.updates >= self._saved + every:
+    """A checkpoint between evaluations."""
+    if self._save_every and self._learner.updates >= self._saved + self._save_every:
       self.save()
 
   def _log_training(self):

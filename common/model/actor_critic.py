@@ -246,7 +246,7 @@ def bootstrap(value, kind='last'):
 
 
 def discount_weights(pcont):
-  """Weights [H-1, N] of imagined steps: products of the pcont [H, N] before.
+  """Weights [L-1, N] of imagined steps: products of the pcont [L, N] before.
 
   weight[0] = 1, weight[i] = pcont[0] ... pcont[i-1]; without gradient.
   """

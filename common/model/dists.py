@@ -7,6 +7,7 @@ repeatable; the centre makes them comparable with recorded numbers.
 """
 
 import math
+import zlib
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -22,6 +23,13 @@ def split_seed(seed, n):
   if seed is None:
     return [None] * n
   return tf.random.split(seed, n)
+
+
+def fold_seed(seed, name):
+  """A seed int32 [2] for one purpose, from one that others use; None stays."""
+  if seed is None:
+    return None
+  return tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode()) % 2 ** 31)
 
 
 def normal(mean, event_ndims=0):

@@ -1,4 +1,4 @@
-"""The other latent models of the PlaNet paper: without, and with two, recurrent paths.
+"""The choice of a latent model, and those of the PlaNet paper without, and with two, recurrent paths.
 
 B batch, A action, E embed, S stoch, D deter; states as of a Gaussian latent. PlaNet paper,
 section 3.
@@ -8,7 +8,31 @@ import tensorflow as tf
 
 from common.model import cells
 from common.model import nets
+from common.model import rssm
+from common.model import stochastic
 from common.model.dynamics import Dynamics
+
+
+def make(action_size, embed_size, config):
+  """The latent model that the config names, such as rssm.RSSM."""
+  if config.latent == 'categorical':
+    latent = stochastic.CategoricalLatent(
+        config.stoch_size, config.stoch_classes, config.mean_only)
+  else:
+    latent = stochastic.GaussianLatent(
+        config.stoch_size, config.rssm_min_std, config.shared_noise, config.mean_only,
+        config.rssm_std_act)
+  deter, act = config.deter_size, config.rssm_act
+  hidden = deter if config.rssm_hidden == 'auto' else config.rssm_hidden
+  heads = dict(split_heads=config.rssm_split_heads and config.latent == 'gaussian')  # no logits
+  if config.latent_model == 'ssm':
+    return SSM(action_size, embed_size, latent, hidden, act, **heads)
+  if config.latent_model == 'drnn':
+    return DRNN(action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
+  return rssm.RSSM(
+      action_size, embed_size, latent, deter, hidden, act, config.rssm_layers,
+      config.rssm_gru, future_rnn=config.future_rnn, norm=config.norm,
+      ensemble=config.rssm_ensemble, **heads)
 
 
 class SSM(Dynamics):

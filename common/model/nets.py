@@ -153,7 +153,8 @@ class ConvDecoder(tf.Module):
     x = tf.reshape(x, [-1, 1, 1, 32 * self._depth])
     for layer in self.layers[1:-1]:
       x = layer(x)
-    # Its call alone does not cast the bias, whose gradient would hold down the scale of all losses.
+    # Keras' __call__ would cast the bias to float16, in which its gradient, a sum over all pixels,
+    # overflows and holds down the scale of all losses.
     x = self.layers[-1].call(x)
     x = tf.cast(tf.reshape(x, tf.concat([lead, self._shape], 0)), tf.float32)
     return x if self.background is None else x + self.background

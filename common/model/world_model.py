@@ -7,10 +7,10 @@ policy pass through the same `preprocess`.
 
 import math
 import re
-import zlib
 
 import tensorflow as tf
 
+from common.model import dists
 from common.model import divergence
 from common.model import images
 from common.model import latents
@@ -18,8 +18,9 @@ from common.model import nets
 from common.model import observations
 from common.model import optimizer
 from common.model import overshooting
-from common.model import rssm
-from common.model import stochastic
+
+
+CONTEXT = 5  # rows that are seen before the model goes on alone
 
 
 class WorldModel(tf.Module):
@@ -38,7 +39,7 @@ class WorldModel(tf.Module):
     super().__init__()
     self._config, self.obs_space = config, obs_space
     self.encoder = observations.Encoder(obs_space, config)
-    self.rssm = make_dynamics(action_size, self.encoder.embed_size, config)
+    self.rssm = latents.make(action_size, self.encoder.embed_size, config)
     feat_size = self.rssm.feat_size
     parts = dict(encoder=self.encoder, rssm=self.rssm)
     if config.obs_loss == 'reconstruction':
@@ -89,7 +90,7 @@ class WorldModel(tf.Module):
     bits = self._config.image_bits
     for key, value in sorted(data.items()):
       if value.dtype == tf.uint8:
-        noise = images.uniform(tf.shape(value), fold(seed, key)) if bits else None
+        noise = images.uniform(tf.shape(value), dists.fold_seed(seed, key)) if bits else None
         data[key] = images.to_float(value, bits, noise)
       elif value.dtype != tf.bool:
         data[key] = tf.cast(value, tf.float32)
@@ -149,7 +150,7 @@ class WorldModel(tf.Module):
   def _likes(self, feat, embed, data, grad_heads):
     """Log-likelihood of the observations [B, T], and dict of name to mean log-likelihoods.
 
-    float32. That of pcont is times its scale; the first is 0 without a decoder.
+    float32. That of pcont is times its scale; [B, T] is 0 without a decoder.
     """
     # A head that grad_heads leaves out learns from the features without shaping them.
     shape = lambda head, x: x if re.fullmatch(grad_heads, head) else tf.stop_gradient(x)
@@ -194,7 +195,7 @@ class WorldModel(tf.Module):
         action = tf.concat([tf.zeros_like(action[:, :1]), action[:, 1:]], 1)
       terms['overshooting'] = (c.overshooting_scale, overshooting.loss(
           self.rssm, post, action, c.overshooting_distance, c.free_nats,
-          c.overshooting_norm, c.overshooting_stop_start, fold(seed, 'overshooting')))
+          c.overshooting_norm, c.overshooting_stop_start, dists.fold_seed(seed, 'overshooting')))
     return terms
 
   def gradients(self, data, seed, grad_heads=None, frozen=False, extra=None):
@@ -223,7 +224,7 @@ class WorldModel(tf.Module):
         prior_ent=entropy(outputs['prior']), post_ent=entropy(outputs['post']))
     return grads, outputs, metrics
 
-  def open_loop(self, data, seed, context=5):
+  def open_loop(self, data, seed, context=CONTEXT):
     """Pictures of what the model expects (PlaNet paper, appendix H).
 
     The first `context` rows are filtered, the others imagined from the actions.
@@ -245,7 +246,7 @@ class WorldModel(tf.Module):
       videos[key] = _side_by_side(tf.concat([truth, model, error], 2))
     return videos
 
-  def dream(self, data, seed, imagine, context=5):
+  def dream(self, data, seed, imagine, context=CONTEXT):
     """Pictures of what the model expects of actions of the agent's own choice.
 
     Args:
@@ -307,34 +308,4 @@ class WorldModel(tf.Module):
 
 def _side_by_side(pictures):
   """uint8 [T, H, B W, C] of float pictures [B, T, H, W, C] in 0 to 1."""
-  video = tf.concat(tf.unstack(pictures, axis=0), 2)
-  return tf.cast(tf.clip_by_value(255 * video, 0, 255), tf.uint8)
-
-
-def make_dynamics(action_size, embed_size, config):
-  """The latent model that the config names, such as rssm.RSSM."""
-  if config.latent == 'categorical':
-    latent = stochastic.CategoricalLatent(
-        config.stoch_size, config.stoch_classes, config.mean_only)
-  else:
-    latent = stochastic.GaussianLatent(
-        config.stoch_size, config.rssm_min_std, config.shared_noise, config.mean_only,
-        config.rssm_std_act)
-  deter, act = config.deter_size, config.rssm_act
-  hidden = deter if config.rssm_hidden == 'auto' else config.rssm_hidden
-  heads = dict(split_heads=config.rssm_split_heads and config.latent == 'gaussian')  # no logits
-  if config.latent_model == 'ssm':
-    return latents.SSM(action_size, embed_size, latent, hidden, act, **heads)
-  if config.latent_model == 'drnn':
-    return latents.DRNN(action_size, embed_size, latent, deter, hidden, config.rssm_gru, **heads)
-  return rssm.RSSM(
-      action_size, embed_size, latent, deter, hidden, act, config.rssm_layers,
-      config.rssm_gru, future_rnn=config.future_rnn, norm=config.norm,
-      ensemble=config.rssm_ensemble, **heads)
-
-
-def fold(seed, name):
-  """A seed int32 [2] for one purpose, from one that others use; None stays."""
-  if seed is None:
-    return None
-  return tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode()) % 2 ** 31)
+  return images.to_uint8(tf.concat(tf.unstack(pictures, axis=0), 2) - 0.5)
