@@ -270,6 +270,8 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--expl', 'completely_random', '--eval_noise', '0.1'], 'eval_noise means nothing with expl completely_random'),
     (['--random_style', 'gaussian'], 'random_style means nothing with expl additive_gaussian'),
     (['--slow_value', '9', '--slow_value_fraction', '0'], 'slow_value_fraction 0 leaves the slow value as it'),
+    (['--onehot_gradient', 'score'], 'onehot_gradient means nothing with action_dist tanh_normal'),
+    (['--configs', 'atari', '--action_init_std', '3'], 'action_init_std means nothing with action_dist onehot'),
     (['--use_value', 'False', '--disclam', '0.5'], 'disclam means nothing with use_value False'),
     (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
@@ -294,7 +296,8 @@ def test_what_nothing_reads_may_say_what_holds_anyway(agent, flags):
     (['--expl_replay', 'True', '--expl_horizon', '3'], 'expl_horizon'),
     (['--disag_lr', '1e-3'], 'disag_lr'), (['--disag_units', '9', '--disag_width_factor', '2'], 'disag_width_factor'),
     (['--configs', 'curiosity', '--curiosity_shapes', 'True', '--disag_lr', '1e-3'], 'disag_lr'),
-    (['--expl_freeze', 'True'], 'expl_freeze'),
+    (['--expl_freeze', 'True'], 'expl_freeze'), (['--configs', 'random', '--extr_scale', '1'], 'extr_scale'),
+    (['--configs', 'random', '--expl_horizon', '5'], 'expl_horizon'), (['--configs', 'oracle', '--expl_until', '9000'], 'expl_until'),
     (['--intr_reduce', 'jrd', '--intr_ddof', '1'], 'intr_ddof')])
 def test_what_another_explorer_reads_is_refused(flags, key):
   with pytest.raises(config.UserError, match=f'{key} means nothing with (expl_|disag_|curiosity_|intr_)'):
