@@ -1,7 +1,7 @@
-"""A run that is killed by SIGKILL again and again: python killed.py SEED AGENT MOMENTS DIR FLAGS.
+"""Runs that are killed by SIGKILL again and again: python killed.py, and a line to it for each run.
 
-AGENT is one of the three, or toy. MOMENTS are words, separated by commas: each is a start of the
-command that ends at
+A line is a JSON list of SEED, AGENT, MOMENTS, DIR and FLAGS. AGENT is one of the three, or toy. MOMENTS
+is a list of words: each is a start of the command that ends at
 
     any         some time after an update
     episode     while an episode is written
@@ -9,7 +9,8 @@ command that ends at
     metrics     in the middle of a line of metrics.jsonl
 
 A last start runs to the end. For each of them a line of JSON tells how it ended (`code`, -9 if it
-was killed) and what there was then. All are forks of one process that has imported TensorFlow.
+was killed) and what there was then. All are forks of one process that has imported TensorFlow and
+computes nothing.
 """
 import json
 import os
@@ -75,6 +76,9 @@ def start(agent, path, flags, moment, seed):
   if not child:
     code = 1
     try:
+      if agent == 'toy':
+        loops.use_toy()
+        agent = 'dreamer'
       arrange(moment, random.Random(seed))
       run_start.start(config_lib.load(agent, [*flags, '--logdir', str(path)]))
       code = 0
@@ -93,17 +97,20 @@ def look(path):
       x.name for x in (path / 'episodes').iterdir() if x.name[0] != '.')}
 
 
-def main(seed, agent, moments, path, *flags):
-  """Entry point."""
-  if agent == 'toy':
-    loops.use_toy()
-    agent = 'dreamer'
-  for number, moment in enumerate([*filter(None, moments.split(',')), '']):
+def repeat(seed, agent, moments, path, *flags):
+  """Start a run as often as there are moments, and once more."""
+  for number, moment in enumerate([*moments, '']):
     code = start(agent, path, flags, moment, f'{seed} {number}')
     # On a line of its own: what was killed may have left half of one.
     found = {'moment': moment, 'code': code, **look(pathlib.Path(path))}
     print(f'\n{json.dumps(found)}', flush=True)
 
 
+def main():
+  """Entry point."""
+  for line in iter(sys.stdin.readline, ''):
+    repeat(*json.loads(line))
+
+
 if __name__ == '__main__':
-  main(*sys.argv[1:])
+  main()

@@ -1,10 +1,13 @@
 """Runs that take a moment: the real loop around an agent that computes next to nothing."""
+import gc
 import json
 import os
 import pathlib
 import signal
 import sys
 
+# As in every command, see common.config.command; here before TensorFlow's modules come.
+gc.set_threshold(50_000, 20, 50)
 import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 import numpy as np
 import tensorflow as tf

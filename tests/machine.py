@@ -3,10 +3,13 @@
 Devices draw noise of their own, by which runs on one and on two would differ. At the end FILE has
 the agent's weights.
 """
+import gc
 import sys
 
 import numpy as np
 
+# As in every command, see common.config.command; here before TensorFlow's modules come.
+gc.set_threshold(50_000, 20, 50)
 import common  # noqa: it decides how TensorFlow is loaded, so it comes before
 from common import agent
 from common import config as config_lib

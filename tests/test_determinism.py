@@ -260,13 +260,22 @@ def test_evaluations_with_overlap_come_before_the_burst_of_their_frames(toy, tmp
   assert all(a == b + 3 for a, b in middle) and last[0] == last[1]
 
 
+@pytest.fixture(scope='module')
+def whole_with_overlap(tmp_path_factory):
+  """Directory of an uninterrupted run."""
+  path = tmp_path_factory.mktemp('overlap')
+  with pytest.MonkeyPatch.context() as patch:
+    loops.use_toy(patch.setattr)
+    loops.start(path, *EXACT, *UNEVEN, *OVERLAP)
+  return path
+
+
 @pytest.mark.parametrize('owner, method, calls', [
     (Driver, '_step', [45, 12]), (loops.Toy, 'train', [8]), (checkpoint.Checkpoint, 'save', [2]),
     (Replay, 'finish', [5]), (run.Run, '_evaluate', [2])])
 def test_a_killed_run_with_overlap_ends_bit_identical(
-    toy, tmp_path, monkeypatch, owner, method, calls):
+    toy, whole_with_overlap, tmp_path, monkeypatch, owner, method, calls):
   flags = [*EXACT, *UNEVEN, *OVERLAP]
-  loops.start(tmp_path / 'whole', *flags)
   for call in calls:
     with monkeypatch.context() as patch:
       patch.setattr(parts.Parts, 'close', lambda self: None)
@@ -274,7 +283,7 @@ def test_a_killed_run_with_overlap_ends_bit_identical(
       with pytest.raises(loops.Kill):
         loops.start(tmp_path / 'killed', *flags)
   loops.start(tmp_path / 'killed', *flags)
-  assert identical(tmp_path / 'whole', tmp_path / 'killed')
+  assert identical(whole_with_overlap, tmp_path / 'killed')
 
 
 def test_an_interrupt_with_overlap_saves_what_is_owed(toy, tmp_path, monkeypatch, capsys):

@@ -18,20 +18,28 @@ REAL = [
     '--batch_length', 5]
 
 
-def killed(path, agent, moments, flags, seed=0):
-  """Start a run as often as there are moments to kill it at, and once more: what was seen."""
-  process = subprocess.run(
-      [sys.executable, KILLED, str(seed), agent, ','.join(moments), path, *map(str, flags)],
-      stdout=subprocess.PIPE, text=True, check=True)
-  seen = [json.loads(line) for line in process.stdout.splitlines() if line[:1] == '{']
-  assert [start['moment'] for start in seen] == [*moments, '']
-  assert seen[-1]['code'] == 0
-  return seen[:-1]
-
-
-def whole(path, agent, flags):
-  """The same run without a kill."""
-  killed(path, agent, [], flags)
+@pytest.fixture(scope='module')
+def killed():
+  """Function that starts a run as often as there are moments to kill it at, and once more: what was seen."""
+  with subprocess.Popen(
+      [sys.executable, KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    def function(path, agent, moments, flags, seed=0):
+      print(json.dumps([seed, agent, moments, str(path), *map(str, flags)]), file=process.stdin, flush=True)
+      seen = []
+      while len(seen) <= len(moments):
+        line = process.stdout.readline()
+        assert line, process.wait()
+        if line[:1] == '{':
+          seen.append(json.loads(line))
+      assert [start['moment'] for start in seen] == [*moments, '']
+      assert seen[-1]['code'] == 0
+      return seen[:-1]
+    try:
+      yield function
+      process.stdin.close()
+      assert process.wait(60) == 0
+    finally:
+      process.kill()
 
 
 def went_back_to_the_same(one, two):
@@ -56,15 +64,15 @@ def lost_nothing(path, seen):
 
 
 @pytest.mark.parametrize('flags', [(), ('--overlap', True)])
-def test_three_kills_of_a_deterministic_run_leave_no_trace(tmp_path, flags):
+def test_three_kills_of_a_deterministic_run_leave_no_trace(killed, tmp_path, flags):
   flags = [*TOY, '--deterministic', True, *flags]
-  whole(tmp_path / 'whole', 'toy', flags)
+  killed(tmp_path / 'whole', 'toy', [], flags)
   seen = killed(tmp_path / 'killed', 'toy', ['any', 'checkpoint', 'episode'], flags)
   assert [start['code'] for start in seen] == [-9] * 3
   assert went_back_to_the_same(tmp_path / 'whole', tmp_path / 'killed')
 
 
-def test_three_kills_lose_no_episode_and_tear_no_line(tmp_path):
+def test_three_kills_lose_no_episode_and_tear_no_line(killed, tmp_path):
   seen = killed(tmp_path, 'toy', ['any', 'episode', 'metrics'], TOY)
   assert [start['code'] for start in seen] == [-9] * 3
   assert lost_nothing(tmp_path, seen)
@@ -73,13 +81,13 @@ def test_three_kills_lose_no_episode_and_tear_no_line(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('agent', ['dreamer', 'planet', 'plan2explore'])
 @pytest.mark.parametrize('deterministic', [True, False])
-def test_twenty_kills(tmp_path, agent, deterministic):
+def test_twenty_kills(killed, tmp_path, agent, deterministic):
   flags = [*REAL, '--steps', 1200, '--deterministic', deterministic]
   seen = killed(tmp_path / 'killed', agent, MOMENTS * 5, flags)
   print([(start['moment'], start['code']) for start in seen])
   assert sum(start['code'] == -9 for start in seen) >= 15  # the end may come before some
   if deterministic:
-    whole(tmp_path / 'whole', agent, flags)
+    killed(tmp_path / 'whole', agent, [], flags)
     assert went_back_to_the_same(tmp_path / 'whole', tmp_path / 'killed')
   else:
     assert lost_nothing(tmp_path / 'killed', seen)
