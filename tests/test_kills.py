@@ -19,27 +19,36 @@ REAL = [
 
 
 @pytest.fixture(scope='module')
-def killed():
+def server():
+  """A function that returns the process that forks all runs, or another if it has ended."""
+  started = []
+  def process():
+    if not started or started[-1].poll() is not None:
+      started.append(subprocess.Popen(
+          [sys.executable, KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    return started[-1]
+  yield process
+  for one in started:
+    one.kill()
+    one.communicate()
+
+
+@pytest.fixture
+def killed(server):
   """Function that starts a run as often as there are moments to kill it at, and once more: what was seen."""
-  with subprocess.Popen(
-      [sys.executable, KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-    def function(path, agent, moments, flags, seed=0):
-      print(json.dumps([seed, agent, moments, str(path), *map(str, flags)]), file=process.stdin, flush=True)
-      seen = []
-      while len(seen) <= len(moments):
-        line = process.stdout.readline()
-        assert line, process.wait()
-        if line[:1] == '{':
-          seen.append(json.loads(line))
-      assert [start['moment'] for start in seen] == [*moments, '']
-      assert seen[-1]['code'] == 0
-      return seen[:-1]
-    try:
-      yield function
-      process.stdin.close()
-      assert process.wait(60) == 0
-    finally:
-      process.kill()
+  process = server()
+  def function(path, agent, moments, flags, seed=0):
+    print(json.dumps([seed, agent, moments, str(path), *map(str, flags)]), file=process.stdin, flush=True)
+    seen = []
+    while len(seen) <= len(moments):
+      line = process.stdout.readline()
+      assert line, process.wait()
+      if line[:1] == '{':
+        seen.append(json.loads(line))
+    assert [start['moment'] for start in seen] == [*moments, '']
+    assert seen[-1]['code'] == 0
+    return seen[:-1]
+  return function
 
 
 def went_back_to_the_same(one, two):

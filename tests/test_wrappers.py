@@ -120,6 +120,13 @@ def test_one_hot_action_becomes_its_class_and_others_are_refused():
       env.step(np.array(wrong))
 
 
+@pytest.mark.parametrize('kind', [Counter, SplitCounter])
+def test_a_class_is_a_number_in_each_frame(kind):
+  env = kind(space=gymnasium.spaces.Discrete(3))
+  wrappers.OneHotAction(wrappers.ActionRepeat(env, 2)).step(np.array([0, 1, 0], np.float32))
+  assert env.actions == [1, 1] and {type(action) for action in env.actions} == {int}
+
+
 def test_one_hot_samples_are_one_hot_and_cover_all_classes():
   space = wrappers.OneHot(4, seed=1)
   samples = np.stack([space.sample() for _ in range(200)])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common.bench import operations
-from common.envs.actions import settle
+from common.envs.actions import check_settled, settle
 from common.envs.wrappers import OneHot
 from common.loop import checkpoint
 from common.model import devices
@@ -42,7 +42,9 @@ class Trial:
     atari = config_lib.suite(config.task) == 'atari'
     self._actions = OneHot(BUTTONS) if atari else box(-1, 1, (ACTIONS,), np.float32)
     # A benchmark is of one machine.
-    config = devices.setup(settle(config.replace(machines=False), self._actions))
+    config = settle(config.replace(machines=False), self._actions)
+    check_settled(config)
+    config = devices.setup(config)
     shape = (config.image_size, config.image_size, 1 if atari and config.atari_gray else 3)
     self._config = config
     self.spaces = {

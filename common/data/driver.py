@@ -68,7 +68,7 @@ class Driver:
     self._rows = [[] for _ in self._envs]
     self._faults = faults
     self._whole = whole
-    self._attempts = [0] * len(self._envs)  # that failed at the episode that runs or comes next
+    self._attempts = [0] * len(self._envs)  # dropped ones at the episode that runs or comes next
     self._done = np.ones(len(self._envs), bool)
     self._end = None  # GaveUp or UserError, raised once what has ended is handed over
     self.running = np.ones(len(self._envs), bool)

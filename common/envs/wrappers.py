@@ -13,6 +13,7 @@ An environment whose observation is costly also has the two halves of `step`:
   advance(action) -> (reward, done, info)
   observe() -> obs: of the present state.
 """
+import copy
 import re
 
 import gymnasium
@@ -21,7 +22,6 @@ import numpy as np
 from common.config import UserError
 from common.envs import images
 from common.envs import values
-from common.envs.images import is_image
 
 # Names of an episode's other arrays, of what agents and metrics add, and of what writes npz.
 RESERVED = (
@@ -121,10 +121,10 @@ class ActionRepeat(Wrapper):
     split = hasattr(self.env, 'advance')
     for _ in range(self._amount):
       if split:
-        reward, done, info = self.env.advance(np.array(action))  # a copy: some write into it
+        reward, done, info = self.env.advance(copy.copy(action))  # some write into it
       else:
         before = obs
-        obs, reward, done, info = self.env.step(np.array(action))
+        obs, reward, done, info = self.env.step(copy.copy(action))
         obs.update({key: obs[key] + x for key, x in before.items() if key.startswith('reward/')})
       total += values.number('reward', reward)
       if done:
@@ -295,7 +295,7 @@ class SelectKeys(Wrapper):
       if value.shape != self._declared[key]:
         raise ValueError(
             f'{key} has shape {list(value.shape)}, declared is {list(self._declared[key])}')
-      if is_image(space):
+      if images.is_image(space):
         value = self._forms[key].image(value)
         if value.shape != space.shape:
           value = images.resize(value, space.shape[0])
@@ -318,9 +318,9 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
   spaces = {key: space for key, space in spaces.items() if not NOT_SEEN.fullmatch(key)}
   chosen = {
       key: space for key, space in spaces.items()
-      if re.fullmatch(cnn_keys if is_image(space) else mlp_keys, key)}
+      if re.fullmatch(cnn_keys if images.is_image(space) else mlp_keys, key)}
   if not chosen:
-    kinds = [f'{key} ({"image" if is_image(space) else "vector"})' for key, space in spaces.items()]
+    kinds = [f'{key} ({"image" if images.is_image(space) else "vector"})' for key, space in spaces.items()]
     raise UserError(
         f'{task}: no observation fits cnn_keys {cnn_keys!r} or mlp_keys {mlp_keys!r}. '
         f'Available: {", ".join(kinds)}. Pass --cnn_keys or --mlp_keys; ".*" takes all.')
@@ -333,7 +333,7 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
 
 
 def _plain_space(space, size):
-  if is_image(space):
+  if images.is_image(space):
     return gymnasium.spaces.Box(0, 255, (size, size, space.shape[2]), np.uint8)
   if space.shape is None:  # no array at all, refused where it is selected
     return space

@@ -58,7 +58,7 @@ class Run:
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
     self._games, self._told = {}, dict(parts.progress.values['faults'])
-    self._save_every = 0 if config.deterministic else config.save_every  # those have whole episodes
+    self._save_every = 0 if config.deterministic else config.save_every  # whole episodes
     self._saved = self._learner.updates  # as many updates are in the newest checkpoint
     self._ended = collections.deque()  # of Writing
     self._driver = self._make_driver() if parts.envs else None

@@ -19,7 +19,6 @@ from common.model import observations
 from common.model import optimizer
 from common.model import overshooting
 
-
 CONTEXT = 5  # rows that are seen before the model goes on alone
 
 
