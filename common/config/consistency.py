@@ -25,8 +25,7 @@ def check(config):
     raise UserError(
         f'config: planner_topk {c.planner_topk} is more than planner_amount {c.planner_amount}, '
         f'from which they are chosen. Pass --planner_topk {c.planner_amount} or less.')
-  if c.get('actor_grad') != 'auto':  # which the space of actions decides
-    check_actor_grad(c, 'config')
+  check_actor_grad(c, 'config')
   if c.get('action_dist') == 'tanh_normal' and not c.get('action_init_std', 1):
     raise UserError(
         'config: action_init_std is 0, which tanh_normal cannot begin with. Pass a number above 0, '
@@ -163,8 +162,11 @@ def check_used(c, keys):
 
 
 def check_actor_grad(config, name):
-  """Refuse gradients of the actor that need the start of dreams. Raises UserError, which begins with name."""
-  if config.get('actor_grad', 'dynamics') != 'dynamics' and not config.imag_start:
+  """Refuse gradients of the actor that need the start of dreams; of auto the actions decide later.
+
+  Raises UserError, which begins with name.
+  """
+  if config.get('actor_grad') in ('reinforce', 'both') and not config.imag_start:
     raise UserError(
         f'{name}: actor_grad {config.actor_grad} compares returns with the value of the state that was '
         'acted in, so the start must count. Pass --imag_start True, or --actor_grad dynamics.')

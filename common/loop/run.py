@@ -58,7 +58,7 @@ class Run:
     self._faults = self._make_faults('environment')
     self._eval_faults = self._make_faults('evaluation environment')
     self._games, self._told = {}, dict(parts.progress.values['faults'])
-    self._save_every = 0 if config.deterministic else config.save_every  # whole episodes
+    self._save_every = 0 if config.deterministic else config.save_every  # goes on from whole episodes
     self._saved = self._learner.updates  # as many updates are in the newest checkpoint
     self._ended = collections.deque()  # of Writing
     self._driver = self._make_driver() if parts.envs else None
@@ -151,7 +151,7 @@ class Run:
     self._skip()
 
   def _skip(self):
-    """Leave what no section has had since the last row, an evaluation, out of its speed; its seconds."""
+    """Leave an evaluation out of the speed of the next row; returns the seconds that it took."""
     return self._clock.skip()
 
   def collect(self):
