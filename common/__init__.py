@@ -18,7 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.modules.setdefault('tensorflow.python.pywrap_dlopen_global_flags', None)
 if 'OpenGL' in sys.modules and 'tensorflow' not in sys.modules:
   # Something renders already. Libraries that come now prefer symbols of their own.
-  sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
+  sys.setdlopenflags(sys.getdlopenflags() | getattr(os, 'RTLD_DEEPBIND', 0))
 
 
 def load(logdir):

@@ -72,6 +72,8 @@ def main(argv=None):
   loop.add_argument('--update_ms', type=milliseconds, default=2, help='milliseconds of an update')
   loop.add_argument('--policy_ms', type=milliseconds, default=0.3, help='of a policy call')
   loop.add_argument('--env_ms', type=milliseconds, default=0.2, help='of a step of the environment')
+  loop.add_argument(
+      '--busy', action='store_true', help='policy and environment compute for so long instead of sleeping')
   loop.set_defaults(run=_delayed('looping', 'measure_loop'))
 
   start = add('start', help='seconds until the first update: imports, environment, tracing')

@@ -13,6 +13,7 @@ from common import config as config_lib
 from common import envs
 from common.envs import check_play
 from common.envs import checks
+from common.envs import protocol
 
 
 def number(text):
@@ -69,7 +70,8 @@ def check(config, report, episodes, steps):
     List of (decisions, return) of the episodes.
   """
   with report.guard('building it'):
-    env = checks.Raw(envs.raw(config))
+    made = envs.raw(config)
+    env = checks.Raw(made)
     checks.check_spaces(env, report, config)
     if report.faults:
       return []
@@ -79,6 +81,8 @@ def check(config, report, episodes, steps):
     played = [(check_play.decisions(config, length), score) for length, score in played]
     checks.check_seed(env, report, config.seed)
     checks.check_second(lambda: envs.raw(config), report)
+    for text in protocol.cut_short(config.task, protocol.longest(made), config.time_limit):
+      report.note('cut short', text)
     check_play.note_short(config, [length for (length, _), end in zip(played, ended) if end], report)
     with report.guard('close()'):
       env.close()

@@ -11,6 +11,8 @@ import json
 import os
 import sys
 
+import numpy as np
+
 from common import config as config_lib
 from common.config import UserError
 from common.loop import evaluation
@@ -48,11 +50,7 @@ def main(argv=None):
   if args.pictures:
     evaluation.check_folder(args.pictures)
   row, episodes, agent = evaluate(logdir, args.episodes)
-  print(
-      f'{row["task"]} at {row["step"]:,} frames: return {row["return"]:.1f} '
-      f'+- {row["return_std"]:.1f} over {args.episodes} episodes '
-      f'(zero action {row["zero_return"]:.1f}, random actions '
-      f'{row["random_return"]:.1f})')
+  _tell(row)
   if not logdir_lib.exported(logdir):
     _keep(logdir / 'evaluate.jsonl', row)
   try:  # a film that cannot be written takes no numbers with it
@@ -63,6 +61,21 @@ def main(argv=None):
       evaluation.film(config_lib.expand(args.pictures), agent, episodes, row['step'])
   finally:
     print(json.dumps(row))
+
+
+def _tell(row):
+  """Print the returns, those of each task if there are several."""
+  several = isinstance(row['returns'], dict)
+  name = f'{len(row["returns"])} tasks, mean of all,' if several else row['task']
+  print(f'{name} at {row["step"]:,} frames: {_sentence(row, row["return"], row["return_std"])}')
+  for task, returns in row['returns'].items() if several else ():
+    print(f'  {task}: {_sentence(row, np.mean(returns), np.std(returns), f"/{task}")}')
+
+
+def _sentence(row, mean, spread, of=''):
+  return (
+      f'return {mean:.1f} +- {spread:.1f} over {row["episodes"]} episodes '
+      f'(zero action {row[f"zero_return{of}"]:.1f}, random actions {row[f"random_return{of}"]:.1f})')
 
 
 def _keep(path, row):

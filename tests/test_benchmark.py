@@ -12,7 +12,7 @@ import pytest
 
 from common import benchmark
 from common import config
-from common.bench import sizes
+from common.bench import sizes, standins
 from common.bench import operations
 
 IMAGE = {'image': gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
@@ -357,15 +357,27 @@ def test_games_are_timed_against_the_bare_emulator(capsys):
   assert row['task'] == 'atari_pong' and 0 < row['wrapper'] < row['bare'] and 0 < row['share'] < 1
 
 
-@pytest.mark.parametrize('overlap', ['False', 'True'])
-def test_the_loop_is_timed_against_what_its_stand_ins_waited_for(capsys, overlap):
+def test_stand_ins_compute_or_sleep_for_a_given_time():
+  worked = []
+  for busy in (False, True):
+    waiter, before = standins.Waiter(50, busy), time.thread_time()
+    with waiter:
+      pass
+    worked.append(time.thread_time() - before)
+    assert waiter.total >= 0.05 and waiter.count == 1
+  assert worked[0] < 0.01 < worked[1]
+
+
+@pytest.mark.parametrize('overlap, busy', [('False', []), ('True', ['--busy'])])
+def test_the_loop_is_timed_against_what_its_stand_ins_waited_for(capsys, overlap, busy):
   assert run(
       'loop', '--stored', '0', '30', '--train_steps', '100', '--frames', '2000', '--update_ms',
-      '0.5', '--policy_ms', '0.1', '--env_ms', '0.1', '--overlap', overlap) == 0
+      '0.5', '--policy_ms', '0.1', '--env_ms', '0.1', '--overlap', overlap, *busy) == 0
   rows = answers(capsys)
   assert [(row['stored'], row['train_steps']) for row in rows] == [(0, 100), (30, 100)]
   for row in rows:
     assert row['overlap'] == (overlap == 'True') and row['updates'] == 200
+    assert row['busy'] == bool(busy)
     assert row['frames_per_second'] == pytest.approx(2000 / row['wall'], rel=1e-3)
     assert row['share_of_bound'] == pytest.approx(row['bound'] / row['wall'], rel=1e-3)
     least, waited = 200 * 0.5e-3, 200 * 0.5e-3 + 1000 * 0.2e-3

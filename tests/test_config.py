@@ -273,6 +273,14 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--onehot_gradient', 'score'], 'onehot_gradient means nothing with action_dist tanh_normal'),
     (['--configs', 'atari', '--action_init_std', '3'], 'action_init_std means nothing with action_dist onehot'),
     (['--use_value', 'False', '--disclam', '0.5'], 'disclam means nothing with use_value False'),
+    (['--actor_mean_scale', '3', '--action_dist', 'trunc_normal'], 'actor_mean_scale means nothing'),
+    (['--configs', 'dmc', 'dreamerv2', '--actor_grad_mix', '0.5'], 'actor_grad_mix means nothing with actor_grad auto'),
+    (['--offline', 'x', '--train_episodes', '2'], 'train_episodes means nothing with offline'),
+    (['--collect_limit', '500', '--collect_limit_from', '9'], 'collect_limit_from means nothing with collect_limit_doubles 0'),
+    (['--atari_sticky', '0'], 'atari_sticky means nothing with dmc_walker_walk'),
+    (['--configs', 'atari', '--camera', '1'], 'camera means nothing with atari_'),
+    (['--configs', 'atari', '--atari_life_end', 'False', '--atari_life_length', '9'],
+     'atari_life_length means nothing with atari_life_end False'),
     (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])
 def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
   agent = 'planet' if 'multitask' in flags else 'dreamer'

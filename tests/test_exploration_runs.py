@@ -67,7 +67,18 @@ def test_an_exploration_stores_all_rewards_and_reports_every_task(explored):
   assert all(f'agent/{name}' in train for name in wanted)
   episodes = rows(explored, 'train/coverage')
   assert episodes[-1]['train/coverage_total'] >= episodes[0]['train/coverage_total'] > 1
-  assert evaluate.evaluate(explored, 1)[0]['returns'].keys() == {'toy_maze_vector', SIBLING}
+
+
+def test_several_tasks_are_evaluated_by_their_names(explored, capsys):
+  evaluate.main(['--logdir', str(explored), '--episodes', '1'])
+  *_, whole, first, second, printed = capsys.readouterr().out.splitlines()
+  row = json.loads(printed)
+  assert whole.startswith('2 tasks, mean of all, at ') and f'return {row["return"]:.1f}' in whole
+  assert row['returns'].keys() == {'toy_maze_vector', SIBLING}
+  for line, (task, returns) in zip((first, second), row['returns'].items()):
+    assert line.startswith(f'  {task}: return {returns[0]:.1f} +- 0.0 over 1 episodes (zero action ')
+  for name in ('zero_return', 'random_return'):
+    assert row[name] == pytest.approx(np.mean([row[f'{name}/{task}'] for task in row['returns']]))
 
 
 def test_few_shot_goes_on_from_a_source_and_leaves_it_as_it_is(explored, tmp_path, monkeypatch):
@@ -376,6 +387,15 @@ def test_coverage_is_the_same_whichever_environment_ends_first(monkeypatch):
     count = coverage.Coverage([(episodes[number], number) for number in order])
     found.append(count.add({'log_state': np.full((1, 1), 0.95)}, (4, 0)))
   assert found[0] == found[1] and found[0]['train/coverage'] == 3
+
+
+def test_coverage_has_the_same_digits_in_whatever_order_cells_are_met():
+  episodes = [{'log_state': np.repeat(np.arange(10.0)[:, None], k + 2, 0)[k:3 * k + 9]} for k in range(9)]
+  found = []
+  for order in (range(9), reversed(range(9))):
+    count = coverage.Coverage([(episodes[k], (0, k)) for k in order])
+    found.append(count.add({'log_state': np.zeros((1, 1))}, (1, 0))['train/coverage_entropy'])
+  assert found[0] == found[1]
 
 
 def test_coverage_goes_on_from_all_episodes_on_disk_whatever_memory_holds(tmp_path):

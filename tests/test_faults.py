@@ -176,6 +176,8 @@ def test_evaluation_plays_whole_episodes_only():
   played, = run_episodes(
       policy, [odd('nan_reward')], 1, 0, 3, faults=Faults('restart'))
   assert [len(episode['reward']) for episode in played] == [7, 7, 7]
+  played, = run_episodes(policy, [odd('')], 1, 0, 2, keep=lambda episode: len(episode['reward']))
+  assert played == [7, 7]
 
 
 def test_actions_that_are_not_finite_never_reach_an_environment():

@@ -127,6 +127,14 @@ def test_other_pictures_are_refused_by_name(monkeypatch, capsys, kind, word):
   assert code == 1 and word in out
 
 
+@pytest.mark.parametrize('shape, words', [
+    ((28, 28), 'taken for a vector of numbers up to 255'), ((3, 10, 10), '3 pixels high with 10 channels')])
+def test_small_pictures_that_are_misread_are_said(monkeypatch, shape, words):
+  monkeypatch.setattr(odd, 'Made', lambda: odd.Odd(odd.pixels(*shape)), raising=False)
+  note, = make('py_odd:Made').notes
+  assert words in note
+
+
 @pytest.mark.parametrize('space', [
     odd.Box(-np.inf, np.inf, (20, 60), np.float32), odd.Box(-1, 1, (64, 64), np.float32),
     odd.Box(0, 10, (20, 20, 5), np.int64), odd.Box(0, 1, (16, 512), np.float32)])
@@ -356,6 +364,45 @@ def test_ids_of_gym_lead_to_our_atari():
       ('gym_Breakout-v9', 'atari_breakout')):
     with pytest.raises(UserError, match=name):
       envs.check_task(task)
+
+
+def test_episodes_that_time_limit_cuts_short_are_said(capsys):
+  assert not make('gym_CartPole-v1', '--time_limit', '500').notes
+  note, = make('gym_CartPole-v1', '--time_limit', '100').notes
+  assert note.startswith('gym_CartPole-v1 has episodes of up to 500 frames, but time_limit ends them after 100,')
+  code, out = checked('gym_CartPole-v1', capsys, '--time_limit', '100')
+  assert code == 0 and f'note: {note}' in out
+  pytest.importorskip('ale_py')
+  note, = make('atari_pong').notes
+  assert 'up to 108,000 frames, but time_limit ends them after 1,000' in note
+
+
+def test_the_end_of_an_own_world_may_be_told_by_is_terminal(monkeypatch):
+  class Told(own.TimeOut):
+    def step(self, action):
+      obs, reward, done, _ = super().step(action)
+      return {**obs, 'is_terminal': np.array(terminal)}, reward, done, {}
+  monkeypatch.setattr(own, 'Told', Told, raising=False)
+  for terminal in (False, True):
+    env, done = make('py_own:Told'), False
+    env.reset()
+    while not done:
+      obs, _, done, info = env.step(np.zeros(2, np.float32))
+    assert info['discount'] == (not terminal) and 'is_terminal' not in obs
+
+
+def test_a_world_that_cannot_be_closed_hides_no_message(monkeypatch):
+  class Duck:
+    observation_space, action_space = odd.VECTOR, gymnasium.spaces.Discrete(2)
+    def reset(self, seed=None):
+      return self.observation_space.sample(), {}
+  monkeypatch.setattr(odd, 'Made', Duck, raising=False)
+  make('py_odd:Made').close()
+  with pytest.raises(UserError, match='no observation fits'):
+    make('py_odd:Made', '--mlp_keys', 'nope')
+  Duck.action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+  with pytest.raises(UserError, match='the space MultiDiscrete'):
+    make('py_odd:Made')
 
 
 def test_frames_that_are_skipped_twice_are_said():

@@ -568,6 +568,13 @@ def test_the_scores_alone_are_a_table_in_markdown(tmp_path, capsys):
   assert 'dmc_walker_walk | dreamer (dmc) | 885' in capsys.readouterr().out
 
 
+def test_an_evaluation_of_several_tasks_says_so(tmp_path):
+  for name, returns in (('one', [1.0]), ('two', {'dmc_walker_walk': [1.0], 'dmc_walker_run': [3.0]})):
+    evaluate(make(tmp_path / name, [(5000, 1.0)]), 5000, returns)
+    report.main([str(tmp_path / name), '--out', str(tmp_path / 'a.html')])
+    assert ('mean of several tasks' in (tmp_path / 'a.html').read_text()) == (name == 'two')
+
+
 def test_settings_with_bars_keep_the_columns_of_a_markdown_table(tmp_path):
   for name, heads in (('a', 'decoder|reward'), ('b', 'decoder')):
     make(tmp_path / 'runs' / name, [(5000, 1.0)], ['--adapt_heads', heads], 'plan2explore')

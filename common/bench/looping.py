@@ -41,7 +41,8 @@ def measure_loop(args, flags):
 def _measure(stored, train_steps, args, flags):
   """One row: the loop over args.frames frames after some to warm up."""
   os.environ[standins.ENV_MS] = str(args.env_ms)
-  made = standins.agent_class(args.update_ms, args.policy_ms)
+  os.environ[standins.BUSY] = 'busy' if args.busy else ''
+  made = standins.agent_class(args.update_ms, args.policy_ms, args.busy)
   with tempfile.TemporaryDirectory() as directory, Interrupts() as interrupts:
     path = pathlib.Path(directory)
     config = config_lib.load('dreamer', [
@@ -94,7 +95,7 @@ def _collect(loop, built, stored, train_steps, args, config):
   if config.overlap:
     bound = max(waited['update'], bound - waited['update'])
   return dict(
-      stored=stored, train_steps=train_steps, overlap=config.overlap,
+      stored=stored, train_steps=train_steps, overlap=config.overlap, busy=args.busy,
       frames_per_second=(loop.frames - frames) / wall, share_of_bound=bound / wall,
       host_ms_per_update=1e3 * (wall - bound) / updates, updates=updates, wall=wall, bound=bound)
 

@@ -1,10 +1,12 @@
 """Stand-ins of known speed: an environment and an agent that wait instead of working.
 
 They wait without holding Python's lock, as a simulator and a GPU do, and add up for how long they
-really did, since a wait of 2 ms takes a little more.
+really did, since a wait of 2 ms takes a little more. Environment and policy can keep a core busy
+meanwhile: one that sleeps is slow for a while after it wakes, which a simulator's would not be.
 """
 import os
 import time
+import zlib
 
 import gymnasium
 import numpy as np
@@ -15,14 +17,21 @@ from common.model import metrics
 from common.model import optimizer
 
 ENV_MS = 'STANDIN_ENV_MS'  # environment variable, which processes inherit
+BUSY = 'STANDIN_BUSY'      # another: not empty where it keeps a core busy
 METRICS = 25               # numbers that an update gives
+BLOCK = bytes(2 ** 16)     # whose checksum takes some 0.05 ms, without Python's lock
 
 
 class Waiter:
-  """Context in which so many milliseconds pass, with what is done in it; `total` seconds in `count`."""
+  """Context in which so many milliseconds pass, with what is done in it; `total` seconds in `count`.
 
-  def __init__(self, milliseconds):
-    self._seconds = milliseconds / 1000
+  Args:
+    milliseconds: how many.
+    busy: whether a core computes meanwhile; else it sleeps.
+  """
+
+  def __init__(self, milliseconds, busy=False):
+    self._seconds, self._busy = milliseconds / 1000, busy
     self.total, self.count = 0.0, 0
 
   def __enter__(self):
@@ -30,7 +39,10 @@ class Waiter:
 
   def __exit__(self, *_):
     self.count += 1
-    left = self._started + self._seconds - time.perf_counter()
+    until = self._started + self._seconds
+    while self._busy and time.perf_counter() < until:
+      zlib.crc32(BLOCK)
+    left = until - time.perf_counter()
     if left > 0:
       time.sleep(left)
     self.total += time.perf_counter() - self._started
@@ -46,7 +58,7 @@ class SlowEnv:
   act_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
 
   def __init__(self):
-    self._waiter = Waiter(float(os.environ.get(ENV_MS, 0)))
+    self._waiter = Waiter(float(os.environ.get(ENV_MS, 0)), bool(os.environ.get(BUSY)))
 
   def reset(self, seed=None):
     """Begin an episode; takes no time."""
@@ -68,15 +80,15 @@ class SlowEnv:
     """Nothing to free."""
 
 
-def agent_class(update_ms, policy_ms):
-  """The class of an agent whose updates and policy calls take so many milliseconds."""
+def agent_class(update_ms, policy_ms, busy=False):
+  """The class of an agent whose updates, which sleep, and policy calls take so many milliseconds."""
 
   class StandIn(Agent):
     """Has one weight, and a world model that is never used."""
 
     def build(self):
       """Make the weight."""
-      self.waiters = {'update': Waiter(update_ms), 'policy': Waiter(policy_ms)}
+      self.waiters = {'update': Waiter(update_ms), 'policy': Waiter(policy_ms, busy)}
       self.optimizer = optimizer.Optimizer([tf.Variable(tf.zeros([1]))], 1e-3)
 
     def optimizers(self):

@@ -8,6 +8,7 @@ from common.config.task_keys import suite, tasks
 # Blocks of configs.yaml that set a suite's task and numbers, and those that are put after them, in order.
 SUITE_BLOCKS = ('dmc', 'dmc_proprio', 'discrete', 'atari', 'toy', 'noisytv', 'gym')
 LATE_BLOCKS = ('dreamerv2', 'dreamerv2_schedules', 'score_function', 'cpu', 'debug')
+STAND_INS = ('toy', 'noisytv', 'dummy')  # suites that are tried out in place of others
 HEADS = ('decoder', 'reward', 'pcont')
 
 
@@ -104,14 +105,18 @@ def check_effect(c):
 def check_used(c, keys):
   """Refuse keys, given on the command line, that nothing reads beside the other values."""
   explorer = c.get('expl_behavior', 'plan2explore')
+  kind = suite(c.task)
   # disag_lr is that of all networks for novelty.
   disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   explores_on = explorer != 'greedy' and not (c.get('expl_until', 1) or c.get('source'))
   for reason, unread, names in (
+      (c.task, kind not in ('atari', *STAND_INS), [key for key in c if key.startswith('atari_')]),
+      (c.task, kind not in ('dmc', *STAND_INS), ('camera',)),
+      ('atari_life_end False', not c.get('atari_life_end', 1), ('atari_life_length', 'atari_life_reset')),
       ('overlap False', not c.overlap, ('act_on',)),
       ('deterministic True', c.deterministic, ('save_every',)),
       ('offline, which collects nothing', bool(c.get('offline')),
-       ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk')),
+       ('collect_limit', 'collect_limit_from', 'collect_limit_doubles', 'prune_disk', 'train_episodes')),
       ('expl completely_random, whose actions are all random or none',
        c.expl == 'completely_random' and 0 < c.get('eval_noise', 0) < 1, ('eval_noise',)),
       ('latent categorical', c.get('latent') == 'categorical',
@@ -124,6 +129,7 @@ def check_used(c, keys):
       ('expl_behavior greedy', explorer == 'greedy', ('expl_until',)),
       ('action_dist onehot', c.get('action_dist') == 'onehot',
        ('action_init_std', 'actor_min_std', 'actor_mean_scale')),
+      ('action_dist trunc_normal', c.get('action_dist') == 'trunc_normal', ('actor_mean_scale',)),
       (f'action_dist {c.get("action_dist")}', c.get('action_dist', 'auto') not in ('onehot', 'auto'),
        ('onehot_gradient',)),
       ('disag_opt shared', explorer == 'plan2explore' and c.get('disag_opt') == 'shared', ('disag_lr',)),
@@ -149,13 +155,14 @@ def check_used(c, keys):
       ('slow_value 0', not c.get('slow_value', 1), ('slow_value_fraction',)),
       ('head_opt shared', c.get('head_opt') == 'shared' and not c.get('zero_shot_tasks'),
        ('head_lr',)),
-      (f'actor_grad {c.get("actor_grad")}', c.get('actor_grad') in ('dynamics', 'reinforce'),
+      (f'actor_grad {c.get("actor_grad")}', c.get('actor_grad') in ('dynamics', 'reinforce', 'auto'),
        ('actor_grad_mix',)),
       ('actor_grad dynamics', c.get('actor_grad') == 'dynamics', ('aligned_baseline',)),
       ('overshooting_scale 0', not c.get('overshooting_scale', 1),
        ('overshooting_distance', 'overshooting_norm', 'overshooting_stop_start')),
       ('weight_decay 0', not c.get('weight_decay', 1), ('weight_decay_pattern',)),
-      ('collect_limit 0', not c.get('collect_limit', 1), ('collect_limit_from', 'collect_limit_doubles'))):
+      ('collect_limit 0', not c.get('collect_limit', 1), ('collect_limit_from', 'collect_limit_doubles')),
+      ('collect_limit_doubles 0', not c.get('collect_limit_doubles', 1), ('collect_limit_from',))):
     found = [key for key in names if key in keys]
     if unread and found:
       raise UserError(f'config: {found[0]} means nothing with {reason}. Leave it out, or change that.')

@@ -37,7 +37,7 @@ class Coverage:
     """
     if not self._count(episode, number):
       return {}
-    counts = np.array(list(self._counts.values()))
+    counts = np.sort(list(self._counts.values()))  # sums hang on the order, in which a run that resumes differs
     shares = counts / counts.sum()
     return {
         'train/coverage': len(counts), 'train/coverage_total': len(self._all),

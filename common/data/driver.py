@@ -233,10 +233,9 @@ class Driver:
 
   def _finish(self, e):
     """Hand over the episode that ended and return its frames."""
-    rows, self._rows[e] = self._rows[e], []
+    rows, self._rows[e], number = self._rows[e], [], self.next_episode[e]
     rows[0]['action'] = np.zeros_like(rows[1]['action'])
     episode = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    number = self.next_episode[e]
     self.next_episode[e] += 1
     self._attempts[e] = 0
     frames = (len(rows) - 1) * self._repeats[e]
@@ -252,7 +251,7 @@ class Driver:
 
 
 def run_episodes(
-    policy, envs, action_repeat, seed, episodes, first_episode=0, faults=None):
+    policy, envs, action_repeat, seed, episodes, first_episode=0, faults=None, keep=lambda x: x):
   """Episodes of a policy from reproducible starts, the same number in each environment.
 
   Args:
@@ -263,12 +262,13 @@ def run_episodes(
     episodes: how many in each environment.
     first_episode: number of the first.
     faults: as for the Driver; only whole episodes count.
+    keep: function of an episode that gives what is returned of it, as pictures fill memory.
   Returns:
     List with a list of `episodes` dicts of arrays [rows, ...] for each environment.
   """
   found = [[] for _ in envs]
   driver = Driver(
-      envs, action_repeat, seed, lambda episode, k, e: found[e].append(episode), first_episode,
+      envs, action_repeat, seed, lambda episode, k, e: found[e].append(keep(episode)), first_episode,
       in_turn=True, faults=faults, whole=True)
   driver(policy, episodes=episodes * len(envs))
   return found

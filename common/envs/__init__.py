@@ -12,6 +12,7 @@
 `wrappers` states the protocol. A new suite is a module here, a line in `check_task` and in
 `_make_env`, and its name in `config.SUITES`.
 """
+import contextlib
 import functools
 import importlib
 import inspect
@@ -60,7 +61,8 @@ def make(config, index=0, mode='train'):
     env = actions.wrap(env, config)
     return wrappers.TimeLimit(env, config.time_limit / config.action_repeat)
   except Exception:
-    env.close()
+    with contextlib.suppress(Exception):  # that is what counts
+      env.close()
     raise
 
 
@@ -175,7 +177,7 @@ def find_function(name):
     UserError: there is no such module or function. Failures inside the module are not caught.
   """
   path, colon, attribute = name.partition(':')
-  if not (attribute and colon and re.fullmatch(r'[\w-]+(\.[\w-]+)*', path)):
+  if not (attribute and colon and re.fullmatch(r'[\w-]+(\.[\w-]+)*', path)) or path.endswith('.py'):
     module = path.removesuffix('.py').strip('./').replace('/', '.') if colon else ''
     raise UserError(
         f'task: py_{name} does not name a function of a module. Expected --task '
@@ -244,11 +246,13 @@ def _split(task):
 def _make_env(suite, name, config, seed, mode):
   size = config.image_size
   if suite == 'atari':
-    return atari.Atari(
+    game = atari.Atari(
         name, config.action_repeat, size, config.atari_gray, config.atari_resize,
         config.atari_sticky, config.atari_noops, config.atari_actions,
         config.atari_life_end and mode == 'train', config.atari_life_length,
         config.atari_life_reset, seed)
+    game.notes = protocol.cut_short(config.task, atari.LONGEST, config.time_limit)
+    return game
   if suite == 'memorymaze':
     return memorymaze.MemoryMaze(name, size, seed)
   if suite == 'dmlab':
@@ -265,13 +269,13 @@ def _make_env(suite, name, config, seed, mode):
         rewards=mode == 'train' and config.get('sibling_rewards', False),
         coordinates=mode == 'train' and config.get('coverage', False))
   if suite == 'gym':
-    return gym.make(name, config.get('gym_draw'))
+    return gym.make(name, config.get('gym_draw'), config.time_limit)
   if suite == 'dummy':
     return dummy.Dummy(name, size, seed)
-  return _adapt(_built(name), config.task, config.get('gym_draw'))
+  return _adapt(_built(name), config.task, config.get('gym_draw'), config.time_limit)
 
 
-def _adapt(env, task, draw):
+def _adapt(env, task, draw, limit):
   """Bring what a function of the user's returned into the protocol."""
   if hasattr(env, 'obs_space') and hasattr(env, 'act_space'):
     if draw:
@@ -280,7 +284,7 @@ def _adapt(env, task, draw):
       raise UserError(f'{task}: obs_space is {env.obs_space}, expected a dict of name to gymnasium Box.')
     return protocol.Own(env, gym.own_actions(env.act_space, task))
   if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
-    return gym.adapt(env, task, draw)
+    return gym.adapt(env, task, draw, limit)
   raise UserError(
       f'{task}: the function returned {type(env).__name__}, which is no environment. Expected one '
       'of Gymnasium or Gym, or one with obs_space, act_space, reset, step and close.')

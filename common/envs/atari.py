@@ -13,6 +13,7 @@ from common.config import UserError, nearest
 from common.envs import images
 
 NO_OP = 0
+LONGEST = 108_000  # frames of a game, as published
 
 
 class Atari:

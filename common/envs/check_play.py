@@ -69,7 +69,7 @@ class Player:
       if over:
         return t, total
     self._report.note(
-        'endless', f'no end within {steps} steps: what does not end by itself is ended by time_limit')
+        'endless', f'no end within {steps:,} steps: what does not end by itself is ended by time_limit')
     return steps, total
 
   def _ends(self):

@@ -243,7 +243,7 @@ def keep_apart():
   Mesa, which renders without a GPU, shows its LLVM to the whole process. TensorFlow brings another
   one, and would crash when imported later unless it prefers its own.
   """
-  sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_DEEPBIND)
+  sys.setdlopenflags(sys.getdlopenflags() | getattr(os, 'RTLD_DEEPBIND', 0))
 
 
 def gl_renderer():

@@ -29,17 +29,19 @@ class GymEnv:
   The discount is 0 when the episode terminated and 1 when it was only truncated.
   """
 
-  def __init__(self, env, task):
+  def __init__(self, env, task, limit=np.inf):
     """Take over an environment of Gymnasium or Gym.
 
     Args:
       env: environment.
       task: name for messages.
+      limit: frames after which episodes are ended, for the notes.
     Raises:
       UserError: its observation or action space is not supported.
     """
     self._env = protocol.Caller(env)
-    self.notes = self._env.notes + _skipping(env, task)
+    self.notes = self._env.notes + _skipping(env, task) + protocol.cut_short(
+        task, protocol.longest(env), limit)
     spaces = _convert(env.observation_space, task, self.notes)
     self._plain = ''
     if not isinstance(spaces, dict):
@@ -89,34 +91,37 @@ def _skipping(env, task):
       '--action_repeat 1, and for games of the Arcade Learning Environment better --task atari_GAME']
 
 
-def make(identifier, draw=False):
+def make(identifier, draw=False, limit=np.inf):
   """Build an environment by its id, from Gymnasium if it has it, else from Gym.
 
   Args:
     identifier: id, perhaps with a package before it.
     draw: what it draws is an observation, `image`.
+    limit: as of GymEnv.
   Raises:
     UserError: unknown id, missing dependency, unsupported space, or it cannot be drawn.
   """
   task = f'gym_{identifier}'
-  return adapt(build(identifier, **({'render_mode': drawn.MODE} if draw else {})), task, draw)
+  return adapt(build(identifier, **({'render_mode': drawn.MODE} if draw else {})), task, draw, limit)
 
 
-def adapt(env, task, draw=False):
+def adapt(env, task, draw=False, limit=np.inf):
   """Bring an environment of Gymnasium or Gym into the protocol of `wrappers`.
 
   Args:
     env: environment.
     task: name for messages.
     draw: what it draws is an observation, `image`.
+    limit: as of GymEnv.
   Raises:
     UserError: unsupported space, or it cannot be drawn. The environment is closed then.
   """
   try:
-    adapter = GymEnv(env, task)
+    adapter = GymEnv(env, task, limit)
     return drawn.Drawn(adapter, task) if draw else adapter
   except UserError:
-    env.close()
+    with contextlib.suppress(Exception):  # not all can be closed
+      env.close()
     raise
 
 

@@ -46,19 +46,25 @@ def form(key, space):
         'channels], or give the last one'))
   axes = _axes(shape, space.dtype == np.uint8, _is_grey(space))
   if axes is None:
-    return Form(space)
+    small = len(shape) == 2 and _is_grey(space) and np.max(space.high) == 255
+    return Form(space, note=(
+        f'{where}: taken for a vector of numbers up to 255, as images have {SIDE} pixels a side or more'
+        if small else ''))
   scale = _scale(space)
   if scale is None:
     return Form(space, unclear=(
         f'{where} from {np.min(space.low):.4g} to {np.max(space.high):.4g}, which looks like an '
         'image. Give it as uint8 from 0 to 255, or as one long vector'))
-  if len(shape) == 3 and axes == (0, 1, 2) and shape[0] <= 4 < shape[1] and shape[2] > CHANNELS:
+  flat = len(shape) == 3 and axes == (0, 1, 2) and shape[0] <= 4 < min(shape[1:])
+  if flat and shape[2] > CHANNELS:
     return Form(space, unclear=(
         f'{where}, which would be an image {shape[0]} pixels high with {shape[2]} channels. Give it as '
         '[height, width, channels], or as one long vector'))
   notes = []
   if space.dtype != np.uint8 or scale != 1:
     notes.append(f'scaled by {scale:g}' if scale != 1 else 'as uint8')
+  if flat:
+    notes.append(f'{shape[0]} pixels high with {shape[2]} channels')
   if len(shape) == 2:
     notes.append('with one channel')
   elif axes != (0, 1, 2):

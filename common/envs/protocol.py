@@ -83,8 +83,9 @@ class Caller:
     return self._env.render()
 
   def close(self):
-    """Close the environment."""
-    self._env.close()
+    """Close the environment, if it can be closed."""
+    if hasattr(self._env, 'close'):
+      self._env.close()
 
 
 class Own:
@@ -130,6 +131,26 @@ class Own:
     """Close the environment, if it can be closed."""
     if hasattr(self._env, 'close'):
       self._env.close()
+
+
+def longest(env):
+  """Steps after which an environment ends its episodes, if a library says so; else 0."""
+  return getattr(getattr(env, 'spec', None), 'max_episode_steps', None) or 0
+
+
+def cut_short(task, own, limit):
+  """A list with a sentence for people, if time_limit ends episodes before they may be over.
+
+  Args:
+    task: its name.
+    own: frames after which they are over without it.
+    limit: time_limit, frames.
+  """
+  if own <= limit:
+    return []
+  return [
+      f'{task} has episodes of up to {own:,} frames, but time_limit ends them after {limit:,}, those of '
+      f'evaluations, too. Pass --time_limit {own} for returns that can be compared']
 
 
 def _has(env, method):

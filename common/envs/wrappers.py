@@ -30,7 +30,7 @@ RESERVED = (
 # What of an observation is stored beside the agent's own: for analysis, or for further tasks.
 STORED = re.compile('log_.*|reward/.*')
 
-# What some environments tell the training loop, not the agent.
+# What some environments tell the training loop, not the agent: is_terminal is 1 at a real end.
 NOT_SEEN = re.compile(f'{STORED.pattern}|is_first|is_last|is_terminal')
 
 
@@ -98,7 +98,7 @@ class Wrapper:
 
   @property
   def notes(self):
-    """Sentences on how the environment is understood, for people."""
+    """Sentences for people on how the environment is understood."""
     return getattr(self.env, 'notes', [])
 
 
@@ -224,8 +224,7 @@ class TimeLimit(Wrapper):
   def __init__(self, env, duration):
     super().__init__(env)
     assert duration > 0, duration
-    self._duration = duration
-    self._count = None
+    self._duration, self._count = duration, None
 
   def reset(self, seed=None):
     """Begin an episode and the count of its decisions."""
@@ -286,6 +285,8 @@ class SelectKeys(Wrapper):
   def step(self, action):
     """Take one action and return (obs, reward, done, info)."""
     obs, reward, done, info = self.env.step(action)
+    if 'is_terminal' in obs:
+      info = {'discount': np.float32(not values.number('is_terminal', obs['is_terminal'])), **info}
     return self._select(obs), values.number('reward', reward), bool(done), info
 
   def _select(self, obs):
@@ -324,8 +325,7 @@ def select_keys(spaces, cnn_keys, mlp_keys, task):
     raise UserError(
         f'{task}: no observation fits cnn_keys {cnn_keys!r} or mlp_keys {mlp_keys!r}. '
         f'Available: {", ".join(kinds)}. Pass --cnn_keys or --mlp_keys; ".*" takes all.')
-  clash = sorted(set(chosen) & set(RESERVED))
-  if clash:
+  if clash := sorted(set(chosen) & set(RESERVED)):
     raise UserError(
         f'{task}: the observation key {clash[0]!r} is a name of the episode format. '
         'Rename it in the environment.')

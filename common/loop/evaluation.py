@@ -58,15 +58,16 @@ def evaluate(logdir, agent, episodes):
     episodes: how many of each, for each task.
   Returns:
     (row, episodes): a dict of plain values with `step` (frames when it was saved), `return`,
-    `return_std`, `returns` (by task if there are several), `zero_return`, `random_return`, `noise` and errors of
-    dreams (see dreams.errors), and the agent's episodes in the first task.
+    `return_std`, `returns`, `zero_return`, `random_return`, `noise` and errors of dreams (see
+    dreams.errors), and the agent's episodes in the first task. Of several tasks these are means over all;
+    `returns` is then a dict by task, and `zero_return/TASK` and `random_return/TASK` are there, too.
   """
   config, obs_space, act_space = logdir_lib.load_config(logdir)
   tasks = config_lib.eval_tasks(config)
   # Delayed: TensorFlow takes seconds to import.
   from common.loop import dreams
 
-  def play(policy, config, look=False):
+  def play(policy, config, look=False, keep=lambda x: x):
     played = envs.make_all(config, 1, 0, 'eval')
     try:
       if look:
@@ -74,7 +75,7 @@ def evaluate(logdir, agent, episodes):
             logdir, played[0].obs_space, played[0].act_space, (obs_space, act_space))
       return driver.run_episodes(
           policy, played, [repeat for _, repeat in tasks], config.seed + SEED, episodes,
-          faults=Faults(config.env_faults, print))
+          faults=Faults(config.env_faults, print), keep=keep)
     finally:
       for env in played:
         env.close()
@@ -85,9 +86,10 @@ def evaluate(logdir, agent, episodes):
       lambda obs, state, is_first: agent.policy(
           {**obs, 'is_first': is_first}, state, agent.evaluation), config, look=True)
   blind = _without_images(config)
+  rewards = lambda episode: {'reward': episode['reward']}  # ten long games of pictures fill memory
   baselines = {
-      'zero_return': play(lambda *_: (zero, None), blind),
-      'random_return': play(driver.random_policy(act_space, config.seed), blind)}
+      'zero_return': play(lambda *_: (zero, None), blind, keep=rewards),
+      'random_return': play(driver.random_policy(act_space, config.seed), blind, keep=rewards)}
   returns = _returns(found)
   row = {
       'task': config.task, 'agent': config.agent,
@@ -99,6 +101,8 @@ def evaluate(logdir, agent, episodes):
       'noise': config.eval_noise}
   for name, played in baselines.items():
     row[name] = float(np.mean(_returns(played)))
+    if len(tasks) > 1:
+      row.update({f'{name}/{task}': float(np.mean(x)) for (task, _), x in zip(tasks, _returns(played))})
   for name, value in dreams.errors(agent, found[0], (config.seed + SEED, 0)).items():
     row[name.partition('/')[2]] = value
   return row, found[0]

@@ -131,13 +131,15 @@ def _evaluated(run):
   if not run.evaluations:
     return '–'
   row = run.evaluations[-1]
+  several = isinstance(row.get('returns'), dict)
   blind = ', '.join(
       f'{words} {number(row[key])}' for key, words in (
           ('zero_return', 'zero action'), ('random_return', 'random')) if key in row)
   spread = f' ± {number(row["return_std"])}' if 'return_std' in row else ''
   count = f'{plural(row["episodes"], "episode")}, ' if 'episodes' in row else ''
   return join(
-      number(row['return']), spread, tag('small', count, frames(row['step']), ' frames'),
+      number(row['return']), spread, tag('small', 'mean of several tasks') if several else None,
+      tag('small', count, frames(row['step']), ' frames'),
       tag('small', blind) if blind else None)
 
 
