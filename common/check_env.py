@@ -13,7 +13,6 @@ from common import config as config_lib
 from common import envs
 from common.envs import check_play
 from common.envs import checks
-from common.envs import protocol
 
 
 def number(text):
@@ -70,8 +69,7 @@ def check(config, report, episodes, steps):
     List of (decisions, return) of the episodes.
   """
   with report.guard('building it'):
-    made = envs.raw(config)
-    env = checks.Raw(made)
+    env = checks.Raw(envs.raw(config))
     checks.check_spaces(env, report, config)
     if report.faults:
       return []
@@ -81,8 +79,6 @@ def check(config, report, episodes, steps):
     played = [(check_play.decisions(config, length), score) for length, score in played]
     checks.check_seed(env, report, config.seed)
     checks.check_second(lambda: envs.raw(config), report)
-    for text in protocol.cut_short(config.task, protocol.longest(made), config.time_limit):
-      report.note('cut short', text)
     check_play.note_short(config, [length for (length, _), end in zip(played, ended) if end], report)
     with report.guard('close()'):
       env.close()
@@ -96,6 +92,10 @@ def _check_wrapped(config, report):
   """What adapters and wrappers refuse, too."""
   with report.guard('taking it into training'):
     env = envs.make(config)
+    known = [text for text, _ in report.notes.values()]
+    for text in env.notes:
+      if text not in known:
+        report.note(text, text)
     env.act_space.seed(config.seed)
     env.reset(config.seed)
     ends = [] if hasattr(env.act_space, 'n') else [env.act_space.low, env.act_space.high]

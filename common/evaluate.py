@@ -67,14 +67,15 @@ def _tell(row):
   """Print the returns, those of each task if there are several."""
   several = isinstance(row['returns'], dict)
   name = f'{len(row["returns"])} tasks, mean of all,' if several else row['task']
-  print(f'{name} at {row["step"]:,} frames: {_sentence(row, row["return"], row["return_std"])}')
+  print(f'{name} at {row["step"]:,} frames: ' + _sentence(
+      row, row['return'], row['return_std'], each=' of each' * several))
   for task, returns in row['returns'].items() if several else ():
     print(f'  {task}: {_sentence(row, np.mean(returns), np.std(returns), f"/{task}")}')
 
 
-def _sentence(row, mean, spread, of=''):
+def _sentence(row, mean, spread, of='', each=''):
   return (
-      f'return {mean:.1f} +- {spread:.1f} over {row["episodes"]} episodes '
+      f'return {mean:.1f} +- {spread:.1f} over {row["episodes"]} episodes{each} '
       f'(zero action {row[f"zero_return{of}"]:.1f}, random actions {row[f"random_return{of}"]:.1f})')
 
 

@@ -365,7 +365,7 @@ def test_stand_ins_compute_or_sleep_for_a_given_time():
       pass
     worked.append(time.thread_time() - before)
     assert waiter.total >= 0.05 and waiter.count == 1
-  assert worked[0] < 0.01 < worked[1]
+  assert worked[0] < worked[1]
 
 
 @pytest.mark.parametrize('overlap, busy', [('False', []), ('True', ['--busy'])])

@@ -277,8 +277,8 @@ def test_a_mistake_is_refused_with_what_was_expected(line, words):
     (['--configs', 'dmc', 'dreamerv2', '--actor_grad_mix', '0.5'], 'actor_grad_mix means nothing with actor_grad auto'),
     (['--offline', 'x', '--train_episodes', '2'], 'train_episodes means nothing with offline'),
     (['--collect_limit', '500', '--collect_limit_from', '9'], 'collect_limit_from means nothing with collect_limit_doubles 0'),
-    (['--atari_sticky', '0'], 'atari_sticky means nothing with dmc_walker_walk'),
-    (['--configs', 'atari', '--camera', '1'], 'camera means nothing with atari_'),
+    (['--atari_sticky', '0'], 'atari_sticky means nothing with tasks of dmc'),
+    (['--configs', 'atari', '--camera', '1'], 'camera means nothing with tasks of atari'),
     (['--configs', 'atari', '--atari_life_end', 'False', '--atari_life_length', '9'],
      'atari_life_length means nothing with atari_life_end False'),
     (['--expl_schedule', 'linear', '--expl_min', '0.1'], 'expl_min means nothing with expl_schedule lin')])

@@ -16,7 +16,7 @@ from common import config as config_lib
 from common import envs
 from common import evaluate
 from common.config import UserError
-from common.envs import values
+from common.envs import protocol, values
 
 import loops
 import odd
@@ -369,26 +369,43 @@ def test_ids_of_gym_lead_to_our_atari():
 def test_episodes_that_time_limit_cuts_short_are_said(capsys):
   assert not make('gym_CartPole-v1', '--time_limit', '500').notes
   note, = make('gym_CartPole-v1', '--time_limit', '100').notes
-  assert note.startswith('gym_CartPole-v1 has episodes of up to 500 frames, but time_limit ends them after 100,')
+  assert note.startswith('gym_CartPole-v1 is played for up to 500 frames elsewhere, but time_limit ends episodes,')
   code, out = checked('gym_CartPole-v1', capsys, '--time_limit', '100')
   assert code == 0 and f'note: {note}' in out
   pytest.importorskip('ale_py')
   note, = make('atari_pong').notes
-  assert 'up to 108,000 frames, but time_limit ends them after 1,000' in note
+  assert 'up to 108,000 frames' in note and 'after 1,000.' in note
 
 
-def test_the_end_of_an_own_world_may_be_told_by_is_terminal(monkeypatch):
-  class Told(own.TimeOut):
-    def step(self, action):
-      obs, reward, done, _ = super().step(action)
-      return {**obs, 'is_terminal': np.array(terminal)}, reward, done, {}
+@pytest.mark.parametrize('limit, said', [(5000, 5000), (5e3, 5000), ('1500', 0), (np.inf, 0), (None, 0)])
+def test_limits_of_odd_kinds_end_no_run(limit, said):
+  class Spec:
+    max_episode_steps = limit
+  class World:
+    spec = Spec()
+  assert protocol.longest(World()) == said
+  assert protocol.longest(gymnasium.wrappers.TimeLimit(odd.Odd(odd.VECTOR), 1500)) == 1500
+
+
+def test_all_environments_say_what_is_to_be_known_once():
+  worlds = [make('gym_CartPole-v1', '--time_limit', limit) for limit in ('100', '200', '100')]
+  assert envs.notes(worlds) == [*worlds[0].notes, *worlds[1].notes]
+
+
+@pytest.mark.parametrize('base, said, discount', [
+    ('Own', False, 1), ('Own', True, 0), ('Halves', False, 1), ('Halves', True, 0),
+    ('TimeOut', True, 1), ('Five', True, 1)])  # these two say a limit of time in words of their own
+def test_the_end_of_an_own_world_may_be_told_by_is_terminal(monkeypatch, capsys, base, said, discount):
+  class Told(getattr(own, base)):
+    def obs(self):
+      return {**super().obs(), 'is_terminal': np.array(said)}
   monkeypatch.setattr(own, 'Told', Told, raising=False)
-  for terminal in (False, True):
-    env, done = make('py_own:Told'), False
-    env.reset()
-    while not done:
-      obs, _, done, info = env.step(np.zeros(2, np.float32))
-    assert info['discount'] == (not terminal) and 'is_terminal' not in obs
+  env, done = make('py_own:Told', '--action_repeat', '2'), False
+  env.reset()
+  while not done:
+    obs, _, done, info = env.step(np.zeros(2, np.float32))
+  assert info['discount'] == discount and 'is_terminal' not in obs
+  assert 'is_terminal' not in checked('py_own:Told', capsys)[1]
 
 
 def test_a_world_that_cannot_be_closed_hides_no_message(monkeypatch):

@@ -3,6 +3,7 @@ import math
 import re
 
 from common.config.errors import UserError
+from common.config.options import SUITES
 from common.config.task_keys import suite, tasks
 
 # Blocks of configs.yaml that set a suite's task and numbers, and those that are put after them, in order.
@@ -106,12 +107,13 @@ def check_used(c, keys):
   """Refuse keys, given on the command line, that nothing reads beside the other values."""
   explorer = c.get('expl_behavior', 'plan2explore')
   kind = suite(c.task)
+  other = lambda *read: kind in SUITES and kind not in (*read, *STAND_INS)  # unknown ones are told later
   # disag_lr is that of all networks for novelty.
   disagrees = [key for key in c if re.match('disag_(?!lr)|intr_(reduce|ddof)', key)]
   explores_on = explorer != 'greedy' and not (c.get('expl_until', 1) or c.get('source'))
   for reason, unread, names in (
-      (c.task, kind not in ('atari', *STAND_INS), [key for key in c if key.startswith('atari_')]),
-      (c.task, kind not in ('dmc', *STAND_INS), ('camera',)),
+      (f'tasks of {kind}', other('atari'), [key for key in c if key.startswith('atari_')]),
+      (f'tasks of {kind}', other('dmc'), ('camera',)),
       ('atari_life_end False', not c.get('atari_life_end', 1), ('atari_life_length', 'atari_life_reset')),
       ('overlap False', not c.overlap, ('act_on',)),
       ('deterministic True', c.deterministic, ('save_every',)),

@@ -98,6 +98,11 @@ def make_all(config, count, first, mode):
   return made if same else _pad(made, tasks)
 
 
+def notes(environments):
+  """What several environments say for people, each sentence once."""
+  return list(dict.fromkeys(note for env in environments for note in env.notes))
+
+
 def check(config):
   """Refuse a Config whose tasks do not exist or do not fit it, without building one of them.
 

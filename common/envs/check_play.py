@@ -7,6 +7,7 @@ import numpy as np
 from common import config as config_lib
 from common import envs
 from common.envs import values
+from common.envs import wrappers
 from common.envs.checks import flatten
 
 
@@ -144,7 +145,7 @@ class Player:
     obs = flatten(obs)
     for key in sorted(env.spaces.keys() - obs.keys()):
       report.fault(f'lacks {key}', f'{where}: the observation lacks {key}')
-    for key in sorted(obs.keys() - env.declared):
+    for key in sorted(key for key in obs.keys() - env.declared if not wrappers.NOT_SEEN.fullmatch(key)):
       report.note(
           f'undeclared {key}', f'{where}: the observation has {key}, which no space declares, so that '
           'it is left out')

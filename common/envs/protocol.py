@@ -116,7 +116,10 @@ class Own:
     """Take one action and return (obs, reward, done, info)."""
     result = self._env.step(action)
     obs, reward, terminated, truncated = ended(result)
-    return obs, reward, terminated or truncated, _with_discount(terminated, truncated, result[-1])
+    info = _with_discount(terminated, truncated, result[-1])
+    if len(result) == 5:  # which say it, whatever is observed
+      info = {'discount': np.float32(not terminated), **info}
+    return obs, reward, terminated or truncated, info
 
   def _advance(self, action):
     result = self._env.advance(action)
@@ -134,8 +137,12 @@ class Own:
 
 
 def longest(env):
-  """Steps after which an environment ends its episodes, if a library says so; else 0."""
-  return getattr(getattr(env, 'spec', None), 'max_episode_steps', None) or 0
+  """Steps after which a library ends an environment's episodes; 0 if it does not."""
+  found = [getattr(getattr(env, 'spec', None), 'max_episode_steps', None)]
+  while env is not None:
+    found.append(getattr(env, '__dict__', {}).get('_max_episode_steps'))  # of a wrapper TimeLimit
+    env = getattr(env, '__dict__', {}).get('env')
+  return min((int(x) for x in found if isinstance(x, (int, float)) and 0 < x < np.inf), default=0)
 
 
 def cut_short(task, own, limit):
@@ -143,14 +150,14 @@ def cut_short(task, own, limit):
 
   Args:
     task: its name.
-    own: frames after which they are over without it.
+    own: frames after which they are over elsewhere.
     limit: time_limit, frames.
   """
   if own <= limit:
     return []
   return [
-      f'{task} has episodes of up to {own:,} frames, but time_limit ends them after {limit:,}, those of '
-      f'evaluations, too. Pass --time_limit {own} for returns that can be compared']
+      f'{task} is played for up to {own:,} frames elsewhere, but time_limit ends episodes, those of '
+      f'evaluations too, after {limit:,}. For comparable returns begin a run with --time_limit {own}']
 
 
 def _has(env, method):

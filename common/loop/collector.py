@@ -80,7 +80,7 @@ class Collector:
   @property
   def notes(self):
     """Sentences on how the environments are understood, for people."""
-    return self._envs[0].notes
+    return envs.notes(self._envs)
 
   def build(self, recipe):
     """Make the copy that acts, in float32 on the CPU.

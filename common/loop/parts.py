@@ -141,7 +141,7 @@ def build(config, logdir, agent_class=None, workers=None, stopped=lambda: False,
     logger.tracker = trackers.make(config, logdir, view.say)
     if logger.tracker:
       stack.callback(logger.tracker.close)
-    for note in env.notes:
+    for note in team.notes if team else envs.notes(collecting or evaluating):
       view.say(f'{note}.')
     return parts._replace(closing=stack.pop_all())  # from here on the caller closes them
 

@@ -136,7 +136,7 @@ def _evaluated(run):
       f'{words} {number(row[key])}' for key, words in (
           ('zero_return', 'zero action'), ('random_return', 'random')) if key in row)
   spread = f' ± {number(row["return_std"])}' if 'return_std' in row else ''
-  count = f'{plural(row["episodes"], "episode")}, ' if 'episodes' in row else ''
+  count = f'{plural(row["episodes"], "episode")}{" of each" * several}, ' if 'episodes' in row else ''
   return join(
       number(row['return']), spread, tag('small', 'mean of several tasks') if several else None,
       tag('small', count, frames(row['step']), ' frames'),
