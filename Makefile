@@ -91,7 +91,7 @@ setup: .venv/.gl
 	  done
 	fi
 	if ! renders; then
-	  echo 'MuJoCo cannot render: GL libraries are missing. Type: sudo apt-get install $(GL)' >&2
+	  echo 'MuJoCo cannot render: GL libraries are missing. Type: sudo apt-get install libegl1 libgl1 libopengl0' >&2
 	  exit 1
 	fi
 	touch $@

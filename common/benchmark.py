@@ -14,8 +14,9 @@
     python -m common.benchmark gpu --out FILE.json   all that is worth knowing of a GPU machine
 
 Each prints a table for people and JSON lines. Other flags are those of `python -m dreamer.train`
-(of planet.train for plan, of plan2explore.train for explore, of --agent), except --steps. Exit code
-1 if a variant failed, 2 for a mistake in the command, such as a checkout that makes no updates.
+(of planet.train for plan, of plan2explore.train for explore, or of the agent that --agent names), but
+--steps counts what is timed. Exit code 1 if a variant failed, 2 for a mistake in the command, such as
+a checkout that makes no updates.
 """
 import argparse
 import functools

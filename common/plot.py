@@ -9,7 +9,7 @@ Two bins compare. By default a score is that at its frame count: own bins are na
 their centre, published ones are moved there. Published points are means of ten evaluations or more,
 so their spread is smaller; with --bin published, own runs are averaged over the very same frames.
 
-Below the figure's lines, tables hold aggregates over tasks and seeds, normalised: mean, median and
+After the figure it prints tables of aggregates over tasks and seeds, normalised: mean, median and
 interquartile mean with stratified bootstrap intervals (Agarwal et al. 2021). Published aggregates
 stand beside them over the same tasks at the same frames. --aggregate draws them.
 """

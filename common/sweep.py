@@ -66,7 +66,7 @@ def parse(argv):
       '--tasks', nargs='+', action='extend', metavar='TASK',
       help='tasks and groups, with commas or spaces (default: that of the blocks)')
   parser.add_argument(
-      '--seeds', default='1', help='5 is 0 to 4; 3-7, 0,3 and 3-3 are those (default: 1, which is 0)')
+      '--seeds', default='1', help='5 is seeds 0 to 4; 3-7, 0,3 or 3-3 exactly those (default: 1, which is seed 0)')
   parser.add_argument('--logdir', help='folder of the runs (default: ~/logs/AGENT-CONFIGS)')
   parser.add_argument('--jobs', help='runs at a time here (default: one for each GPU, else 1)')
   parser.add_argument(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 PACKAGE = 'latent-agents'
 PYTHONS = (3, 10), (3, 12)  # of setup.py
 GB = 1e9
-GL = 'sudo apt-get install libegl1 libgl1 libopengl0 libosmesa6'
+GL = 'sudo apt-get install libegl1 libgl1 libopengl0'
 NEEDED = 'tensorflow', 'ruamel', 'numpy'  # where the installation does not tell
 SECONDS = 180  # that importing TensorFlow or rendering may take
 COMPILING = 1800  # where the driver first compiles TensorFlow's code for the card
