@@ -22,7 +22,8 @@ from common.envs import dmc_extras, wrappers
 
 NO_OPENGL = (
     'dmc: images need OpenGL, but neither EGL nor OSMesa works here. Install it (Debian: apt-get '
-    'install libegl1 libgl1 libosmesa6 libopengl0), or learn from vectors: --configs dmc_proprio.')
+    'install libegl1 libgl1 libosmesa6 libopengl0; leave out libosmesa6 where there is none), or learn '
+    'from vectors: --configs dmc_proprio.')
 UNBOUNDED = 1e9  # bounds of actions from which on there are none
 SOFTWARE = ('llvmpipe', 'softpipe', 'swrast', 'software')  # in the names of Mesa's own renderers
 
