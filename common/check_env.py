@@ -89,7 +89,7 @@ def check(config, report, episodes, steps):
 
 
 def _check_wrapped(config, report):
-  """What adapters and wrappers refuse, too."""
+  """What adapters and wrappers refuse or note, too."""
   with report.guard('taking it into training'):
     env = envs.make(config)
     known = [text for text, _ in report.notes.values()]

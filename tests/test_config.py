@@ -288,6 +288,11 @@ def test_what_fits_nothing_and_what_nothing_reads_is_refused(flags, words):
     config.load(agent, flags)
 
 
+def test_what_no_suite_reads_is_left_to_the_message_about_the_task():
+  with pytest.raises(config.UserError, match='Did you mean dmc_walker_walk'):
+    envs.check(config.load('dreamer', ['--task', 'walker_walk', '--camera', '1']))
+
+
 @pytest.mark.parametrize('agent, flags', [
     ('dreamer', ['--grad_heads', '']), ('dreamer', ['--grad_heads', 'decoder|pcont']),
     ('dreamer', ['--latent_model', 'drnn', '--rssm_layers', '1']),

@@ -394,7 +394,7 @@ def test_all_environments_say_what_is_to_be_known_once():
 
 @pytest.mark.parametrize('base, said, discount', [
     ('Own', False, 1), ('Own', True, 0), ('Halves', False, 1), ('Halves', True, 0),
-    ('TimeOut', True, 1), ('Five', True, 1)])  # these two say a limit of time in words of their own
+    ('TimeOut', True, 1), ('Five', True, 1), ('Over', False, 0)])  # these say it in words of their own
 def test_the_end_of_an_own_world_may_be_told_by_is_terminal(monkeypatch, capsys, base, said, discount):
   class Told(getattr(own, base)):
     def obs(self):

@@ -2,7 +2,7 @@
 
 They wait without holding Python's lock, as a simulator and a GPU do, and add up for how long they
 really did, since a wait of 2 ms takes a little more. Environment and policy can keep a core busy
-meanwhile: one that sleeps is slow for a while after it wakes, which a simulator's would not be.
+meanwhile, as simulators and agents on a CPU do.
 """
 import os
 import time

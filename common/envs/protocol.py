@@ -116,9 +116,7 @@ class Own:
     """Take one action and return (obs, reward, done, info)."""
     result = self._env.step(action)
     obs, reward, terminated, truncated = ended(result)
-    info = _with_discount(terminated, truncated, result[-1])
-    if len(result) == 5:  # which say it, whatever is observed
-      info = {'discount': np.float32(not terminated), **info}
+    info = _with_discount(terminated, truncated, result[-1], stated=len(result) == 5)
     return obs, reward, terminated or truncated, info
 
   def _advance(self, action):
@@ -164,10 +162,9 @@ def _has(env, method):
   return callable(getattr(env, method, None))
 
 
-def _with_discount(terminated, truncated, info):
-  """Info that tells a limit of time as our protocol does."""
-  limit = truncated and not terminated and 'discount' not in info
-  return {**info, 'discount': np.float32(1)} if limit else info
+def _with_discount(terminated, truncated, info, stated=False):
+  """Info with a `discount`, where a limit of time or, if `stated`, a real end or none was told."""
+  return {'discount': np.float32(not terminated), **info} if stated or truncated else info
 
 
 def own_reset(env):

@@ -98,7 +98,7 @@ class Wrapper:
 
   @property
   def notes(self):
-    """Sentences for people on how the environment is understood."""
+    """Sentences on how the environment is understood, for people."""
     return getattr(self.env, 'notes', [])
 
 
